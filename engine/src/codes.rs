@@ -1,0 +1,123 @@
+//! The stable codes by which everything that can go wrong is known, in Rust, on the wire, in
+//! TypeScript and in the logs. A code never changes its number or meaning; new ones are appended.
+
+use std::fmt;
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])+ $name:ident = $number:literal, $slug:literal;)+) => {
+        /// Why something was refused, closed or failed.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        #[repr(u16)]
+        pub enum Code { $($(#[doc = $doc])+ $name = $number,)+ }
+
+        impl Code {
+            /// Every code, in numeric order.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// The number that travels.
+            #[must_use]
+            pub const fn number(self) -> u16 {
+                self as u16
+            }
+
+            /// The name that logs and JSON carry.
+            #[must_use]
+            pub const fn slug(self) -> &'static str {
+                match self { $(Self::$name => $slug,)+ }
+            }
+
+            /// The code with this number, if it is known here.
+            #[must_use]
+            pub const fn from_number(number: u16) -> Option<Self> {
+                match number { $($number => Some(Self::$name),)+ _ => None }
+            }
+        }
+    };
+}
+
+codes! {
+    // 1xx: the connection.
+    /// The frame is malformed, truncated, or of no known type.
+    BadFrame = 100, "bad_frame";
+    /// The message is larger than a frame may be.
+    FrameTooLarge = 101, "frame_too_large";
+    /// The peer speaks a protocol version that is not supported.
+    UnsupportedVersion = 102, "unsupported_version";
+    /// A frame that is not allowed in this phase, such as anything before `Hello`.
+    OutOfProtocol = 103, "out_of_protocol";
+    /// The same session opened another connection.
+    Replaced = 104, "replaced";
+    /// Nothing was heard for longer than two heartbeats.
+    HeartbeatTimeout = 105, "heartbeat_timeout";
+    /// The server is going away for a moment; come back.
+    ShuttingDown = 106, "shutting_down";
+    /// The server is out of a resource; come back later.
+    Overloaded = 107, "overloaded";
+    /// The reader does not take what it asked for.
+    SlowReader = 108, "slow_reader";
+    // 2xx: who and where.
+    /// The name or token is missing or not acceptable.
+    Unauthenticated = 200, "unauthenticated";
+    /// The principal may not do this here.
+    Forbidden = 201, "forbidden";
+    /// The address does not parse.
+    BadAddress = 202, "bad_address";
+    /// No document with that handle is open on this connection.
+    UnknownHandle = 203, "unknown_handle";
+    /// The connection holds as many documents as it may.
+    TooManyDocuments = 204, "too_many_documents";
+    /// The document can't be loaded at the moment; its data was left as it is.
+    DocumentUnavailable = 205, "document_unavailable";
+    // 3xx: changes.
+    /// The bytes are not a change.
+    BadChange = 300, "bad_change";
+    /// The change is larger than a change may be.
+    ChangeTooLarge = 301, "change_too_large";
+    /// The change is by an actor that this session does not hold.
+    WrongActor = 302, "wrong_actor";
+    /// The change does not continue its actor's sequence.
+    WrongSeq = 303, "wrong_seq";
+    /// The change depends on something that this document does not contain.
+    UnknownDeps = 304, "unknown_deps";
+    /// The change's operation counter does not follow from its deps.
+    WrongStartOp = 305, "wrong_start_op";
+    /// The change depends on changes below the floor that the server keeps in memory; rebase it.
+    Stale = 306, "stale";
+    /// The session does not hold (or no longer holds) a lease on the document.
+    LeaseLost = 307, "lease_lost";
+    /// A number was pushed that does not continue the outbox.
+    NumberGap = 308, "number_gap";
+    /// A number was settled before with other content: the store was cloned.
+    OutboxReused = 309, "outbox_reused";
+    /// The document is as large as it may be.
+    DocumentFull = 310, "document_full";
+    /// An earlier change of the same lease was refused, so this one was not looked at.
+    DroppedAfterRefusal = 311, "dropped_after_refusal";
+    /// There are too many changes in one frame.
+    TooManyChanges = 312, "too_many_changes";
+    // 4xx: commands, refused before a change is made or rolled back after.
+    /// The command's arguments are not valid for its document.
+    BadCommand = 400, "bad_command";
+    /// The command names something that does not exist (any more).
+    NotFound = 401, "not_found";
+    /// Only the author may do this.
+    NotAuthor = 402, "not_author";
+    /// Somebody replaced the value that the command overwrote; the later value stands.
+    Superseded = 403, "superseded";
+    /// The command does not change anything (any more).
+    NoEffect = 404, "no_effect";
+    /// The store on this device is full or failed.
+    LocalStore = 405, "local_store";
+    // 5xx: the server's own state.
+    /// The store failed; what was not acknowledged has an unknown outcome.
+    StoreFailed = 500, "store_failed";
+    /// A stored record is damaged and was not served.
+    DamagedRecord = 501, "damaged_record";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.slug())
+    }
+}

@@ -1,0 +1,474 @@
+//! The names of things: addresses, ids, actors, cursors. Values only; no rule about what may be
+//! done with them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::clock::Timestamp;
+use crate::limits::{NAME_BYTES_MAX, REACTION_BYTES_MAX};
+
+/// A name is not acceptable.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NameError {
+    /// Empty, too long, or with a character that is not allowed there.
+    #[error("{what} must be 1 to {max} bytes of {alphabet}, not {given:?}")]
+    Malformed {
+        /// What was being named.
+        what: &'static str,
+        /// The longest that is allowed.
+        max: usize,
+        /// What is allowed in it.
+        alphabet: &'static str,
+        /// What was given, cut to a sane length.
+        given: String,
+    },
+    /// Not of the form `space/id/facet`.
+    #[error("an address is space/id/facet, such as town/01J8ZQ4W5X6Y7Z8A9B0C1D2E3F/post")]
+    NotAnAddress,
+    /// Not one of the four facets.
+    #[error("a facet is post, likes, comments or json")]
+    UnknownFacet,
+    /// Not 26 characters of Crockford's base 32.
+    #[error("an id of 26 characters (ULID) was expected")]
+    NotAUlid,
+}
+
+const NAME_ALPHABET: &str = "letters, digits and . _ - : @";
+
+fn check_name(what: &'static str, name: &str) -> Result<(), NameError> {
+    let fits = (1..=NAME_BYTES_MAX).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-:@".contains(&b))
+        && name != "."
+        && name != "..";
+    if fits {
+        return Ok(());
+    }
+    Err(NameError::Malformed {
+        what,
+        max: NAME_BYTES_MAX,
+        alphabet: NAME_ALPHABET,
+        given: name.chars().take(80).collect(),
+    })
+}
+
+/// Which part of a post, or which kind of thing, a document is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Facet {
+    /// Title, body, tags, editors, status.
+    Post,
+    /// Reactions and counters.
+    Likes,
+    /// The threaded comments.
+    Comments,
+    /// A schemaless document.
+    Json,
+}
+
+impl Facet {
+    /// All facets.
+    pub const ALL: [Self; 4] = [Self::Post, Self::Likes, Self::Comments, Self::Json];
+
+    /// The word in an address.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Post => "post",
+            Self::Likes => "likes",
+            Self::Comments => "comments",
+            Self::Json => "json",
+        }
+    }
+}
+
+impl FromStr for Facet {
+    type Err = NameError;
+
+    fn from_str(s: &str) -> Result<Self, NameError> {
+        Self::ALL.into_iter().find(|f| f.as_str() == s).ok_or(NameError::UnknownFacet)
+    }
+}
+
+/// The name of a document: `space/id/facet`.
+///
+/// ```
+/// use syncline_engine::ids::{Address, Facet};
+/// let address: Address = "town/square/json".parse()?;
+/// assert_eq!(address.space(), "town");
+/// assert_eq!(address.facet(), Facet::Json);
+/// assert!("town/../json".parse::<Address>().is_err());
+/// # Ok::<(), syncline_engine::ids::NameError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address {
+    space: String,
+    id: String,
+    facet: Facet,
+}
+
+impl Address {
+    /// Names a document.
+    ///
+    /// # Errors
+    /// [`NameError::Malformed`] if the space or the id has a character that is not allowed.
+    pub fn new(space: &str, id: &str, facet: Facet) -> Result<Self, NameError> {
+        check_name("a space", space)?;
+        check_name("a document id", id)?;
+        Ok(Self { space: space.to_owned(), id: id.to_owned(), facet })
+    }
+
+    /// The space that the document belongs to.
+    #[must_use]
+    pub fn space(&self) -> &str {
+        &self.space
+    }
+
+    /// The document's id within its space; the three facets of a post share it.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Which part it is.
+    #[must_use]
+    pub const fn facet(&self) -> Facet {
+        self.facet
+    }
+
+    /// The address of another part of the same thing.
+    #[must_use]
+    pub fn with_facet(&self, facet: Facet) -> Self {
+        Self { facet, ..self.clone() }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.space, self.id, self.facet.as_str())
+    }
+}
+
+impl FromStr for Address {
+    type Err = NameError;
+
+    fn from_str(s: &str) -> Result<Self, NameError> {
+        let mut parts = s.split('/');
+        let (Some(space), Some(id), Some(facet), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(NameError::NotAnAddress);
+        };
+        Self::new(space, id, facet.parse()?)
+    }
+}
+
+/// The name of a person or program, as its connection is known.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserId(String);
+
+impl UserId {
+    /// Checks a user name.
+    ///
+    /// # Errors
+    /// [`NameError::Malformed`] if a character is not allowed or the length is not.
+    pub fn new(name: &str) -> Result<Self, NameError> {
+        check_name("a user name", name)?;
+        Ok(Self(name.to_owned()))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Checks a reaction such as `like` or an emoji: any text without `/`, control characters or blanks.
+///
+/// # Errors
+/// [`NameError::Malformed`] otherwise.
+pub fn check_reaction(reaction: &str) -> Result<(), NameError> {
+    let fits = (1..=REACTION_BYTES_MAX).contains(&reaction.len())
+        && reaction.chars().all(|c| c != '/' && !c.is_control() && !c.is_whitespace());
+    if fits {
+        return Ok(());
+    }
+    Err(NameError::Malformed {
+        what: "a reaction",
+        max: REACTION_BYTES_MAX,
+        alphabet: "text without blanks and /",
+        given: reaction.chars().take(80).collect(),
+    })
+}
+
+macro_rules! random_id {
+    ($(#[doc = $doc:literal])+ $name:ident) => {
+        $(#[doc = $doc])+
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub [u8; 16]);
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), hex::encode(&self.0[..4]))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&hex::encode(self.0))
+            }
+        }
+    };
+}
+
+random_id! {
+    /// One incarnation of a document's log, drawn at random when the log begins.
+    Epoch
+}
+random_id! {
+    /// A running digest of a log up to some seq. Only the server that made it can check it.
+    Tip
+}
+random_id! {
+    /// A client's talk with a server across its connections.
+    SessionId
+}
+random_id! {
+    /// A client's queue of commands; each of its commands has a number, for ever.
+    OutboxId
+}
+
+impl Tip {
+    /// The digest of an empty log.
+    pub const EMPTY: Self = Self([0; 16]);
+}
+
+/// A position in a document's log: everything up to and including `seq` is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Cursor {
+    /// The incarnation of the log.
+    pub epoch: Epoch,
+    /// The last seq that is known; 0 is the beginning, before the first change.
+    pub seq: u64,
+    /// The digest of the log up to `seq`.
+    pub tip: Tip,
+}
+
+/// SHA-256 of a change, which is automerge's name for it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChangeHash(pub [u8; 32]);
+
+impl fmt::Debug for ChangeHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ChangeHash({})", hex::encode(&self.0[..4]))
+    }
+}
+
+impl fmt::Display for ChangeHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+/// The writer of a strictly sequential run of changes in one document.
+///
+/// Sixteen bytes in three kinds, told apart by the first eight, which sort in this order:
+/// zero for genesis; the server's ownership term (big endian) followed by a slot for a leased
+/// actor, so that a newer lease sorts after an older one, which automerge handles cheaply; all ones
+/// followed by a random part for a provisional actor, which never leaves its client.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ActorId(pub [u8; 16]);
+
+impl ActorId {
+    /// The writer of every genesis.
+    pub const GENESIS: Self = Self([0; 16]);
+
+    /// The actor in `slot` under a server's ownership `term`. Slot 0 is the server itself.
+    #[must_use]
+    pub fn leased(term: u64, slot: u32) -> Self {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&term.to_be_bytes());
+        bytes[8..12].copy_from_slice(&slot.to_be_bytes());
+        Self(bytes)
+    }
+
+    /// An actor for work that has no lease.
+    #[must_use]
+    pub fn provisional(random: u64) -> Self {
+        let mut bytes = [0xff; 16];
+        bytes[8..].copy_from_slice(&random.to_be_bytes());
+        Self(bytes)
+    }
+
+    /// The term of a leased actor.
+    #[must_use]
+    pub fn term(self) -> u64 {
+        let mut term = [0; 8];
+        term.copy_from_slice(&self.0[..8]);
+        u64::from_be_bytes(term)
+    }
+
+    /// The slot of a leased actor.
+    #[must_use]
+    pub fn slot(self) -> u32 {
+        let mut slot = [0; 4];
+        slot.copy_from_slice(&self.0[8..12]);
+        u32::from_be_bytes(slot)
+    }
+
+    /// Whether this is a provisional actor.
+    #[must_use]
+    pub fn is_provisional(self) -> bool {
+        self.0[..8] == [0xff; 8]
+    }
+}
+
+impl fmt::Debug for ActorId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::GENESIS {
+            f.write_str("Actor(genesis)")
+        } else if self.is_provisional() {
+            write!(f, "Actor(provisional {})", hex::encode(&self.0[12..]))
+        } else {
+            write!(f, "Actor(term {} slot {})", self.term(), self.slot())
+        }
+    }
+}
+
+/// A permission to write a document under an actor, exclusive while it lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// Under which name.
+    pub actor: ActorId,
+    /// The seq of the first change to make under it (automerge's per-actor seq, not the log's).
+    pub next_seq: u64,
+    /// The log seq up to which the holder must have read before it writes.
+    pub after: u64,
+}
+
+/// A 128-bit id that sorts by time: 48 bits of milliseconds, 80 random bits.
+///
+/// Format: ULID (<https://github.com/ulid/spec>), 26 characters of Crockford's base 32.
+///
+/// ```
+/// use syncline_engine::ids::Ulid;
+/// let id: Ulid = "01ARZ3NDEKTSV4RRFFQ69G5FAV".parse()?;
+/// assert_eq!(id.timestamp().0, 1_469_922_850_259);
+/// assert_eq!(id.to_string(), "01ARZ3NDEKTSV4RRFFQ69G5FAV");
+/// # Ok::<(), syncline_engine::ids::NameError>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ulid(pub [u8; 16]);
+
+const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+impl Ulid {
+    /// Builds an id from a time and random bits (the low 80 are used).
+    #[must_use]
+    pub fn new(at: Timestamp, random: u128) -> Self {
+        let millis = u128::from(at.0 & 0xffff_ffff_ffff);
+        Self(((millis << 80) | (random & ((1 << 80) - 1))).to_be_bytes())
+    }
+
+    /// An id for now that also sorts after `largest`, so that a reply sorts after what it answers
+    /// whatever the wall clock says.
+    #[must_use]
+    pub fn after(largest: Option<Self>, now: Timestamp, random: u128) -> Self {
+        let fresh = Self::new(now, random);
+        match largest {
+            Some(largest) if fresh <= largest => {
+                Self(u128::from_be_bytes(largest.0).saturating_add(1).to_be_bytes())
+            }
+            _ => fresh,
+        }
+    }
+
+    /// The time part.
+    #[must_use]
+    pub fn timestamp(self) -> Timestamp {
+        Timestamp(u64::try_from(u128::from_be_bytes(self.0) >> 80).unwrap_or(0))
+    }
+}
+
+impl fmt::Display for Ulid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bits = u128::from_be_bytes(self.0);
+        for place in (0..26).rev() {
+            let digit = usize::try_from((bits >> (5 * place)) & 31).unwrap_or(0);
+            write!(f, "{}", char::from(CROCKFORD[digit]))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Ulid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl FromStr for Ulid {
+    type Err = NameError;
+
+    /// Reads the canonical form only: upper case, no look-alike letters. One id has one spelling,
+    /// because ids are keys.
+    fn from_str(s: &str) -> Result<Self, NameError> {
+        if s.len() != 26 || s.as_bytes()[0] > b'7' {
+            return Err(NameError::NotAUlid);
+        }
+        let mut bits = 0_u128;
+        for byte in s.bytes() {
+            let digit = CROCKFORD.iter().position(|c| *c == byte).ok_or(NameError::NotAUlid)?;
+            bits = (bits << 5) | digit as u128;
+        }
+        Ok(Self(bits.to_be_bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leased_actors_sort_by_term_then_slot_and_below_provisional_ones() {
+        let order = [
+            ActorId::GENESIS,
+            ActorId::leased(1, 0),
+            ActorId::leased(1, 7),
+            ActorId::leased(2, 1),
+            ActorId::provisional(0),
+        ];
+        assert!(order.windows(2).all(|pair| pair[0] < pair[1]));
+        assert_eq!((order[2].term(), order[2].slot()), (1, 7));
+    }
+
+    #[test]
+    fn an_id_made_on_a_slow_clock_still_sorts_after_the_largest_seen() {
+        let seen = Ulid::new(Timestamp(2_000), 5);
+        let reply = Ulid::after(Some(seen), Timestamp(1_000), 9);
+        assert!(reply > seen);
+        assert_eq!(reply.to_string().parse::<Ulid>(), Ok(reply));
+    }
+
+    #[test]
+    fn only_the_canonical_spelling_of_an_id_is_read() {
+        assert!("01arz3ndektsv4rrffq69g5fav".parse::<Ulid>().is_err());
+        assert!("81ARZ3NDEKTSV4RRFFQ69G5FAV".parse::<Ulid>().is_err());
+        assert!("01ARZ3NDEKTSV4RRFFQ69G5FA".parse::<Ulid>().is_err());
+    }
+
+    #[test]
+    fn names_with_separators_controls_or_dots_alone_are_refused() {
+        for bad in ["", "a/b", "..", "a b", "\u{7f}", "é", &"x".repeat(65)] {
+            assert!(UserId::new(bad).is_err(), "{bad:?}");
+        }
+        assert!(check_reaction("👍🏽").is_ok());
+        assert!(check_reaction("a/b").is_err());
+    }
+}

@@ -1,0 +1,19 @@
+//! The pure core of Syncline: what a document is, how its changes are written down, exchanged and
+//! merged, and the two protocol machines (client [`session`], server [`hub`]).
+//!
+//! Nothing in this crate opens a socket or a file, starts a thread, or reads a clock: time,
+//! randomness and ids come in as inputs, so the native client, the browser, the server and the
+//! simulator run the very same logic.
+
+pub mod change;
+pub mod clock;
+pub mod codes;
+pub mod document;
+pub mod hub;
+pub mod ids;
+pub mod limits;
+pub mod machine;
+pub mod replica;
+pub mod session;
+pub mod storage;
+pub mod wire;

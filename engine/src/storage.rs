@@ -1,0 +1,200 @@
+//! What the server's log and the client's store must offer, and the values that they keep. No
+//! store lives here; a conformance suite that every store must pass does ([`conformance`]).
+//!
+//! Words: a *record* holds all changes of one document that one group commit made durable; its
+//! *entries* are the single changes. A *snapshot* stands for all entries up to its cursor.
+
+use bytes::Bytes;
+
+use crate::clock::Timestamp;
+use crate::ids::{Address, ChangeHash, Cursor, Epoch, OutboxId, Tip, UserId};
+
+pub mod conformance;
+pub mod record;
+
+/// One accepted change in a log, with who wrote it, when it was accepted, and which command of
+/// which outbox it settled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Who wrote it, as the server authenticated them.
+    pub author: UserId,
+    /// When the server accepted it.
+    pub at: Timestamp,
+    /// The command that it is, or `None` for the server's own merges and for restored changes.
+    pub command: Option<CommandRef>,
+    /// The change's hash.
+    pub hash: ChangeHash,
+    /// The change, as automerge's raw bytes.
+    pub change: Bytes,
+}
+
+/// A command by its number in its outbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CommandRef {
+    /// Whose queue.
+    pub outbox: OutboxId,
+    /// Which in it; the first is 1.
+    pub number: u64,
+}
+
+/// Consecutive entries of one document's log, as one commit wrote them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The seq of the first entry.
+    pub first_seq: u64,
+    /// The digest of the log before the first entry.
+    pub tip_before: Tip,
+    /// The digest after the last entry.
+    pub tip: Tip,
+    /// The entries, at least one.
+    pub entries: Vec<Entry>,
+}
+
+impl Record {
+    /// The seq of the last entry.
+    #[must_use]
+    pub fn last_seq(&self) -> u64 {
+        self.first_seq + self.entries.len() as u64 - 1
+    }
+}
+
+/// One document's share of a group commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Append {
+    /// Which document.
+    pub address: Address,
+    /// The incarnation of its log. The first append of a document creates the log with it; later
+    /// ones must match.
+    pub epoch: Epoch,
+    /// What to append; its `first_seq` must follow the log's end and its `tip_before` must be the
+    /// log's tip, else the whole batch fails as [`StoreError::Conflict`].
+    pub record: Record,
+}
+
+/// A document's log in outline, and everything that the hub needs to go on with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogHead {
+    /// The end of the log.
+    pub end: Cursor,
+    /// The snapshot below the tail, if there is one.
+    pub snapshot: Option<SnapshotHead>,
+    /// The first seq that can still be read as a record; `end.seq + 1` if none.
+    pub tail_from: u64,
+    /// Bytes of the changes in the tail.
+    pub tail_bytes: u64,
+}
+
+/// A snapshot without its body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotHead {
+    /// The position that it stands for.
+    pub cursor: Cursor,
+    /// Length of the body (automerge's saved form) in bytes.
+    pub body_bytes: u64,
+    /// The gate's index at `cursor`, encoded by the hub; opaque to the store.
+    pub index: Bytes,
+}
+
+/// A snapshot to be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The position that it stands for; must be at or before the log's end, on a record boundary.
+    pub cursor: Cursor,
+    /// The document in automerge's saved form.
+    pub body: Bytes,
+    /// The gate's index at `cursor`.
+    pub index: Bytes,
+    /// Who wrote what up to `cursor`, encoded by the hub; opaque to the store.
+    pub attribution: Bytes,
+}
+
+/// A store operation failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The log is not where the caller thinks. Nothing of the batch was written.
+    #[error("the log of {address} ends at {end_seq}, the append starts at {first_seq}")]
+    Conflict {
+        /// Whose log.
+        address: Address,
+        /// Where it ends.
+        end_seq: u64,
+        /// Where the append starts.
+        first_seq: u64,
+    },
+    /// A stored value failed its checksum or does not decode. It was set aside, not deleted.
+    #[error("a stored value of {address} is damaged: {what}")]
+    Damaged {
+        /// Whose.
+        address: Address,
+        /// Which value and how.
+        what: String,
+    },
+    /// The device or the file system failed. Whether the last write is durable is unknown; the
+    /// store refuses everything from here on.
+    #[error("the store failed: {0}")]
+    Failed(String),
+}
+
+/// The server's durable log of all documents.
+///
+/// Reads may run on any thread while one thread appends.
+pub trait LogStore: Send + Sync {
+    /// Appends the records of several documents as one group commit. When it returns `Ok`,
+    /// everything in the batch is on disk and survives a power cut; all of it or nothing is.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if an append does not continue its log;
+    /// [`StoreError::Failed`] if the device fails, after which nothing more is accepted.
+    fn append(&self, batch: &[Append]) -> Result<(), StoreError>;
+
+    /// The outline of a document's log; `None` if the document has none yet.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] if what is stored cannot be trusted.
+    fn head(&self, address: &Address) -> Result<Option<LogHead>, StoreError>;
+
+    /// Records from the one that contains `from_seq` on, until about `bytes_max` bytes of changes
+    /// are read (at least one record if there is any). Empty at the end of the log.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] if a record fails its checksum.
+    fn read(
+        &self,
+        address: &Address,
+        from_seq: u64,
+        bytes_max: usize,
+    ) -> Result<Vec<Record>, StoreError>;
+
+    /// Part of the current snapshot's body.
+    ///
+    /// `Ok(None)` if the current snapshot is no longer the one at `cursor`.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] if the part fails its checksum.
+    fn read_snapshot(
+        &self,
+        address: &Address,
+        cursor: Cursor,
+        offset: u64,
+        bytes_max: usize,
+    ) -> Result<Option<Bytes>, StoreError>;
+
+    /// Stores a snapshot durably, reads it back, then drops the records that lie wholly before
+    /// `keep_from`. A crash in between leaves either the old or the new snapshot, never none.
+    ///
+    /// # Errors
+    /// As for [`LogStore::append`].
+    fn put_snapshot(
+        &self,
+        address: &Address,
+        snapshot: &Snapshot,
+        keep_from: u64,
+    ) -> Result<(), StoreError>;
+
+    /// The addresses of stored documents that sort after `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] if the device fails.
+    fn list(&self, after: Option<&Address>, limit: usize) -> Result<Vec<Address>, StoreError>;
+}

@@ -1,0 +1,1 @@
+//! The suite that every [`LogStore`](super::LogStore) must pass.

@@ -1,0 +1,1 @@
+//! The bytes of a stored record, and the digest that runs through a log.

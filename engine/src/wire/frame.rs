@@ -1,0 +1,418 @@
+//! The frames, by direction. A field is never added to a frame and a type number never reused: a
+//! new need gets a new frame.
+
+use bincode::{Decode, Encode};
+use bytes::Bytes;
+
+use super::VERSION;
+use super::codec::{self, DecodeError, EncodeError};
+use crate::limits::FRAME_BYTES_MAX;
+
+macro_rules! frames {
+    (
+        $(#[doc = $doc:literal])+
+        $name:ident { $($(#[doc = $frame_doc:literal])+ $variant:ident($body:ident) = $kind:literal,)+ }
+    ) => {
+        $(#[doc = $doc])+
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub enum $name { $($(#[doc = $frame_doc])+ $variant($body),)+ }
+
+        impl $name {
+            /// Every type number of this direction with its name.
+            pub const KINDS: &'static [(u8, &'static str)] =
+                &[$(($kind, stringify!($variant)),)+];
+
+            /// The frame's name, for logs.
+            #[must_use]
+            pub const fn name(&self) -> &'static str {
+                match self { $(Self::$variant(_) => stringify!($variant),)+ }
+            }
+
+            /// The message's bytes.
+            ///
+            /// # Errors
+            /// [`EncodeError`] if it would be larger than a frame may be.
+            pub fn encode(&self) -> Result<Bytes, EncodeError> {
+                match self { $(Self::$variant(body) => codec::encode(VERSION, $kind, body),)+ }
+            }
+
+            /// Reads a message. Never allocates more than a small multiple of its length.
+            ///
+            /// # Errors
+            /// [`DecodeError`] says what is wrong with the bytes.
+            pub fn decode(message: &[u8]) -> Result<Self, DecodeError> {
+                if message.len() > FRAME_BYTES_MAX {
+                    return Err(DecodeError::TooLarge(message.len()));
+                }
+                let [version, kind, body @ ..] = message else {
+                    return Err(DecodeError::Short);
+                };
+                if *version != VERSION {
+                    return Err(DecodeError::Version(*version));
+                }
+                match *kind {
+                    $($kind => codec::decode(body).map(Self::$variant),)+
+                    other => Err(DecodeError::UnknownType(other)),
+                }
+            }
+        }
+
+        $(impl From<$body> for $name {
+            fn from(body: $body) -> Self {
+                Self::$variant(body)
+            }
+        })+
+    };
+}
+
+frames! {
+    /// What a client says.
+    ClientFrame {
+        /// The first frame of a connection.
+        Hello(Hello) = 1,
+        /// Opens a document from a position on.
+        Subscribe(Subscribe) = 2,
+        /// Closes a document; its lease ends with it.
+        Unsubscribe(Unsubscribe) = 3,
+        /// Asks for a lease on a document that is open.
+        RequestLease(RequestLease) = 4,
+        /// Hands in commands as changes.
+        Push(Push) = 5,
+        /// Hands back changes that the server once accepted and lost.
+        Restore(Restore) = 6,
+        /// Asks for a sign of life.
+        Ping(Ping) = 7,
+        /// Leaves for good: leases end at once.
+        Bye(Bye) = 8,
+    }
+}
+
+frames! {
+    /// What a server says.
+    ServerFrame {
+        /// Answers `Hello`.
+        Welcome(Welcome) = 64,
+        /// Answers `Subscribe`.
+        Subscribed(Subscribed) = 65,
+        /// Part of a snapshot, in order, after a `Subscribed` that announced one.
+        SnapshotPart(SnapshotPart) = 66,
+        /// What follows in a document's log.
+        Changes(Changes) = 67,
+        /// Changes, deflated as a whole.
+        PackedChanges(PackedChanges) = 68,
+        /// Commands up to a number are durable.
+        Ack(Ack) = 69,
+        /// A command was refused.
+        Reject(Reject) = 70,
+        /// Grants a lease on an open document.
+        Leased(Leased) = 71,
+        /// Ends a lease.
+        LeaseEnded(LeaseEnded) = 72,
+        /// Answers `Restore`.
+        Restored(Restored) = 73,
+        /// Answers `Ping`.
+        Pong(Pong) = 74,
+        /// Something was wrong; says whether the connection goes on.
+        Error(Error) = 75,
+        /// The server closes the connection in an orderly way.
+        Goodbye(Goodbye) = 76,
+    }
+}
+
+/// Bytes that this layer does not look into.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Blob(pub Bytes);
+
+impl Encode for Blob {
+    fn encode<E: bincode::enc::Encoder>(
+        &self,
+        encoder: &mut E,
+    ) -> Result<(), bincode::error::EncodeError> {
+        self.0.as_ref().encode(encoder)
+    }
+}
+
+impl<C> Decode<C> for Blob {
+    fn decode<D: bincode::de::Decoder<Context = C>>(
+        decoder: &mut D,
+    ) -> Result<Self, bincode::error::DecodeError> {
+        Ok(Self(Vec::<u8>::decode(decoder)?.into()))
+    }
+}
+
+bincode::impl_borrow_decode!(Blob);
+
+/// A position in a log as it travels; see [`crate::ids::Cursor`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct WireCursor {
+    /// 16 random bytes.
+    pub epoch: [u8; 16],
+    /// The last seq known.
+    pub seq: u64,
+    /// 16 bytes that only the server understands.
+    pub tip: [u8; 16],
+}
+
+/// A lease as it travels; see [`crate::ids::Lease`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct WireLease {
+    /// The actor to write under.
+    pub actor: [u8; 16],
+    /// The actor's next seq.
+    pub next_seq: u64,
+    /// The log seq to have read before writing.
+    pub after: u64,
+}
+
+/// Who is there.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Hello {
+    /// The session, drawn at random when the client's store was made.
+    pub session: [u8; 16],
+    /// Rises with every connection of the session; an older one is closed.
+    pub generation: u64,
+    /// The user's name.
+    pub user: String,
+    /// A proof of it, where the server asks for one.
+    pub token: Option<String>,
+    /// Name and version of the client, for logs.
+    pub agent: String,
+}
+
+/// Opens a document.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Subscribe {
+    /// `space/id/facet`.
+    pub address: String,
+    /// What is known already; `None` for nothing.
+    pub cursor: Option<WireCursor>,
+    /// The queue whose commands will be pushed.
+    pub outbox: [u8; 16],
+    /// Whether a lease is wanted.
+    pub write: bool,
+}
+
+/// Closes a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Unsubscribe {
+    /// Which.
+    pub handle: u32,
+}
+
+/// Asks for a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct RequestLease {
+    /// On which document.
+    pub handle: u32,
+}
+
+/// Hands in commands `first`, `first + 1`, … as one change each.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Push {
+    /// To which document.
+    pub handle: u32,
+    /// The number of the first command.
+    pub first: u64,
+    /// The changes.
+    pub changes: Vec<Blob>,
+}
+
+/// Hands back lost changes, deps first.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Restore {
+    /// To which document.
+    pub handle: u32,
+    /// The changes.
+    pub changes: Vec<Blob>,
+}
+
+/// Asks for a sign of life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Ping {
+    /// Comes back in the answer.
+    pub nonce: u64,
+}
+
+/// Leaves for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Bye {}
+
+/// Answers `Hello`.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Welcome {
+    /// The server's ownership term; leases of an earlier one are gone.
+    pub term: u64,
+    /// How often the client should be heard of, in milliseconds.
+    pub heartbeat_ms: u32,
+    /// The server's clock, for display only.
+    pub now_ms: u64,
+    /// How many documents this connection may hold open.
+    pub documents_max: u32,
+}
+
+/// How a document will be brought up to date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum Resume {
+    /// By the changes after the client's cursor.
+    Cursor,
+    /// From the beginning (genesis), by changes. Everything the client has but does not receive is
+    /// unknown to the server.
+    Beginning,
+    /// By a snapshot of so many bytes that stands for a position, then changes. The same holds.
+    Snapshot {
+        /// The position.
+        cursor: WireCursor,
+        /// The snapshot's length in bytes.
+        bytes: u64,
+    },
+}
+
+/// Answers `Subscribe`.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Subscribed {
+    /// Which document, as asked.
+    pub address: String,
+    /// Its short name from here on, the same for all connections until the server restarts.
+    pub handle: u32,
+    /// The log's incarnation.
+    pub epoch: [u8; 16],
+    /// How the client will be brought up to date.
+    pub resume: Resume,
+    /// Where the log ends at the moment: the document is live once this seq is reached.
+    pub end_seq: u64,
+    /// The highest number of the outbox that is settled in this document; 0 for none.
+    pub settled: u64,
+    /// The session's lease, kept or granted anew.
+    pub lease: Option<WireLease>,
+    /// Whether the lease is one that the session held already: unsettled changes under it may be
+    /// sent again as they are.
+    pub lease_kept: bool,
+}
+
+/// Part of a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SnapshotPart {
+    /// Of which document.
+    pub handle: u32,
+    /// Where in the snapshot.
+    pub offset: u64,
+    /// The bytes.
+    pub bytes: Blob,
+}
+
+/// One change in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct WireEntry {
+    /// Index into the frame's `authors`.
+    pub author: u16,
+    /// When it was accepted, in milliseconds since the Unix epoch.
+    pub at_ms: u64,
+    /// The change.
+    pub change: Blob,
+}
+
+/// What follows in a log. One encoded frame serves every follower.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Changes {
+    /// Of which document.
+    pub handle: u32,
+    /// The seq of the first entry.
+    pub first_seq: u64,
+    /// The digest after the last entry.
+    pub tip: [u8; 16],
+    /// Who wrote the entries.
+    pub authors: Vec<String>,
+    /// The entries.
+    pub entries: Vec<WireEntry>,
+}
+
+/// A `Changes` body, deflated (zlib-less RFC 1951).
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct PackedChanges {
+    /// The length of the inflated body; at most a frame.
+    pub bytes: u32,
+    /// The deflated body of a `Changes` frame.
+    pub deflated: Blob,
+}
+
+/// Commands up to a number are durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Ack {
+    /// In which document.
+    pub handle: u32,
+    /// The highest number settled.
+    pub number: u64,
+}
+
+/// A command was refused. What was pushed after it under the same lease was dropped with it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Reject {
+    /// In which document.
+    pub handle: u32,
+    /// Which command.
+    pub number: u64,
+    /// Why: a [`crate::codes::Code`].
+    pub code: u16,
+    /// A sentence that helps.
+    pub message: String,
+}
+
+/// Grants a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Leased {
+    /// On which document.
+    pub handle: u32,
+    /// The lease.
+    pub lease: WireLease,
+}
+
+/// Ends a lease. What is unsettled under it has to be authored again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct LeaseEnded {
+    /// On which document.
+    pub handle: u32,
+    /// Why: a [`crate::codes::Code`].
+    pub code: u16,
+}
+
+/// Answers `Restore` once everything in it is durable (or was there already).
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Restored {
+    /// In which document.
+    pub handle: u32,
+    /// How many were new to the server.
+    pub accepted: u32,
+    /// The first refusal, if any: a [`crate::codes::Code`]; what came after it was not looked at.
+    pub refused: Option<u16>,
+}
+
+/// Answers `Ping`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Pong {
+    /// From the question.
+    pub nonce: u64,
+}
+
+/// Something was wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Error {
+    /// A [`crate::codes::Code`].
+    pub code: u16,
+    /// A sentence that helps.
+    pub message: String,
+    /// Which document it concerns, if one.
+    pub address: Option<String>,
+    /// Whether trying again with the same would end the same way.
+    pub fatal: bool,
+    /// When to try again, if that makes sense.
+    pub retry_after_ms: Option<u32>,
+}
+
+/// The server closes the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Goodbye {
+    /// Why: a [`crate::codes::Code`].
+    pub code: u16,
+    /// When to come back.
+    pub retry_after_ms: Option<u32>,
+}
