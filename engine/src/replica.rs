@@ -1,1 +1,715 @@
-//! x
+//! One copy of a document: what the server has accepted, what this user did on top of it, and the
+//! view that shows both at once. Knows documents and automerge; knows no frames, sockets or stores.
+//!
+//! Words: *accepted* changes are in the server's log up to the cursor; *pending* commands are not
+//! resolved. The view is accepted plus pending, always. A replica writes under a *provisional*
+//! actor until it holds a lease on a document that it has caught up with; then it writes what is
+//! pending down again under the leased actor ([`Replica::adopt`]), and from there on local changes
+//! are final when they are made. When the lease is gone, what the server did not settle goes back
+//! under the provisional actor ([`Replica::fall_back`]). Both are the one mechanism in `rebase`.
+
+mod rebase;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, VecDeque};
+
+use automerge::transaction::CommitOptions;
+use automerge::{
+    Automerge, AutomergeError, Change, LoadOptions, PatchLog, PatchLogMismatch, ReadDoc,
+    TextEncoding,
+};
+
+use self::rebase::{Fate, reauthor};
+use crate::clock::Timestamp;
+use crate::codes::Code;
+use crate::document::{Command, CommandError, Event, View, genesis};
+use crate::ids::{ActorId, Address, ChangeHash, Cursor, Lease, Ulid};
+use crate::limits::{CHANGE_BYTES_MAX, CHANGE_OPS_MAX};
+
+/// Work that is not known to be settled, or settled but not yet seen in the log.
+#[derive(Debug, Clone)]
+pub struct Pending {
+    /// The command's name. A long command is several changes with one name.
+    pub id: Ulid,
+    /// Its place in this document's outbox.
+    pub number: u64,
+    /// What the user meant.
+    pub command: Command,
+    /// What was written down for it.
+    pub change: Change,
+    /// Whether the app was told that it is durable. It stays here until the log brings it.
+    pub announced: bool,
+}
+
+impl Pending {
+    fn hash(&self) -> ChangeHash {
+        ChangeHash(self.change.hash().0)
+    }
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resolution {
+    /// It is in the server's log.
+    Confirmed,
+    /// It does nothing to what others made of the document meanwhile.
+    NoEffect,
+    /// The value that it would overwrite was replaced meanwhile.
+    Superseded,
+    /// It was refused, or builds on something that was.
+    Refused {
+        /// Why.
+        code: Code,
+        /// A sentence that helps.
+        message: String,
+    },
+}
+
+/// What a step did, for whoever shows or stores it.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// What changed in the view.
+    pub events: Vec<Event>,
+    /// The commands that ended.
+    pub ended: Vec<(Pending, Resolution)>,
+    /// Whether pending changes were written down anew, so that stored copies of them are stale.
+    pub rewritten: bool,
+}
+
+/// A replica can't go on with what it was given.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplicaError {
+    /// automerge refused the changes.
+    #[error("the changes do not fit the document")]
+    Document(#[from] AutomergeError),
+    /// A log of patches and its document do not belong together: a defect of this crate.
+    #[error("the view lost track of the document")]
+    Patches(#[from] PatchLogMismatch),
+    /// Something that the changes build on did not come before them.
+    #[error("the log has a gap")]
+    Gap,
+    /// The lease's actor is not where the lease says.
+    #[error("the lease does not fit the log")]
+    Lease,
+}
+
+/// Who writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Writer {
+    Provisional,
+    Leased(Lease),
+}
+
+/// One copy of one document.
+#[derive(Debug)]
+pub struct Replica {
+    address: Address,
+    /// Accepted and pending together: what the view shows.
+    doc: Automerge,
+    /// Accepted alone (with what is acked), kept only while it can't be had from `doc` cheaply.
+    apart: Option<Automerge>,
+    /// The heads of accepted.
+    accepted_heads: BTreeSet<ChangeHash>,
+    writer: Writer,
+    provisional: ActorId,
+    pending: VecDeque<Pending>,
+    settled: u64,
+    cursor: Option<Cursor>,
+    view: View,
+    /// While the log is read anew from its beginning: what of it has arrived.
+    received: Option<BTreeSet<ChangeHash>>,
+}
+
+/// What a store keeps of a replica.
+#[derive(Debug, Default)]
+pub struct Stored {
+    /// Accepted in automerge's saved form; `None` for genesis.
+    pub base: Option<Vec<u8>>,
+    /// Accepted changes after it, in log order.
+    pub tail: Vec<Change>,
+    /// The position that base and tail stand for.
+    pub cursor: Option<Cursor>,
+    /// The highest number known to be settled.
+    pub settled: u64,
+    /// Pending commands in order: id, number, command, change.
+    pub outbox: Vec<Pending>,
+}
+
+impl Replica {
+    /// A replica of a document of which nothing is known. `provisional` must be an actor that no
+    /// other replica uses.
+    #[must_use]
+    pub fn new(address: Address, encoding: TextEncoding, provisional: ActorId) -> Self {
+        let mut doc = genesis::document(&address, encoding);
+        doc.set_actor(automerge_actor(provisional));
+        Self {
+            view: View::read(address.facet(), &doc),
+            accepted_heads: heads_of(&doc),
+            address,
+            doc,
+            apart: None,
+            writer: Writer::Provisional,
+            provisional,
+            pending: VecDeque::new(),
+            settled: 0,
+            cursor: None,
+            received: None,
+        }
+    }
+
+    /// A replica from what a store kept of it.
+    ///
+    /// # Errors
+    /// [`ReplicaError::Document`] if the stored bytes do not make a document.
+    pub fn load(
+        address: Address,
+        encoding: TextEncoding,
+        provisional: ActorId,
+        stored: Stored,
+    ) -> Result<Self, ReplicaError> {
+        let mut accepted = match &stored.base {
+            Some(bytes) => load_document(bytes, encoding)?,
+            None => genesis::document(&address, encoding),
+        };
+        accepted.apply_changes(stored.tail)?;
+        let accepted_heads = heads_of(&accepted);
+        let mut doc = accepted.clone();
+        doc.apply_changes(stored.outbox.iter().map(|p| p.change.clone()).collect::<Vec<_>>())?;
+        let author = stored.outbox.iter().rev().find(|p| p.number > stored.settled).map(author_of);
+        let (writer, provisional) = match author {
+            Some(author) if author.is_provisional() => (Writer::Provisional, author),
+            // The lease may be alive; the server says so when the session is back.
+            Some(actor) => {
+                (Writer::Leased(Lease { actor, next_seq: 0, after: 0 }), provisional)
+            }
+            None => (Writer::Provisional, provisional),
+        };
+        doc.set_actor(automerge_actor(author.unwrap_or(provisional)));
+        let mut replica = Self {
+            view: View::read(address.facet(), &doc),
+            accepted_heads,
+            address,
+            doc,
+            apart: Some(accepted),
+            writer,
+            provisional,
+            pending: stored.outbox.into(),
+            settled: stored.settled,
+            cursor: stored.cursor,
+            received: None,
+        };
+        replica.merge_acked_into_accepted()?;
+        replica.drop_apart_if_same();
+        Ok(replica)
+    }
+
+    /// Which document this is.
+    #[must_use]
+    pub const fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// What the user sees.
+    #[must_use]
+    pub const fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// The document under the view: accepted plus pending.
+    #[must_use]
+    pub const fn document(&self) -> &Automerge {
+        &self.doc
+    }
+
+    /// How far the server's log is known.
+    #[must_use]
+    pub const fn cursor(&self) -> Option<Cursor> {
+        self.cursor
+    }
+
+    /// The highest number known to be settled.
+    #[must_use]
+    pub const fn settled(&self) -> u64 {
+        self.settled
+    }
+
+    /// Commands without an end, and those that are acked but have not come back in the log.
+    pub fn pending(&self) -> impl DoubleEndedIterator<Item = &Pending> + ExactSizeIterator {
+        self.pending.iter()
+    }
+
+    /// Commands that have no end yet.
+    #[must_use]
+    pub fn unsettled(&self) -> usize {
+        self.pending.iter().rev().take_while(|p| p.number > self.settled).count()
+    }
+
+    /// The lease under which local changes are made, if they are final when made.
+    #[must_use]
+    pub const fn lease(&self) -> Option<Lease> {
+        match self.writer {
+            Writer::Leased(lease) => Some(lease),
+            Writer::Provisional => None,
+        }
+    }
+
+    /// Carries a command out: the view changes at once. The returned ids of new pending entries are
+    /// the last ones of [`Replica::pending`]; none were added if the command changes nothing.
+    ///
+    /// # Errors
+    /// Why the command can't be carried out; the replica is as before.
+    pub fn execute(
+        &mut self,
+        now: Timestamp,
+        id: Ulid,
+        command: Command,
+    ) -> Result<Outcome, CommandError> {
+        command.check()?;
+        if command.facet() != self.address.facet() {
+            return Err(CommandError::NotSuchADocument(command.facet().as_str()));
+        }
+        let parts = command.split(&self.doc);
+        if self.writer == Writer::Provisional && self.unsettled() == 0 {
+            self.apart = Some(self.doc.clone());
+        }
+        // Only these can fail after a change was made.
+        let backup = (parts.len() > 1 || parts.iter().any(Command::is_large))
+            .then(|| (self.doc.clone(), self.view.clone(), self.pending.len()));
+        let mut outcome = Outcome::default();
+        for part in parts {
+            match self.execute_part(now, id, part) {
+                Ok(events) => outcome.events.extend(events),
+                Err(error) => {
+                    if let Some((doc, view, pending)) = backup {
+                        self.doc = doc;
+                        self.view = view;
+                        self.pending.truncate(pending);
+                    }
+                    self.drop_apart_if_same();
+                    return Err(error);
+                }
+            }
+        }
+        self.drop_apart_if_same();
+        Ok(outcome)
+    }
+
+    fn execute_part(
+        &mut self,
+        now: Timestamp,
+        id: Ulid,
+        command: Command,
+    ) -> Result<Vec<Event>, CommandError> {
+        let time = i64::try_from(now.0).unwrap_or(i64::MAX);
+        let log = PatchLog::active();
+        let Ok(mut tx) = self.doc.transaction_log_patches(log) else {
+            return Err(CommandError::Argument("the view lost track of the document"));
+        };
+        if let Err(error) = command.apply(&mut tx) {
+            tx.rollback();
+            return Err(error);
+        }
+        let (hash, mut log) = tx.commit_with(CommitOptions::default().with_time(time));
+        let Some(change) = hash.and_then(|hash| self.doc.get_change_by_hash(&hash)) else {
+            return Ok(Vec::new());
+        };
+        let patches = self.doc.make_patches(&mut log);
+        let events = self.view.patch(&self.doc, &patches);
+        let number = self.pending.back().map_or(self.settled, |last| last.number) + 1;
+        let oversize =
+            change.raw_bytes().len() > CHANGE_BYTES_MAX || change.len() > CHANGE_OPS_MAX;
+        self.pending.push_back(Pending { id, number, command, change, announced: false });
+        if oversize {
+            return Err(CommandError::TooLarge {
+                what: "a change",
+                max: CHANGE_BYTES_MAX,
+                unit: "bytes",
+            });
+        }
+        Ok(events)
+    }
+
+    /// Takes in what follows in the server's log, up to `cursor`.
+    ///
+    /// # Errors
+    /// The changes do not fit; the replica must be read anew from the beginning.
+    pub fn accept(
+        &mut self,
+        changes: Vec<Change>,
+        cursor: Cursor,
+    ) -> Result<Outcome, ReplicaError> {
+        let mut outcome = Outcome::default();
+        let mut log = PatchLog::active();
+        self.doc.apply_changes_log_patches(changes.clone(), &mut log)?;
+        if !self.doc.get_missing_deps(&[]).is_empty() {
+            return Err(ReplicaError::Gap);
+        }
+        let patches = self.doc.make_patches(&mut log);
+        outcome.events = self.view.patch(&self.doc, &patches);
+        for change in &changes {
+            let hash = ChangeHash(change.hash().0);
+            for dep in change.deps() {
+                self.accepted_heads.remove(&ChangeHash(dep.0));
+            }
+            self.accepted_heads.insert(hash);
+            if let Some(received) = &mut self.received {
+                received.insert(hash);
+            }
+            self.arrived(hash, &mut outcome);
+        }
+        if let Some(apart) = &mut self.apart {
+            apart.apply_changes(changes)?;
+        }
+        self.cursor = Some(cursor);
+        self.drop_apart_if_same();
+        Ok(outcome)
+    }
+
+    fn arrived(&mut self, hash: ChangeHash, outcome: &mut Outcome) {
+        let Some(place) = self.pending.iter().position(|p| p.hash() == hash) else {
+            return;
+        };
+        // Pushes are accepted as a prefix, so everything before it is settled too.
+        for done in self.pending.drain(..=place) {
+            self.settled = self.settled.max(done.number);
+            if !done.announced {
+                outcome.ended.push((done, Resolution::Confirmed));
+            }
+        }
+    }
+
+    /// Notes that commands up to `number` are durable. Their changes stay pending until the log
+    /// brings them: an acknowledgement marks, it does not move.
+    pub fn acknowledge(&mut self, number: u64) -> Outcome {
+        let mut outcome = Outcome::default();
+        self.settled = self.settled.max(number);
+        for pending in self.pending.iter_mut().filter(|p| p.number <= number && !p.announced) {
+            pending.announced = true;
+            outcome.ended.push((pending.clone(), Resolution::Confirmed));
+        }
+        // An acked change is accepted: keep it with the copy of accepted.
+        if self.merge_acked_into_accepted().is_err() {
+            self.apart = None;
+        }
+        self.drop_apart_if_same();
+        outcome
+    }
+
+    /// Takes the server's word, given when the document is opened, for what it has settled of this
+    /// outbox. That may be less than was acknowledged before: a server that was restored from an
+    /// older copy has forgotten some. What it forgot and the log has not brought is pending again.
+    pub fn reconcile(&mut self, settled: u64) -> Outcome {
+        if settled >= self.settled {
+            return self.acknowledge(settled);
+        }
+        self.settled = settled;
+        self.apart = None;
+        let mut outcome = Outcome::default();
+        let first_unsettled = self.pending.iter().position(|p| p.number > settled);
+        for (offset, pending) in
+            self.pending.iter_mut().skip(first_unsettled.unwrap_or(usize::MAX)).enumerate()
+        {
+            pending.number = settled + 1 + offset as u64;
+            outcome.rewritten = true;
+        }
+        outcome
+    }
+
+    /// Writes what is pending down under a lease. The log must have been read up to
+    /// `lease.after`, so that everything that the leased actor ever wrote is here.
+    ///
+    /// # Errors
+    /// [`ReplicaError::Lease`] if the actor's next change would not be the lease's.
+    pub fn adopt(&mut self, lease: Lease) -> Result<Outcome, ReplicaError> {
+        if let Writer::Leased(held) = self.writer
+            && held.actor == lease.actor
+        {
+            self.writer = Writer::Leased(lease);
+            return Ok(Outcome::default());
+        }
+        self.writer = Writer::Leased(lease);
+        let outcome = self.rewrite(None)?;
+        match self.pending.iter().find(|p| p.number > self.settled) {
+            Some(first) if first.change.seq() != lease.next_seq => Err(ReplicaError::Lease),
+            _ => Ok(outcome),
+        }
+    }
+
+    /// Goes back to the provisional actor: the lease is gone, and nothing but what is
+    /// acknowledged of its work was accepted.
+    ///
+    /// # Errors
+    /// What automerge refused.
+    pub fn fall_back(&mut self) -> Result<Outcome, ReplicaError> {
+        if self.writer == Writer::Provisional {
+            return Ok(Outcome::default());
+        }
+        self.writer = Writer::Provisional;
+        self.rewrite(None)
+    }
+
+    /// Rolls a command back that the server refused; the lease is gone with it. What was pending
+    /// after it is kept, except what builds on it.
+    ///
+    /// # Errors
+    /// What automerge refused.
+    pub fn refuse(
+        &mut self,
+        number: u64,
+        code: Code,
+        message: &str,
+    ) -> Result<Outcome, ReplicaError> {
+        let mut outcome = self.acknowledge(number.saturating_sub(1));
+        self.writer = Writer::Provisional;
+        let refusal = self.pending.iter().find(|p| p.number == number).map(|p| Refusal {
+            id: p.id,
+            code,
+            message: message.to_owned(),
+        });
+        let rewritten = self.rewrite(refusal.as_ref())?;
+        outcome.events.extend(rewritten.events);
+        outcome.ended.extend(rewritten.ended);
+        outcome.rewritten |= rewritten.rewritten;
+        Ok(outcome)
+    }
+
+    /// Writes everything unsettled down again on accepted, under the current writer.
+    fn rewrite(&mut self, refusal: Option<&Refusal>) -> Result<Outcome, ReplicaError> {
+        let actor = match self.writer {
+            Writer::Leased(lease) => lease.actor,
+            Writer::Provisional => self.provisional,
+        };
+        if self.unsettled() == 0 {
+            self.apart = None;
+            self.doc.set_actor(automerge_actor(actor));
+            return Ok(Outcome::default());
+        }
+        let base = self.take_accepted()?;
+        let rest: Vec<Pending> =
+            self.pending.iter().filter(|p| p.number > self.settled).cloned().collect();
+        let changes: Vec<Change> = rest.iter().map(|p| p.change.clone()).collect();
+        let leave_out: BTreeSet<usize> = refusal.map_or_else(BTreeSet::new, |refusal| {
+            (0..rest.len()).filter(|i| rest[*i].id == refusal.id).collect()
+        });
+        let mut target = base.clone();
+        target.set_actor(automerge_actor(actor));
+        let fates = reauthor(base.clone(), &mut target, &changes, &leave_out)?;
+
+        let mut outcome = Outcome { rewritten: true, ..Outcome::default() };
+        let mut exact = true;
+        self.pending.retain(|p| p.number <= self.settled);
+        let mut number = self.settled;
+        for (pending, fate) in rest.into_iter().zip(fates) {
+            let ending = match fate {
+                Fate::Reauthored(change) => {
+                    number += 1;
+                    self.pending.push_back(Pending { number, change: *change, ..pending });
+                    continue;
+                }
+                Fate::Superseded => Resolution::Superseded,
+                Fate::LeftOut | Fate::NoEffect => {
+                    refusal.map_or(Resolution::NoEffect, Refusal::ending)
+                }
+            };
+            exact = false;
+            outcome.ended.push((pending, ending));
+        }
+        self.doc = target;
+        // Under a lease accepted and pending share one document again.
+        self.apart = match self.writer {
+            Writer::Leased(_) => None,
+            Writer::Provisional => Some(base),
+        };
+        if !exact {
+            let view = View::read(self.address.facet(), &self.doc);
+            outcome.events = self.view.diff(&view);
+            self.view = view;
+        }
+        self.drop_apart_if_same();
+        Ok(outcome)
+    }
+
+    /// Accepted alone, with what is acked.
+    fn take_accepted(&mut self) -> Result<Automerge, ReplicaError> {
+        if let Some(accepted) = self.apart.take() {
+            return Ok(accepted);
+        }
+        if self.unsettled() == 0 {
+            return Ok(self.doc.clone());
+        }
+        let heads: Vec<automerge::ChangeHash> = self
+            .accepted_heads
+            .iter()
+            .copied()
+            .chain(self.pending.iter().filter(|p| p.number <= self.settled).map(Pending::hash))
+            .map(|hash| automerge::ChangeHash(hash.0))
+            .collect();
+        Ok(self.doc.fork_at(&heads)?)
+    }
+
+    fn merge_acked_into_accepted(&mut self) -> Result<(), AutomergeError> {
+        let Some(apart) = &mut self.apart else {
+            return Ok(());
+        };
+        let acked: Vec<Change> = self
+            .pending
+            .iter()
+            .filter(|p| p.number <= self.settled)
+            .map(|p| p.change.clone())
+            .collect();
+        apart.apply_changes(acked)
+    }
+
+    fn drop_apart_if_same(&mut self) {
+        if self.unsettled() == 0 {
+            self.apart = None;
+        }
+    }
+
+    /// Begins to read the server's log anew from its beginning, or from a snapshot: the server
+    /// could not serve the cursor. What this replica has accepted before is kept and merged; what
+    /// of it the server turns out to lack is told by [`Replica::missing_at_server`].
+    ///
+    /// # Errors
+    /// [`ReplicaError::Document`] if the snapshot does not load or can't be merged with what is
+    /// here.
+    pub fn start_over(
+        &mut self,
+        snapshot: Option<&[u8]>,
+        cursor: Cursor,
+    ) -> Result<Outcome, ReplicaError> {
+        if snapshot.is_none() && self.cursor.is_none() {
+            // Nothing was ever accepted here, so the server can't lack any of it.
+            self.cursor = Some(cursor);
+            return Ok(Outcome::default());
+        }
+        let encoding = self.doc.text_encoding();
+        let mut server = match snapshot {
+            Some(bytes) => load_document(bytes, encoding)?,
+            None => genesis::document(&self.address, encoding),
+        };
+        let received = server
+            .get_changes_meta(&[])
+            .iter()
+            .map(|meta| ChangeHash(meta.hash.0))
+            .collect::<BTreeSet<_>>();
+        let mut accepted = self.take_accepted()?;
+        let known = accepted.get_heads().iter().all(|head| received.contains(&ChangeHash(head.0)));
+        let accepted = if known {
+            server
+        } else {
+            accepted.merge(&mut server)?;
+            accepted
+        };
+        self.accepted_heads = heads_of(&accepted);
+        let actor = self.doc.get_actor().clone();
+        let arrived: Vec<ChangeHash> =
+            self.pending.iter().map(Pending::hash).filter(|h| received.contains(h)).collect();
+        let mut outcome = Outcome::default();
+        for hash in arrived {
+            self.arrived(hash, &mut outcome);
+        }
+        if self.pending.is_empty() {
+            self.doc = accepted;
+            self.apart = None;
+        } else {
+            self.doc = accepted.clone();
+            self.doc.apply_changes(
+                self.pending.iter().map(|p| p.change.clone()).collect::<Vec<_>>(),
+            )?;
+            self.apart = Some(accepted);
+        }
+        self.doc.set_actor(actor);
+        self.cursor = Some(cursor);
+        self.received = Some(received);
+        let view = View::read(self.address.facet(), &self.doc);
+        outcome.events = self.view.diff(&view);
+        self.view = view;
+        self.drop_apart_if_same();
+        Ok(outcome)
+    }
+
+    /// Whether the log is being read anew and it is not known yet what the server lacks.
+    #[must_use]
+    pub const fn is_starting_over(&self) -> bool {
+        self.received.is_some()
+    }
+
+    /// After [`Replica::start_over`], once caught up: the accepted changes that the server does not
+    /// have, deps first.
+    #[must_use]
+    pub fn missing_at_server(&self) -> Vec<Change> {
+        let Some(received) = &self.received else {
+            return Vec::new();
+        };
+        let unsettled: BTreeSet<ChangeHash> =
+            self.pending.iter().filter(|p| p.number > self.settled).map(Pending::hash).collect();
+        self.doc
+            .get_changes(&[])
+            .into_iter()
+            .filter(|change| {
+                let hash = ChangeHash(change.hash().0);
+                !received.contains(&hash)
+                    && !unsettled.contains(&hash)
+                    && change.actor_id().to_bytes() != ActorId::GENESIS.0
+            })
+            .collect()
+    }
+
+    /// Notes that the server has everything that is accepted here.
+    pub fn finish_starting_over(&mut self) {
+        self.received = None;
+    }
+
+    /// Accepted in automerge's saved form, with the position that it stands for; `None` while it
+    /// can't be had cheaply (pending work shares its document) or the log is being read anew.
+    #[must_use]
+    pub fn save_accepted(&self) -> Option<(Vec<u8>, Cursor)> {
+        let cursor = self.cursor?;
+        if self.received.is_some() {
+            return None;
+        }
+        match &self.apart {
+            Some(apart) => Some((apart.save(), cursor)),
+            None if self.pending.is_empty() => Some((self.doc.save(), cursor)),
+            None => None,
+        }
+    }
+}
+
+/// A command that the server refused.
+#[derive(Debug)]
+struct Refusal {
+    id: Ulid,
+    code: Code,
+    message: String,
+}
+
+impl Refusal {
+    fn ending(&self) -> Resolution {
+        Resolution::Refused { code: self.code, message: self.message.clone() }
+    }
+}
+
+fn author_of(pending: &Pending) -> ActorId {
+    let mut bytes = [0; 16];
+    let actor = pending.change.actor_id().to_bytes();
+    if actor.len() == 16 {
+        bytes.copy_from_slice(actor);
+    }
+    ActorId(bytes)
+}
+
+fn automerge_actor(actor: ActorId) -> automerge::ActorId {
+    automerge::ActorId::from(actor.0)
+}
+
+fn heads_of(doc: &Automerge) -> BTreeSet<ChangeHash> {
+    doc.get_heads().into_iter().map(|hash| ChangeHash(hash.0)).collect()
+}
+
+fn load_document(bytes: &[u8], encoding: TextEncoding) -> Result<Automerge, AutomergeError> {
+    Automerge::load_with_options(bytes, LoadOptions::new().text_encoding(encoding))
+}

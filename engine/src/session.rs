@@ -9,12 +9,34 @@
 //! The session must never know sockets, files, threads, clocks or random sources, and nothing of
 //! the server but its frames.
 
+mod config;
+mod frames;
+mod layout;
+mod link;
+mod open;
+mod random;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
 use bytes::Bytes;
 
+pub use self::config::Config;
+pub use self::layout::{DOCUMENTS_PREFIX, LayoutError, META_PREFIX, address_of_key};
+use self::layout::Meta;
+use self::link::{Due, Link};
+use self::open::{Body, OpenDocument};
+use self::random::Random;
+use crate::clock::Timestamp;
 use crate::codes::Code;
-use crate::document::{Command, Event};
-use crate::ids::{Address, Ulid, UserId};
-use crate::wire::CloseCode;
+use crate::document::{Command, CommandError, Event, View};
+use crate::ids::{ActorId, Address, OutboxId, SessionId, Ulid, UserId};
+use crate::machine::{Machine, Wake};
+pub use crate::replica::Resolution;
+use crate::replica::{Outcome, Replica, ReplicaError};
+use crate::wire::frame::{Bye, Hello, Ping, RequestLease, Unsubscribe};
+use crate::wire::{ClientFrame, CloseCode};
 
 /// A connection's number, counted up by the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -203,24 +225,6 @@ pub enum Notice {
     },
 }
 
-/// How a command ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Resolution {
-    /// It is in the server's log, on disk.
-    Confirmed,
-    /// It changed nothing, at once or any more; nothing was sent.
-    NoEffect,
-    /// A later value stands in place of the one that it would have overwritten.
-    Superseded,
-    /// It was refused and is undone in the view.
-    Refused {
-        /// Why.
-        code: Code,
-        /// A sentence that helps.
-        message: String,
-    },
-}
-
 /// Where the connection is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -274,4 +278,691 @@ pub struct Identity {
     /// Drawn at random for this process: session and outbox of a new store, jitter, provisional
     /// actors.
     pub seed: [u8; 32],
+}
+
+/// A command was not taken on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExecuteError {
+    /// The document is not open, or is still being read from the store.
+    #[error("the document is not open")]
+    NotOpen,
+    /// The document can't be used; what is stored of it stays as it is.
+    #[error("the document can't be used: {0}")]
+    Broken(Code),
+    /// The command can't be carried out.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+}
+
+impl ExecuteError {
+    /// The stable code.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::NotOpen => Code::NotFound,
+            Self::Broken(code) => *code,
+            Self::Command(error) => error.code(),
+        }
+    }
+}
+
+/// What a session has done so far, and what it holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Documents that are open or still have pending work.
+    pub documents: usize,
+    /// Of these, caught up with the server.
+    pub live: usize,
+    /// Commands without an end.
+    pub pending: usize,
+    /// Bytes of messages sent.
+    pub bytes_sent: u64,
+    /// Bytes of messages received.
+    pub bytes_received: u64,
+    /// Changes received from logs.
+    pub changes_received: u64,
+}
+
+/// The client machine.
+#[derive(Debug)]
+pub struct Session {
+    identity: Identity,
+    config: Config,
+    random: Random,
+    session: SessionId,
+    outbox: OutboxId,
+    generation: u64,
+    online: bool,
+    link: Link,
+    documents: BTreeMap<Address, OpenDocument>,
+    /// Handles of this connection.
+    handles: BTreeMap<u32, Address>,
+    reads: BTreeMap<StoreToken, Address>,
+    effects: VecDeque<Effect>,
+    /// Writes gathered while an input is handled; they go out as one.
+    writes: Vec<StoreWrite>,
+    last_token: StoreToken,
+    /// The token under which the gathered writes will go out, once somebody asked for it.
+    gathering: Option<StoreToken>,
+    last_write: StoreToken,
+    durable: StoreToken,
+    /// Documents of which something changed while an input is handled.
+    touched: BTreeSet<Address>,
+    /// Documents with commands that may not be on the device's disk yet.
+    unstored: BTreeSet<Address>,
+    /// The store holds this start's generation only from here on.
+    identity_stored: StoreToken,
+    told: Option<ConnectionStatus>,
+    stopping: bool,
+    stats: Stats,
+}
+
+impl Session {
+    /// Begins a session from what the store holds under [`META_PREFIX`]. It begins disconnected.
+    ///
+    /// # Errors
+    /// [`LayoutError`] if the store's identity can't be read.
+    pub fn new(
+        identity: Identity,
+        config: Config,
+        stored: &[(Vec<u8>, Bytes)],
+    ) -> Result<Self, LayoutError> {
+        let mut random = Random::new(identity.seed);
+        let meta = layout::read_meta(stored)?.unwrap_or_else(|| Meta {
+            session: SessionId(random.bytes()),
+            outbox: OutboxId(random.bytes()),
+            opened: 0,
+            pending: Vec::new(),
+        });
+        let mut session = Self {
+            identity,
+            config,
+            random,
+            session: meta.session,
+            outbox: meta.outbox,
+            generation: meta.opened << 32,
+            online: false,
+            link: Link::new(),
+            documents: BTreeMap::new(),
+            handles: BTreeMap::new(),
+            reads: BTreeMap::new(),
+            effects: VecDeque::new(),
+            writes: Vec::new(),
+            last_token: StoreToken(0),
+            gathering: None,
+            last_write: StoreToken(0),
+            durable: StoreToken(0),
+            touched: BTreeSet::new(),
+            unstored: BTreeSet::new(),
+            identity_stored: StoreToken(1),
+            told: None,
+            stopping: false,
+            stats: Stats::default(),
+        };
+        session.writes.push(layout::put_meta(&Meta { opened: meta.opened + 1, ..meta.clone() }));
+        session.flush_writes();
+        for address in meta.pending {
+            session.open(&address);
+        }
+        Ok(session)
+    }
+
+    /// Who is here.
+    #[must_use]
+    pub const fn user(&self) -> &UserId {
+        &self.identity.user
+    }
+
+    /// What the user sees of a document, if it is open and read.
+    #[must_use]
+    pub fn view(&self, address: &Address) -> Option<&View> {
+        self.replica(address).map(Replica::view)
+    }
+
+    /// An open document's replica.
+    #[must_use]
+    pub fn replica(&self, address: &Address) -> Option<&Replica> {
+        self.documents.get(address)?.replica()
+    }
+
+    /// Where an open document is.
+    #[must_use]
+    pub fn status(&self, address: &Address) -> Option<DocumentStatus> {
+        self.documents.get(address).map(OpenDocument::status)
+    }
+
+    /// Where the connection is.
+    #[must_use]
+    pub fn connection(&self, now: Timestamp) -> ConnectionStatus {
+        self.link.status(now)
+    }
+
+    /// What the session holds and has done.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let live = self.documents.values().filter(|d| d.sync.is_live()).count();
+        let pending =
+            self.documents.values().filter_map(|d| d.replica()).map(Replica::unsettled).sum();
+        Stats { documents: self.documents.len(), live, pending, ..self.stats }
+    }
+
+    /// Carries a command out at once, as [`Input::Command`] does, and says at once if it can't be.
+    /// How it ends is told by [`Notice::Resolved`], unless this answers an error.
+    ///
+    /// # Errors
+    /// Why nothing was done.
+    pub fn execute(
+        &mut self,
+        now: Timestamp,
+        id: CommandId,
+        address: &Address,
+        command: Command,
+    ) -> Result<(), ExecuteError> {
+        let document = self.documents.get_mut(address).ok_or(ExecuteError::NotOpen)?;
+        let replica = match &mut document.body {
+            Body::Ready(replica) => replica,
+            Body::Loading => return Err(ExecuteError::NotOpen),
+            Body::Broken(code) => return Err(ExecuteError::Broken(*code)),
+        };
+        let before = replica.pending().len();
+        let outcome = replica.execute(now, id, command.clone())?;
+        let made: Vec<_> = replica.pending().skip(before).cloned().collect();
+        self.notify(Notice::Applied { id, address: address.clone() });
+        if made.is_empty() {
+            let resolution = Resolution::NoEffect;
+            self.notify(Notice::Resolved { id, address: address.clone(), command, resolution });
+            return Ok(());
+        }
+        let token = self.write_token();
+        let first = self.documents.get(address).is_some_and(|d| d.stored_numbers.is_empty());
+        if first {
+            self.writes.push(layout::mark_pending(address, true));
+        }
+        for pending in &made {
+            self.writes.push(layout::put_command(address, pending));
+        }
+        if let Some(document) = self.documents.get_mut(address) {
+            for pending in &made {
+                document.stored_numbers.insert(pending.number);
+                document.unstored.push_back((pending.number, token));
+            }
+        }
+        self.unstored.insert(address.clone());
+        self.touch(address);
+        self.tell_changed(address, outcome.events, true);
+        self.want_lease(address);
+        self.settle(now);
+        Ok(())
+    }
+
+    fn open(&mut self, address: &Address) {
+        if self.documents.contains_key(address) {
+            return;
+        }
+        self.documents.insert(address.clone(), OpenDocument::new(self.outbox));
+        let token = self.next_token();
+        self.reads.insert(token, address.clone());
+        let prefix = layout::document_prefix(address);
+        self.effects.push_back(Effect::Read { token, prefix });
+    }
+
+    fn loaded(&mut self, address: &Address, entries: &[(Vec<u8>, Bytes)]) {
+        let provisional = ActorId::provisional(self.random.number());
+        let encoding = self.config.text_encoding;
+        let Some(document) = self.documents.get_mut(address) else {
+            return;
+        };
+        let loaded = layout::read_document(address, entries)
+            .map_err(|error| error.to_string())
+            .and_then(|(stored, tails)| {
+                let numbers = stored.outbox.iter().map(|p| p.number).collect();
+                let replica = if stored.cursor.is_none() && stored.outbox.is_empty() {
+                    Replica::new(address.clone(), encoding, provisional)
+                } else {
+                    Replica::load(address.clone(), encoding, provisional, stored)
+                        .map_err(|error| error.to_string())?
+                };
+                Ok((replica, tails, numbers))
+            });
+        match loaded {
+            Ok((replica, tails, numbers)) => {
+                document.pushed = replica.settled();
+                document.tails = tails;
+                document.stored_numbers = numbers;
+                document.body = Body::Ready(Box::new(replica));
+                self.touch(address);
+                self.subscribe(address);
+                self.release(address);
+            }
+            Err(message) => {
+                document.body = Body::Broken(Code::LocalStore);
+                self.problem(Some(address.clone()), Code::LocalStore, message);
+            }
+        }
+    }
+
+    /// Subscribes if there is a connection and the document is not subscribed yet.
+    fn subscribe(&mut self, address: &Address) {
+        let Some(document) = self.documents.get_mut(address) else {
+            return;
+        };
+        if self.link.up().is_none() || !matches!(document.sync, open::Sync::Apart) {
+            return;
+        }
+        if let Some(subscribe) = document.subscribe() {
+            document.sync = open::Sync::Asked;
+            document.lease_asked = subscribe.write;
+            self.send(subscribe.into());
+        }
+    }
+
+    /// Asks for a lease if there is work for one and none is held or asked for.
+    fn want_lease(&mut self, address: &Address) {
+        let Some(document) = self.documents.get_mut(address) else {
+            return;
+        };
+        let has_lease = document.granted.is_some()
+            || document.lease_asked
+            || document.replica().is_none_or(|r| r.lease().is_some() || r.unsettled() == 0);
+        if has_lease {
+            return;
+        }
+        if let Some(handle) = document.sync.handle() {
+            document.lease_asked = true;
+            self.send(RequestLease { handle }.into());
+        }
+    }
+
+    /// Drops documents that nobody wants and that have nothing left to send.
+    fn release(&mut self, address: &Address) {
+        let Some(document) = self.documents.get(address) else {
+            return;
+        };
+        let idle = match &document.body {
+            Body::Loading => false,
+            Body::Ready(replica) => replica.pending().len() == 0,
+            Body::Broken(_) => true,
+        };
+        if document.wanted || !idle {
+            return;
+        }
+        if let Some(handle) = document.sync.handle() {
+            self.handles.remove(&handle);
+            self.send(Unsubscribe { handle }.into());
+        } else if matches!(document.sync, open::Sync::Asked) {
+            // The answer would name a document that is gone; it is released when it comes.
+            return;
+        }
+        self.documents.remove(address);
+    }
+
+    fn connection_lost(&mut self, now: Timestamp) {
+        self.handles.clear();
+        for (address, document) in &mut self.documents {
+            document.disconnected();
+            self.touched.insert(address.clone());
+        }
+        if self.online && !self.stopping {
+            self.link.wait(now, &self.config, &mut self.random);
+        } else {
+            self.link.turn_off();
+        }
+        let unwanted: Vec<Address> =
+            self.documents.iter().filter(|(_, d)| !d.wanted).map(|(a, _)| a.clone()).collect();
+        for address in unwanted {
+            self.release(&address);
+        }
+    }
+
+    fn disconnected(
+        &mut self,
+        now: Timestamp,
+        connection: ConnectionId,
+        code: Option<CloseCode>,
+        reason: String,
+    ) {
+        if self.link.current() != Some(connection) {
+            return;
+        }
+        self.connection_lost(now);
+        if let Some(code) = code.filter(|code| !code.may_retry()) {
+            let why = Code::from_number(code.0 % 500)
+                .or_else(|| Code::from_number(code.0 % 500 + 500))
+                .unwrap_or(Code::OutOfProtocol);
+            self.link.fail(why, reason);
+        }
+    }
+
+    /// Ends the present connection because of something that the server did.
+    fn hang_up(&mut self, now: Timestamp) {
+        if let Some(connection) = self.link.current() {
+            self.effects.push_back(Effect::Disconnect { connection });
+            self.connection_lost(now);
+        }
+    }
+
+    fn set_online(&mut self, now: Timestamp, online: bool) {
+        self.online = online;
+        if !online {
+            if let Some(connection) = self.link.current() {
+                self.effects.push_back(Effect::Disconnect { connection });
+            }
+            self.connection_lost(now);
+        } else if self.link.current().is_none() {
+            self.connect(now);
+        }
+    }
+
+    fn connect(&mut self, now: Timestamp) {
+        if !self.online || self.stopping || self.durable < self.identity_stored {
+            return;
+        }
+        let connection = self.link.connect(now, &self.config);
+        self.effects.push_back(Effect::Connect { connection });
+    }
+
+    fn opened(&mut self, connection: ConnectionId) {
+        if !self.link.opened(connection) {
+            return;
+        }
+        self.generation += 1;
+        let hello = Hello {
+            session: self.session.0,
+            generation: self.generation,
+            user: self.identity.user.to_string(),
+            token: self.identity.token.clone(),
+            agent: self.identity.agent.clone(),
+        };
+        self.send(hello.into());
+    }
+
+    fn tick(&mut self, now: Timestamp) {
+        match self.link.due(now) {
+            Some(Due::Connect) => self.connect(now),
+            Some(Due::GiveUp(..)) => self.hang_up(now),
+            Some(Due::Ping(_)) => self.send(Ping { nonce: now.0 }.into()),
+            None => {}
+        }
+    }
+
+    fn written(&mut self, now: Timestamp, token: StoreToken, result: Result<(), String>) {
+        if let Err(message) = result {
+            self.problem(None, Code::LocalStore, message.clone());
+            self.hang_up(now);
+            self.link.fail(Code::LocalStore, message);
+            return;
+        }
+        let first = self.durable < self.identity_stored;
+        self.durable = self.durable.max(token);
+        for address in std::mem::take(&mut self.unstored) {
+            if let Some(document) = self.documents.get_mut(&address) {
+                document.stored(token);
+                if !document.unstored.is_empty() {
+                    self.unstored.insert(address.clone());
+                }
+                self.touched.insert(address);
+            }
+        }
+        if first && self.online && self.link.current().is_none() {
+            self.connect(now);
+        }
+    }
+
+    fn shutdown(&mut self, now: Timestamp) {
+        self.stopping = true;
+        if self.link.up().is_some() {
+            self.send(Bye {}.into());
+        }
+        if let Some(connection) = self.link.current() {
+            self.effects.push_back(Effect::Disconnect { connection });
+        }
+        self.connection_lost(now);
+    }
+
+    /// What follows from every input: push what can be, store what was gathered, tell the status.
+    fn settle(&mut self, now: Timestamp) {
+        for address in std::mem::take(&mut self.touched) {
+            self.push(&address);
+            if let Some(document) = self.documents.get_mut(&address) {
+                let status = document.status();
+                if document.told != Some(status) {
+                    document.told = Some(status);
+                    self.notify(Notice::Document { address, status });
+                }
+            }
+        }
+        self.flush_writes();
+        self.tell_connection(now);
+        if self.stopping && self.durable >= self.last_write {
+            self.stopping = false;
+            self.online = false;
+            self.effects.push_back(Effect::Stop);
+        }
+    }
+
+    fn push(&mut self, address: &Address) {
+        if self.link.up().is_none() {
+            return;
+        }
+        let (changes_max, in_flight_max) =
+            (self.config.push_changes_max, self.config.in_flight_max);
+        while let Some(push) = self
+            .documents
+            .get_mut(address)
+            .and_then(|document| document.next_push(changes_max, in_flight_max))
+        {
+            self.send(push.into());
+        }
+    }
+
+    fn tell_connection(&mut self, now: Timestamp) {
+        let status = self.link.status(now);
+        let same_phase = match (&self.told, &status) {
+            (
+                Some(ConnectionStatus::Reconnecting { attempt: a, .. }),
+                ConnectionStatus::Reconnecting { attempt: b, .. },
+            ) => a == b,
+            (told, status) => told.as_ref() == Some(status),
+        };
+        if !same_phase {
+            self.told = Some(status.clone());
+            self.notify(Notice::Connection(status));
+        }
+    }
+
+    /// Marks a document as one to push and to report on when this input is done with.
+    fn touch(&mut self, address: &Address) {
+        self.touched.insert(address.clone());
+    }
+
+    /// Tells and stores what a step of a replica did.
+    fn absorb(&mut self, address: &Address, outcome: Outcome, local: bool) {
+        self.touch(address);
+        let Some(document) = self.documents.get_mut(address) else {
+            return;
+        };
+        let mut resolved: Vec<Notice> = Vec::new();
+        let mut last = None;
+        for (ended, resolution) in outcome.ended {
+            if last == Some(ended.id)
+                || (resolution == Resolution::Confirmed && document.continues(&ended))
+            {
+                continue;
+            }
+            last = Some(ended.id);
+            resolved.push(Notice::Resolved {
+                id: ended.id,
+                address: address.clone(),
+                command: ended.command,
+                resolution,
+            });
+        }
+        self.store_outbox(address, outcome.rewritten);
+        self.tell_changed(address, outcome.events, local);
+        self.effects.extend(resolved.into_iter().map(Effect::Notify));
+    }
+
+    /// Brings the stored outbox in line with the replica's.
+    fn store_outbox(&mut self, address: &Address, rewritten: bool) {
+        let token = self.write_token();
+        let Some(document) = self.documents.get_mut(address) else {
+            return;
+        };
+        let Body::Ready(replica) = &document.body else {
+            return;
+        };
+        let numbers = replica.pending().map(|p| p.number).collect();
+        let mut writes = Vec::new();
+        for gone in document.stored_numbers.difference(&numbers) {
+            writes.push(layout::delete_command(address, *gone));
+        }
+        if rewritten {
+            document.pushed = replica.settled();
+            document.unstored.clear();
+            for pending in replica.pending() {
+                writes.push(layout::put_command(address, pending));
+                document.unstored.push_back((pending.number, token));
+            }
+        }
+        if document.stored_numbers.is_empty() != numbers.is_empty() {
+            writes.push(layout::mark_pending(address, !numbers.is_empty()));
+        }
+        if rewritten || document.stored_numbers != numbers {
+            writes.push(layout::put_settled(address, replica.settled()));
+        }
+        document.stored_numbers = numbers;
+        if !document.unstored.is_empty() {
+            self.unstored.insert(address.clone());
+        }
+        self.writes.extend(writes);
+    }
+
+    fn tell_changed(&mut self, address: &Address, events: Vec<Event>, local: bool) {
+        if !events.is_empty() {
+            self.notify(Notice::Changed { address: address.clone(), events, local });
+        }
+    }
+
+    /// The replica can't go on: its stored data stays, and the document is not synced further.
+    fn broken(&mut self, address: &Address, error: &ReplicaError) {
+        if let Some(document) = self.documents.get_mut(address) {
+            document.body = Body::Broken(Code::DocumentUnavailable);
+        }
+        self.problem(Some(address.clone()), Code::DocumentUnavailable, error.to_string());
+    }
+
+    fn problem(&mut self, address: Option<Address>, code: Code, message: String) {
+        self.notify(Notice::Problem { address, code, message });
+    }
+
+    fn notify(&mut self, notice: Notice) {
+        self.effects.push_back(Effect::Notify(notice));
+    }
+
+    fn send(&mut self, frame: ClientFrame) {
+        let Some(connection) = self.link.current() else {
+            return;
+        };
+        match frame.encode() {
+            Ok(message) => {
+                self.stats.bytes_sent += message.len() as u64;
+                self.effects.push_back(Effect::Send { connection, message });
+            }
+            Err(error) => self.problem(None, Code::FrameTooLarge, error.to_string()),
+        }
+    }
+
+    fn next_token(&mut self) -> StoreToken {
+        self.last_token.0 += 1;
+        self.last_token
+    }
+
+    /// The token of the write that this input's changes to the store will be part of.
+    fn write_token(&mut self) -> StoreToken {
+        if let Some(token) = self.gathering {
+            return token;
+        }
+        let token = self.next_token();
+        self.gathering = Some(token);
+        token
+    }
+
+    fn flush_writes(&mut self) {
+        if self.writes.is_empty() {
+            return;
+        }
+        let token = self.write_token();
+        self.gathering = None;
+        self.last_write = token;
+        let writes = std::mem::take(&mut self.writes);
+        self.effects.push_back(Effect::Write { token, writes });
+    }
+}
+
+impl Machine for Session {
+    type Input = Input;
+    type Effect = Effect;
+
+    fn handle(&mut self, now: Timestamp, input: Input) {
+        match input {
+            Input::SetOnline(online) => self.set_online(now, online),
+            Input::Reconnect => {
+                if self.link.current().is_none() {
+                    self.connect(now);
+                }
+            }
+            Input::Open { address, write } => {
+                self.open(&address);
+                if let Some(document) = self.documents.get_mut(&address) {
+                    document.wanted = true;
+                    document.write |= write;
+                }
+            }
+            Input::Close { address } => {
+                if let Some(document) = self.documents.get_mut(&address) {
+                    document.wanted = false;
+                    document.write = false;
+                }
+                self.release(&address);
+            }
+            Input::Command { id, address, command } => {
+                if let Err(error) = self.execute(now, id, &address, command.clone()) {
+                    let resolution =
+                        Resolution::Refused { code: error.code(), message: error.to_string() };
+                    self.notify(Notice::Resolved { id, address, command, resolution });
+                }
+            }
+            Input::Connected { connection } => self.opened(connection),
+            Input::Received { connection, message } => self.received(now, connection, &message),
+            Input::Disconnected { connection, code, reason } => {
+                self.disconnected(now, connection, code, reason);
+            }
+            Input::Written { token, result } => self.written(now, token, result),
+            Input::Read { token, result } => {
+                if let Some(address) = self.reads.remove(&token) {
+                    match result {
+                        Ok(entries) => self.loaded(&address, &entries),
+                        Err(message) => {
+                            if let Some(document) = self.documents.get_mut(&address) {
+                                document.body = Body::Broken(Code::LocalStore);
+                            }
+                            self.problem(Some(address), Code::LocalStore, message);
+                        }
+                    }
+                }
+            }
+            Input::Tick => self.tick(now),
+            Input::Shutdown => self.shutdown(now),
+        }
+        self.settle(now);
+    }
+
+    fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Wake> {
+        self.link.wake()
+    }
 }

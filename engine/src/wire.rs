@@ -11,6 +11,7 @@ pub mod frame;
 
 pub use close::CloseCode;
 pub use codec::{DecodeError, EncodeError};
+pub(crate) use codec::{decode_stored, encode_stored};
 pub use frame::{ClientFrame, ServerFrame};
 
 /// The version byte.

@@ -1,0 +1,422 @@
+//! What the server says, frame by frame.
+
+use std::time::Duration;
+
+use automerge::Change;
+
+use super::layout;
+use super::open::{Body, Sync};
+use super::{Notice, Session};
+use crate::clock::Timestamp;
+use crate::codes::Code;
+use crate::ids::{ActorId, Address, Cursor, Epoch, Lease, Tip};
+use crate::replica::{Replica, ReplicaError};
+use crate::session::ConnectionId;
+use crate::wire::frame::{
+    Changes, Error, Goodbye, Reject, Resume, SnapshotPart, Subscribed, Unsubscribe, WireCursor,
+    WireLease,
+};
+use crate::wire::{ServerFrame, pack};
+
+impl Session {
+    pub(super) fn received(&mut self, now: Timestamp, connection: ConnectionId, message: &[u8]) {
+        if self.link.current() != Some(connection) {
+            return;
+        }
+        self.link.heard(now);
+        self.stats.bytes_received += message.len() as u64;
+        match ServerFrame::decode(message) {
+            Ok(frame) => self.frame(now, frame),
+            Err(error) => {
+                self.problem(None, Code::BadFrame, error.to_string());
+                self.hang_up(now);
+            }
+        }
+    }
+
+    fn frame(&mut self, now: Timestamp, frame: ServerFrame) {
+        match frame {
+            ServerFrame::Welcome(welcome) => {
+                let heartbeat = Duration::from_millis(welcome.heartbeat_ms.into());
+                self.link.welcomed(now, heartbeat);
+                let all: Vec<Address> = self.documents.keys().cloned().collect();
+                for address in all {
+                    self.subscribe(&address);
+                }
+            }
+            ServerFrame::Subscribed(subscribed) => self.subscribed(now, &subscribed),
+            ServerFrame::SnapshotPart(part) => self.snapshot_part(now, &part),
+            ServerFrame::Changes(changes) => self.changes(now, changes),
+            ServerFrame::PackedChanges(packed) => match pack::unpack(&packed) {
+                Ok(changes) => self.changes(now, changes),
+                Err(error) => {
+                    self.problem(None, Code::BadFrame, error.to_string());
+                    self.hang_up(now);
+                }
+            },
+            ServerFrame::Ack(ack) => self.on_replica(now, ack.handle, |replica| {
+                Ok(replica.acknowledge(ack.number))
+            }),
+            ServerFrame::Reject(reject) => self.rejected(now, &reject),
+            ServerFrame::Leased(leased) => {
+                if let Some(address) = self.handles.get(&leased.handle).cloned() {
+                    self.granted(&address, leased.lease);
+                    self.advance(now, &address);
+                }
+            }
+            ServerFrame::LeaseEnded(ended) => {
+                self.on_replica(now, ended.handle, Replica::fall_back);
+                if let Some(address) = self.handles.get(&ended.handle).cloned() {
+                    self.lease_gone(&address);
+                }
+            }
+            ServerFrame::Restored(restored) => {
+                self.restored(now, restored.handle, restored.refused);
+            }
+            ServerFrame::Pong(_) => {}
+            ServerFrame::Error(error) => self.error(now, error),
+            ServerFrame::Goodbye(Goodbye { code: _, retry_after_ms }) => {
+                if let Some(wait) = retry_after_ms {
+                    self.link.hold_off(Duration::from_millis(wait.into()));
+                }
+            }
+        }
+    }
+
+    fn subscribed(&mut self, now: Timestamp, subscribed: &Subscribed) {
+        let Ok(address) = subscribed.address.parse::<Address>() else {
+            return;
+        };
+        let handle = subscribed.handle;
+        let limit = self.config.snapshot_bytes_max;
+        let Some(document) = self.documents.get_mut(&address) else {
+            self.send(Unsubscribe { handle }.into());
+            return;
+        };
+        let Body::Ready(replica) = &mut document.body else {
+            return;
+        };
+        if let Some(old) = document.sync.handle() {
+            self.handles.remove(&old);
+        }
+        self.handles.insert(handle, address.clone());
+        document.lease_asked = false;
+        let end_seq = subscribed.end_seq;
+        let begin = Cursor { epoch: Epoch(subscribed.epoch), seq: 0, tip: Tip::EMPTY };
+        let kept = subscribed.lease_kept && subscribed.resume == Resume::Cursor;
+        let lease = subscribed.lease.map(lease_from);
+        let mut outcome = replica.reconcile(subscribed.settled);
+        let keeps = kept && replica.lease().map(|l| l.actor) == lease.map(|l| l.actor);
+        let mut step = Ok(());
+        if !keeps {
+            step = replica.fall_back().map(|more| join(&mut outcome, more));
+        }
+        document.granted = lease.filter(|_| !keeps);
+        document.pushed = replica.settled();
+        match subscribed.resume {
+            Resume::Cursor => document.sync = Sync::CatchingUp { handle, end_seq },
+            Resume::Beginning => {
+                let restart = replica.start_over(None, begin);
+                step = step.and(restart.map(|more| join(&mut outcome, more)));
+                document.sync = Sync::CatchingUp { handle, end_seq };
+            }
+            Resume::Snapshot { cursor, bytes } if bytes <= limit => {
+                let cursor = cursor_from(cursor);
+                let buffer = Vec::new();
+                document.sync = Sync::Snapshot { handle, cursor, bytes, buffer, end_seq };
+            }
+            Resume::Snapshot { .. } => {
+                document.body = Body::Broken(Code::DocumentFull);
+                let message = "the document is larger than this client accepts".to_owned();
+                self.problem(Some(address), Code::DocumentFull, message);
+                return;
+            }
+        }
+        self.absorb(&address, outcome, false);
+        match step {
+            Ok(()) => self.advance(now, &address),
+            Err(error) => self.broken(&address, &error),
+        }
+    }
+
+    fn snapshot_part(&mut self, now: Timestamp, part: &SnapshotPart) {
+        let Some(address) = self.handles.get(&part.handle).cloned() else {
+            return;
+        };
+        let Some(document) = self.documents.get_mut(&address) else {
+            return;
+        };
+        let Sync::Snapshot { handle, cursor, bytes, buffer, end_seq } = &mut document.sync else {
+            return;
+        };
+        let fits = buffer.len() as u64 == part.offset
+            && buffer.len() as u64 + part.bytes.0.len() as u64 <= *bytes;
+        if !fits {
+            self.out_of_step(now, "the snapshot's parts are not in order");
+            return;
+        }
+        buffer.extend_from_slice(&part.bytes.0);
+        if (buffer.len() as u64) < *bytes {
+            return;
+        }
+        let (handle, cursor, end_seq) = (*handle, *cursor, *end_seq);
+        let snapshot = std::mem::take(buffer);
+        document.sync = Sync::CatchingUp { handle, end_seq };
+        self.on_replica(now, handle, |replica| replica.start_over(Some(&snapshot), cursor));
+    }
+
+    fn changes(&mut self, now: Timestamp, frame: Changes) {
+        let Some(address) = self.handles.get(&frame.handle).cloned() else {
+            return;
+        };
+        let Some(replica) = self.documents.get(&address).and_then(|d| d.replica()) else {
+            return;
+        };
+        let Some(cursor) = replica.cursor() else {
+            self.out_of_step(now, "changes came before the document was opened");
+            return;
+        };
+        let last_seq = frame.first_seq + frame.entries.len() as u64 - 1;
+        if frame.entries.is_empty() || last_seq <= cursor.seq {
+            return;
+        }
+        if frame.first_seq > cursor.seq + 1 {
+            self.out_of_step(now, "the log has a gap");
+            return;
+        }
+        let known = usize::try_from(cursor.seq + 1 - frame.first_seq).unwrap_or(usize::MAX);
+        let fresh: Option<Vec<Change>> = frame
+            .entries
+            .iter()
+            .skip(known)
+            .map(|entry| layout::parse_change(&entry.change.0))
+            .collect();
+        let Some(fresh) = fresh else {
+            self.out_of_step(now, "a change in the log does not read");
+            return;
+        };
+        let cursor = Cursor { epoch: cursor.epoch, seq: last_seq, tip: Tip(frame.tip) };
+        self.stats.changes_received += fresh.len() as u64;
+        let write = layout::put_tail(&address, cursor, &fresh);
+        self.on_replica(now, frame.handle, |replica| replica.accept(fresh, cursor));
+        // A log that is being read anew is stored when it is whole.
+        if let Some(document) = self.documents.get_mut(&address)
+            && document.replica().is_some_and(|replica| !replica.is_starting_over())
+            && document.tails.last().is_none_or(|last| *last < cursor.seq)
+        {
+            document.tails.push(cursor.seq);
+            self.writes.push(write);
+        }
+        self.compact(&address);
+    }
+
+    /// Runs a step on a replica, tells and stores what it did, and goes on from there.
+    fn on_replica(
+        &mut self,
+        now: Timestamp,
+        handle: u32,
+        step: impl FnOnce(&mut Replica) -> Result<crate::replica::Outcome, ReplicaError>,
+    ) {
+        let Some(address) = self.handles.get(&handle).cloned() else {
+            return;
+        };
+        let Some(replica) = self.documents.get_mut(&address).and_then(|d| d.replica_mut()) else {
+            return;
+        };
+        match step(replica) {
+            Ok(outcome) => {
+                self.absorb(&address, outcome, false);
+                self.advance(now, &address);
+            }
+            Err(error) => self.broken(&address, &error),
+        }
+    }
+
+    /// Goes from catching up to live, hands back what the server lacks, and takes a lease into use
+    /// as soon as that is possible.
+    fn advance(&mut self, now: Timestamp, address: &Address) {
+        let Some(document) = self.documents.get_mut(address) else {
+            return;
+        };
+        let Some(seq) = document.replica().and_then(Replica::cursor).map(|cursor| cursor.seq)
+        else {
+            return;
+        };
+        if let Sync::CatchingUp { handle, end_seq } = document.sync
+            && seq >= end_seq
+        {
+            let frames = document.restore_frames(handle);
+            if frames.is_empty() {
+                document.sync = Sync::Live { handle };
+                self.read_anew(address);
+            } else {
+                document.sync = Sync::Restoring { handle, frames: frames.len() };
+                for frame in frames {
+                    self.send(frame.into());
+                }
+            }
+        }
+        self.take_lease(now, address);
+        self.want_lease(address);
+        self.touch(address);
+        self.release(address);
+    }
+
+    /// The server has all of what is accepted here: what was read anew can be stored.
+    fn read_anew(&mut self, address: &Address) {
+        let Some(document) = self.documents.get_mut(address) else {
+            return;
+        };
+        let Body::Ready(replica) = &mut document.body else {
+            return;
+        };
+        if replica.is_starting_over() {
+            replica.finish_starting_over();
+            self.store_base(address);
+        }
+    }
+
+    fn compact(&mut self, address: &Address) {
+        let due = self
+            .documents
+            .get(address)
+            .is_some_and(|document| document.tails.len() >= self.config.compact_after);
+        if due {
+            self.store_base(address);
+        }
+    }
+
+    fn store_base(&mut self, address: &Address) {
+        let Some(document) = self.documents.get_mut(address) else {
+            return;
+        };
+        let Some((body, cursor)) = document.replica().and_then(Replica::save_accepted) else {
+            return;
+        };
+        self.writes.push(layout::put_base(address, cursor, body));
+        for seq in document.tails.drain(..) {
+            self.writes.push(layout::delete_tail(address, seq));
+        }
+    }
+
+    fn take_lease(&mut self, now: Timestamp, address: &Address) {
+        let Some(document) = self.documents.get_mut(address) else {
+            return;
+        };
+        let (Some(lease), true, Body::Ready(replica)) =
+            (document.granted, document.sync.is_live(), &mut document.body)
+        else {
+            return;
+        };
+        if replica.cursor().is_none_or(|cursor| cursor.seq < lease.after) {
+            return;
+        }
+        document.granted = None;
+        match replica.adopt(lease) {
+            Ok(outcome) => self.absorb(address, outcome, false),
+            Err(ReplicaError::Lease) => self.out_of_step(now, "the lease does not fit the log"),
+            Err(error) => self.broken(address, &error),
+        }
+    }
+
+    fn granted(&mut self, address: &Address, lease: WireLease) {
+        if let Some(document) = self.documents.get_mut(address) {
+            document.lease_asked = false;
+            document.granted = Some(lease_from(lease));
+        }
+    }
+
+    fn lease_gone(&mut self, address: &Address) {
+        if let Some(document) = self.documents.get_mut(address) {
+            document.granted = None;
+            document.lease_asked = false;
+        }
+        self.want_lease(address);
+    }
+
+    fn rejected(&mut self, now: Timestamp, reject: &Reject) {
+        let code = Code::from_number(reject.code).unwrap_or(Code::BadChange);
+        match code {
+            // Not the command's fault: the same work goes out again under a new lease.
+            Code::LeaseLost | Code::Stale | Code::DroppedAfterRefusal => {
+                self.on_replica(now, reject.handle, |replica| {
+                    let mut outcome = replica.acknowledge(reject.number.saturating_sub(1));
+                    join(&mut outcome, replica.fall_back()?);
+                    Ok(outcome)
+                });
+            }
+            // The two sides count differently: the server's word at the next subscription counts.
+            Code::NumberGap | Code::OutboxReused => {
+                self.out_of_step(now, "the outbox is not where the server has it");
+                return;
+            }
+            _ => self.on_replica(now, reject.handle, |replica| {
+                replica.refuse(reject.number, code, &reject.message)
+            }),
+        }
+        if let Some(address) = self.handles.get(&reject.handle).cloned() {
+            self.lease_gone(&address);
+        }
+    }
+
+    fn restored(&mut self, now: Timestamp, handle: u32, refused: Option<u16>) {
+        let Some(address) = self.handles.get(&handle).cloned() else {
+            return;
+        };
+        if let Some(code) = refused {
+            let code = Code::from_number(code).unwrap_or(Code::BadChange);
+            if let Some(document) = self.documents.get_mut(&address) {
+                document.body = Body::Broken(code);
+            }
+            let message = "the server lacks changes that this device has, and refuses them";
+            self.problem(Some(address), code, message.to_owned());
+            return;
+        }
+        let Some(document) = self.documents.get_mut(&address) else {
+            return;
+        };
+        if let Sync::Restoring { handle, frames } = document.sync {
+            document.sync = match frames.saturating_sub(1) {
+                0 => Sync::Live { handle },
+                frames => Sync::Restoring { handle, frames },
+            };
+        }
+        if document.sync.is_live() {
+            self.read_anew(&address);
+        }
+        self.advance(now, &address);
+    }
+
+    fn error(&mut self, now: Timestamp, error: Error) {
+        let code = Code::from_number(error.code).unwrap_or(Code::OutOfProtocol);
+        let address = error.address.as_deref().and_then(|address| address.parse().ok());
+        if let Some(wait) = error.retry_after_ms {
+            self.link.hold_off(Duration::from_millis(wait.into()));
+        }
+        self.notify(Notice::Problem { address, code, message: error.message.clone() });
+        if error.fatal {
+            self.hang_up(now);
+            self.link.fail(code, error.message);
+        }
+    }
+
+    /// The two sides lost each other's step: a new connection finds it again.
+    fn out_of_step(&mut self, now: Timestamp, what: &str) {
+        self.problem(None, Code::OutOfProtocol, what.to_owned());
+        self.hang_up(now);
+    }
+}
+
+fn join(outcome: &mut crate::replica::Outcome, more: crate::replica::Outcome) {
+    outcome.events.extend(more.events);
+    outcome.ended.extend(more.ended);
+    outcome.rewritten |= more.rewritten;
+}
+
+const fn lease_from(lease: WireLease) -> Lease {
+    Lease { actor: ActorId(lease.actor), next_seq: lease.next_seq, after: lease.after }
+}
+
+const fn cursor_from(cursor: WireCursor) -> Cursor {
+    Cursor { epoch: Epoch(cursor.epoch), seq: cursor.seq, tip: Tip(cursor.tip) }
+}

@@ -1,0 +1,243 @@
+//! Where a session keeps what on the device: keys and the bytes of values. The same on every
+//! platform. Knows no machine and no store.
+//!
+//! | key | value |
+//! |---|---|
+//! | `meta/identity` | session, outbox, how often the store was opened |
+//! | `meta/pending/ADDRESS` | nothing: the document has an outbox that is not empty |
+//! | `doc/ADDRESS/base` | accepted in automerge's saved form, with its cursor |
+//! | `doc/ADDRESS/settled` | the highest number known to be settled |
+//! | `doc/ADDRESS/tail/SEQ` | accepted changes after the base up to SEQ, with the cursor there |
+//! | `doc/ADDRESS/out/NUMBER` | a pending command and its change |
+//!
+//! SEQ and NUMBER are 16 lower-case hex digits, so that keys sort as numbers do.
+
+use automerge::Change;
+use bincode::{Decode, Encode};
+use bytes::Bytes;
+
+use super::StoreWrite;
+use crate::change::reader;
+use crate::document::Command;
+use crate::ids::{Address, Cursor, Epoch, OutboxId, SessionId, Tip, Ulid};
+use crate::replica::{Pending, Stored};
+use crate::wire::{decode_stored, encode_stored};
+
+/// A stored value does not decode.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the stored value {0} is damaged")]
+pub struct LayoutError(pub String);
+
+/// The prefix that must be read before a session can be made.
+pub const META_PREFIX: &[u8] = b"meta/";
+/// The prefix of everything that belongs to documents.
+pub const DOCUMENTS_PREFIX: &[u8] = b"doc/";
+const IDENTITY: &[u8] = b"meta/identity";
+const PENDING: &str = "meta/pending/";
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+struct StoredIdentity {
+    session: [u8; 16],
+    outbox: [u8; 16],
+    opened: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+struct StoredCursor {
+    epoch: [u8; 16],
+    seq: u64,
+    tip: [u8; 16],
+}
+
+#[derive(Debug, Encode, Decode)]
+struct StoredBase {
+    cursor: StoredCursor,
+    body: Vec<u8>,
+}
+
+#[derive(Debug, Encode, Decode)]
+struct StoredTail {
+    cursor: StoredCursor,
+    changes: Vec<Vec<u8>>,
+}
+
+#[derive(Debug, Encode, Decode)]
+struct StoredCommand {
+    id: [u8; 16],
+    /// As JSON, so that a person can rescue it.
+    command: String,
+    change: Vec<u8>,
+}
+
+impl From<Cursor> for StoredCursor {
+    fn from(cursor: Cursor) -> Self {
+        Self { epoch: cursor.epoch.0, seq: cursor.seq, tip: cursor.tip.0 }
+    }
+}
+
+impl From<StoredCursor> for Cursor {
+    fn from(cursor: StoredCursor) -> Self {
+        Self { epoch: Epoch(cursor.epoch), seq: cursor.seq, tip: Tip(cursor.tip) }
+    }
+}
+
+/// What `meta/` holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Meta {
+    pub(super) session: SessionId,
+    pub(super) outbox: OutboxId,
+    /// How often the store was opened before.
+    pub(super) opened: u64,
+    /// Documents whose outbox is not empty.
+    pub(super) pending: Vec<Address>,
+}
+
+/// Reads `meta/`; `None` for a new store.
+pub(super) fn read_meta(entries: &[(Vec<u8>, Bytes)]) -> Result<Option<Meta>, LayoutError> {
+    let Some((key, value)) = entries.iter().find(|(key, _)| key == IDENTITY) else {
+        return Ok(None);
+    };
+    let stored: StoredIdentity = decode_stored(value).map_err(|_| damaged(key))?;
+    let pending = entries
+        .iter()
+        .filter_map(|(key, _)| std::str::from_utf8(key).ok()?.strip_prefix(PENDING)?.parse().ok())
+        .collect();
+    Ok(Some(Meta {
+        session: SessionId(stored.session),
+        outbox: OutboxId(stored.outbox),
+        opened: stored.opened,
+        pending,
+    }))
+}
+
+pub(super) fn put_meta(meta: &Meta) -> StoreWrite {
+    let stored = StoredIdentity {
+        session: meta.session.0,
+        outbox: meta.outbox.0,
+        opened: meta.opened,
+    };
+    put(IDENTITY.to_vec(), encode_stored(&stored))
+}
+
+pub(super) fn mark_pending(address: &Address, pending: bool) -> StoreWrite {
+    let key = format!("{PENDING}{address}").into_bytes();
+    if pending { put(key, Vec::new()) } else { StoreWrite::Delete { key } }
+}
+
+/// Everything of one document.
+pub(super) fn document_prefix(address: &Address) -> Vec<u8> {
+    format!("doc/{address}/").into_bytes()
+}
+
+/// The document that a key under [`DOCUMENTS_PREFIX`] belongs to.
+#[must_use]
+pub fn address_of_key(key: &[u8]) -> Option<Address> {
+    let rest = std::str::from_utf8(key).ok()?.strip_prefix("doc/")?;
+    let end = rest.match_indices('/').nth(2)?.0;
+    rest[..end].parse().ok()
+}
+
+pub(super) fn put_base(address: &Address, cursor: Cursor, body: Vec<u8>) -> StoreWrite {
+    put(key(address, "base"), encode_stored(&StoredBase { cursor: cursor.into(), body }))
+}
+
+pub(super) fn put_settled(address: &Address, settled: u64) -> StoreWrite {
+    put(key(address, "settled"), encode_stored(&settled))
+}
+
+pub(super) fn put_tail(address: &Address, cursor: Cursor, changes: &[Change]) -> StoreWrite {
+    let changes = changes.iter().map(|change| change.raw_bytes().to_vec()).collect();
+    let value = StoredTail { cursor: cursor.into(), changes };
+    put(tail_key(address, cursor.seq), encode_stored(&value))
+}
+
+pub(super) fn delete_tail(address: &Address, seq: u64) -> StoreWrite {
+    StoreWrite::Delete { key: tail_key(address, seq) }
+}
+
+pub(super) fn put_command(address: &Address, pending: &Pending) -> StoreWrite {
+    let value = StoredCommand {
+        id: pending.id.0,
+        command: serde_json::to_string(&pending.command).unwrap_or_default(),
+        change: pending.change.raw_bytes().to_vec(),
+    };
+    put(command_key(address, pending.number), encode_stored(&value))
+}
+
+pub(super) fn delete_command(address: &Address, number: u64) -> StoreWrite {
+    StoreWrite::Delete { key: command_key(address, number) }
+}
+
+/// A document as stored, with the seqs under which parts of its tail are kept.
+pub(super) fn read_document(
+    address: &Address,
+    entries: &[(Vec<u8>, Bytes)],
+) -> Result<(Stored, Vec<u64>), LayoutError> {
+    let prefix = document_prefix(address);
+    let mut stored = Stored::default();
+    let mut tails = Vec::new();
+    for (key, value) in entries {
+        let Some(rest) = key.strip_prefix(prefix.as_slice()) else {
+            continue;
+        };
+        let rest = std::str::from_utf8(rest).map_err(|_| damaged(key))?;
+        if rest == "base" {
+            let base: StoredBase = decode_stored(value).map_err(|_| damaged(key))?;
+            stored.cursor.get_or_insert(base.cursor.into());
+            stored.base = Some(base.body);
+        } else if rest == "settled" {
+            stored.settled = decode_stored(value).map_err(|_| damaged(key))?;
+        } else if let Some(seq) = rest.strip_prefix("tail/") {
+            let tail: StoredTail = decode_stored(value).map_err(|_| damaged(key))?;
+            for change in &tail.changes {
+                stored.tail.push(parse_change(change).ok_or_else(|| damaged(key))?);
+            }
+            // Keys are read in order, so the last one has the furthest cursor.
+            stored.cursor = Some(tail.cursor.into());
+            tails.push(u64::from_str_radix(seq, 16).map_err(|_| damaged(key))?);
+        } else if let Some(number) = rest.strip_prefix("out/") {
+            let command: StoredCommand = decode_stored(value).map_err(|_| damaged(key))?;
+            stored.outbox.push(Pending {
+                id: Ulid(command.id),
+                number: u64::from_str_radix(number, 16).map_err(|_| damaged(key))?,
+                command: parse_command(&command.command).ok_or_else(|| damaged(key))?,
+                change: parse_change(&command.change).ok_or_else(|| damaged(key))?,
+                announced: false,
+            });
+        }
+    }
+    for pending in &mut stored.outbox {
+        pending.announced = pending.number <= stored.settled;
+    }
+    Ok((stored, tails))
+}
+
+/// A change from bytes that nobody vouches for.
+pub(super) fn parse_change(bytes: &[u8]) -> Option<Change> {
+    reader::read(bytes).ok()?;
+    Change::try_from(bytes).ok()
+}
+
+fn parse_command(json: &str) -> Option<Command> {
+    serde_json::from_str(json).ok()
+}
+
+fn key(address: &Address, rest: &str) -> Vec<u8> {
+    format!("doc/{address}/{rest}").into_bytes()
+}
+
+fn tail_key(address: &Address, seq: u64) -> Vec<u8> {
+    key(address, &format!("tail/{seq:016x}"))
+}
+
+fn command_key(address: &Address, number: u64) -> Vec<u8> {
+    key(address, &format!("out/{number:016x}"))
+}
+
+fn put(key: Vec<u8>, value: Vec<u8>) -> StoreWrite {
+    StoreWrite::Put { key, value: value.into() }
+}
+
+fn damaged(key: &[u8]) -> LayoutError {
+    LayoutError(String::from_utf8_lossy(key).into_owned())
+}

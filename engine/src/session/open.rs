@@ -1,0 +1,228 @@
+//! One open document of a session: its replica, where it stands with the server on this
+//! connection, and what of it is stored.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::StoreToken;
+use crate::codes::Code;
+use crate::ids::{Cursor, Lease, OutboxId};
+use crate::limits::{PUSH_BYTES_MAX, PUSH_CHANGES_MAX};
+use crate::replica::{Pending, Replica};
+use crate::wire::frame::{Blob, Push, Restore, Subscribe, WireCursor};
+
+/// Whether the document has been read from the store.
+#[derive(Debug)]
+pub(super) enum Body {
+    /// It is being read.
+    Loading,
+    /// It can be looked at and edited.
+    Ready(Box<Replica>),
+    /// It can't be read or synced; what is stored stays as it is.
+    Broken(Code),
+}
+
+/// Where the document stands with the server, on the connection that is up.
+#[derive(Debug)]
+pub(super) enum Sync {
+    /// Not subscribed.
+    Apart,
+    /// Subscribe is sent.
+    Asked,
+    /// A snapshot is being received.
+    Snapshot {
+        handle: u32,
+        cursor: Cursor,
+        bytes: u64,
+        buffer: Vec<u8>,
+        end_seq: u64,
+    },
+    /// Changes are awaited up to `end_seq`.
+    CatchingUp { handle: u32, end_seq: u64 },
+    /// Changes that the server lacked are being handed back, in so many frames.
+    Restoring { handle: u32, frames: usize },
+    /// Caught up.
+    Live { handle: u32 },
+}
+
+impl Sync {
+    pub(super) const fn handle(&self) -> Option<u32> {
+        match self {
+            Self::Apart | Self::Asked => None,
+            Self::Snapshot { handle, .. }
+            | Self::CatchingUp { handle, .. }
+            | Self::Restoring { handle, .. }
+            | Self::Live { handle } => Some(*handle),
+        }
+    }
+
+    pub(super) const fn is_live(&self) -> bool {
+        matches!(self, Self::Live { .. })
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct OpenDocument {
+    pub(super) body: Body,
+    pub(super) sync: Sync,
+    /// Whether the app has it open; if not, it stays only until nothing is pending.
+    pub(super) wanted: bool,
+    /// Whether a lease should be asked for along with the subscription.
+    pub(super) write: bool,
+    /// The outbox that its commands are numbered in.
+    pub(super) outbox: OutboxId,
+    /// A lease that can't be used before the document is caught up.
+    pub(super) granted: Option<Lease>,
+    /// Whether a lease is asked for and not answered.
+    pub(super) lease_asked: bool,
+    /// The highest number pushed under the present lease on this connection.
+    pub(super) pushed: u64,
+    /// Numbers whose last write may not be on the device's disk yet, oldest first.
+    pub(super) unstored: VecDeque<(u64, StoreToken)>,
+    /// Numbers that have a stored command.
+    pub(super) stored_numbers: BTreeSet<u64>,
+    /// The seqs under which parts of the tail are stored.
+    pub(super) tails: Vec<u64>,
+    /// What the app was last told.
+    pub(super) told: Option<super::DocumentStatus>,
+}
+
+impl OpenDocument {
+    pub(super) const fn new(outbox: OutboxId) -> Self {
+        Self {
+            body: Body::Loading,
+            sync: Sync::Apart,
+            wanted: false,
+            write: false,
+            outbox,
+            granted: None,
+            lease_asked: false,
+            pushed: 0,
+            unstored: VecDeque::new(),
+            stored_numbers: BTreeSet::new(),
+            tails: Vec::new(),
+            told: None,
+        }
+    }
+
+    pub(super) fn replica(&self) -> Option<&Replica> {
+        match &self.body {
+            Body::Ready(replica) => Some(replica),
+            Body::Loading | Body::Broken(_) => None,
+        }
+    }
+
+    pub(super) fn replica_mut(&mut self) -> Option<&mut Replica> {
+        match &mut self.body {
+            Body::Ready(replica) => Some(replica),
+            Body::Loading | Body::Broken(_) => None,
+        }
+    }
+
+    /// Forgets what belonged to a connection.
+    pub(super) fn disconnected(&mut self) {
+        self.sync = Sync::Apart;
+        self.granted = None;
+        self.lease_asked = false;
+    }
+
+    pub(super) fn status(&self) -> super::DocumentStatus {
+        let replica = self.replica();
+        super::DocumentStatus {
+            ready: replica.is_some(),
+            live: self.sync.is_live(),
+            pending: replica.map_or(0, Replica::unsettled),
+            seq: replica.and_then(Replica::cursor).map_or(0, |cursor| cursor.seq),
+        }
+    }
+
+    pub(super) fn subscribe(&self) -> Option<Subscribe> {
+        let replica = self.replica()?;
+        // A log that is being read anew is not a position to resume from.
+        let cursor = replica.cursor().filter(|_| !replica.is_starting_over());
+        Some(Subscribe {
+            address: replica.address().to_string(),
+            cursor: cursor.map(|cursor| WireCursor {
+                epoch: cursor.epoch.0,
+                seq: cursor.seq,
+                tip: cursor.tip.0,
+            }),
+            outbox: self.outbox.0,
+            write: self.write || replica.unsettled() > 0,
+        })
+    }
+
+    /// Notes that everything asked to be stored up to `token` is on disk.
+    pub(super) fn stored(&mut self, token: StoreToken) {
+        while self.unstored.front().is_some_and(|(_, asked)| *asked <= token) {
+            self.unstored.pop_front();
+        }
+    }
+
+    /// The next push, if there is something that is stored, final and not pushed.
+    pub(super) fn next_push(&mut self, changes_max: usize, in_flight_max: u64) -> Option<Push> {
+        let handle = match self.sync {
+            Sync::Live { handle } | Sync::CatchingUp { handle, .. } => handle,
+            Sync::Apart | Sync::Asked | Sync::Snapshot { .. } | Sync::Restoring { .. } => {
+                return None;
+            }
+        };
+        let stored_below = self.unstored.iter().map(|(number, _)| *number).min();
+        let replica = self.replica()?;
+        if replica.is_starting_over() {
+            return None;
+        }
+        replica.lease()?;
+        let settled = replica.settled();
+        let from = self.pushed.max(settled) + 1;
+        let mut changes = Vec::new();
+        let mut bytes = 0;
+        for pending in replica.pending().filter(|p| p.number >= from) {
+            let raw = pending.change.raw_bytes();
+            bytes += raw.len();
+            let full = changes.len() >= changes_max.min(PUSH_CHANGES_MAX)
+                || (bytes > PUSH_BYTES_MAX && !changes.is_empty())
+                || pending.number > settled + in_flight_max;
+            if full || stored_below.is_some_and(|below| pending.number >= below) {
+                break;
+            }
+            changes.push(Blob(raw.to_vec().into()));
+        }
+        if changes.is_empty() {
+            return None;
+        }
+        self.pushed = from + changes.len() as u64 - 1;
+        Some(Push { handle, first: from, changes })
+    }
+
+    /// The accepted changes that the server lacks, in frames.
+    pub(super) fn restore_frames(&self, handle: u32) -> Vec<Restore> {
+        let Some(replica) = self.replica() else {
+            return Vec::new();
+        };
+        let mut frames: Vec<Restore> = Vec::new();
+        let mut bytes = 0;
+        for change in replica.missing_at_server() {
+            let raw = change.raw_bytes();
+            bytes += raw.len();
+            match frames.last_mut() {
+                Some(frame)
+                    if bytes <= PUSH_BYTES_MAX && frame.changes.len() < PUSH_CHANGES_MAX =>
+                {
+                    frame.changes.push(Blob(raw.to_vec().into()));
+                }
+                _ => {
+                    bytes = raw.len();
+                    let changes = vec![Blob(raw.to_vec().into())];
+                    frames.push(Restore { handle, changes });
+                }
+            }
+        }
+        frames
+    }
+
+    /// Whether a later part of the same command is still to come to its end.
+    pub(super) fn continues(&self, ended: &Pending) -> bool {
+        self.replica()
+            .is_some_and(|replica| replica.pending().any(|p| p.id == ended.id && !p.announced))
+    }
+}
