@@ -683,6 +683,8 @@ impl<'a> ActionColumn<'a> {
             (3, _, Value::Null) => Ok(Action::Delete),
             (4, _, Value::Null) => Ok(Action::MakeText),
             (5, _, Value::Int(by)) => Ok(Action::Increment(by)),
+            // automerge compares marks with each other, and what is not a number equals nothing.
+            (7, Some(_), Value::Float(value)) if value.is_nan() => Err(ReadError::BadOperation),
             (7, Some(name), value) => Ok(Action::MarkBegin { name, value, expand }),
             (7, None, Value::Null) => Ok(Action::MarkEnd { expand }),
             (0 | 2..=5 | 7, _, _) => Err(ReadError::BadOperation),

@@ -1,0 +1,1 @@
+//! Change sets: one spelling for the same changes.
