@@ -69,8 +69,8 @@ impl<'a> Input<'a> {
             value |= i64::from(byte & 0x7f) << shift;
             if byte & 0x80 == 0 {
                 // The last byte may not merely repeat the sign that the one before already shows.
-                let repeats_sign = (byte == 0 && previous & 0x40 == 0)
-                    || (byte == 0x7f && previous & 0x40 != 0);
+                let repeats_sign =
+                    (byte == 0 && previous & 0x40 == 0) || (byte == 0x7f && previous & 0x40 != 0);
                 if shift > 0 && repeats_sign {
                     return Err(ReadError::Number);
                 }

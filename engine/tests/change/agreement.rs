@@ -79,7 +79,13 @@ pub(crate) fn accepted_and_agreed(bytes: &[u8]) -> bool {
     assert_eq!(header.max_op(), change.max_op());
     assert_eq!(header.time, change.timestamp());
     assert!(header.deps.iter().map(|dep| dep.0).eq(change.deps().iter().map(|dep| dep.0)));
-    assert!(header.others.iter().map(|a| &a.0[..]).eq(change.other_actor_ids().iter().map(|a| a.to_bytes())));
+    assert!(
+        header
+            .others
+            .iter()
+            .map(|a| &a.0[..])
+            .eq(change.other_actor_ids().iter().map(|a| a.to_bytes()))
+    );
     let expanded = change.decode();
     assert_eq!(ops.len(), expanded.operations.len());
     assert_eq!(ops.len(), header.ops as usize);

@@ -159,7 +159,7 @@ fn lengths_beyond_the_end() {
     assert_eq!(read(&frame(1, &actor)), Err(ReadError::Truncated));
     let text = Draft::new().column(KEY_TEXT, one(unsigned(u64::MAX)));
     assert_eq!(refused(&text), ReadError::Truncated);
-    let value = Draft::new().column(VALUE_KIND, one(unsigned(u64::MAX & !15 | 7)));
+    let value = Draft::new().column(VALUE_KIND, one(unsigned(!15 | 7)));
     assert_eq!(refused(&value), ReadError::Truncated);
     let columns = Draft { columns: vec![], ..Draft::new() }.body();
     let claimed = [&columns[..columns.len() - 1], &unsigned(1 << 40)[..]].concat();
@@ -482,7 +482,8 @@ fn a_table_or_an_unknown_action() {
 
 #[test]
 fn an_increment_by_something_else_than_a_number() {
-    let increment = |kind, bytes: &[u8]| with_value(kind, bytes).pred(0, 4).column(ACTION, one([5]));
+    let increment =
+        |kind, bytes: &[u8]| with_value(kind, bytes).pred(0, 4).column(ACTION, one([5]));
     assert_eq!(refused(&increment(1 << 4 | 6, b"x")), ReadError::BadOperation);
     assert_eq!(refused(&increment(1 << 4 | 3, &[1])), ReadError::BadOperation);
     assert!(accepted_and_agreed(&increment(1 << 4 | 4, &[1]).bytes()));
@@ -546,8 +547,7 @@ fn marks_on_maps_and_marks_that_are_no_marks() {
     assert_eq!(refused(&end_with_value), ReadError::BadOperation);
     let mark = end_with_value.column(MARK_NAME, one([1, b'b'])).column(EXPAND, [0, 1]);
     assert!(accepted_and_agreed(&mark.bytes()));
-    let not_a_number = mark
-        .column(VALUE_KIND, one(unsigned(8 << 4 | 5)))
-        .column(VALUE, f64::NAN.to_le_bytes());
+    let not_a_number =
+        mark.column(VALUE_KIND, one(unsigned(8 << 4 | 5))).column(VALUE, f64::NAN.to_le_bytes());
     assert_eq!(refused(&not_a_number), ReadError::BadOperation);
 }

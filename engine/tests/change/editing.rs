@@ -121,12 +121,10 @@ fn edit_sequence(doc: &mut AutoCommit, obj: &ObjId, typ: ObjType, kind: u8, what
             doc.splice_text(obj, index, cut, &text)?;
         }
         (ObjType::Text, 6) => {
-            let value = match scalar(what) {
-                // automerge compares marks in a debug assertion, which NaN fails.
-                ScalarValue::F64(value) if value.is_nan() => ScalarValue::Null,
-                value => value,
-            };
-            let mark = Mark::new("bold".into(), value, index, length);
+            // automerge compares marks in a debug assertion, which what is not a number fails.
+            let is_nan = |value: &ScalarValue| value.to_f64().is_some_and(f64::is_nan);
+            let value = Some(scalar(what)).filter(|value| !is_nan(value));
+            let mark = Mark::new("bold".into(), value.unwrap_or(ScalarValue::Null), index, length);
             doc.mark(obj, mark, expand(what))?;
         }
         (ObjType::Text, _) => doc.unmark(obj, "bold", 0, index, expand(what))?,
