@@ -122,7 +122,7 @@ fn edit_sequence(doc: &mut AutoCommit, obj: &ObjId, typ: ObjType, kind: u8, what
         }
         (ObjType::Text, 6) => {
             // automerge compares marks in a debug assertion, which what is not a number fails.
-            let is_nan = |value: &ScalarValue| value.to_f64().is_some_and(f64::is_nan);
+            let is_nan = |value: &ScalarValue| value.as_f64().is_some_and(f64::is_nan);
             let value = Some(scalar(what)).filter(|value| !is_nan(value));
             let mark = Mark::new("bold".into(), value.unwrap_or(ScalarValue::Null), index, length);
             doc.mark(obj, mark, expand(what))?;
