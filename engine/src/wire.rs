@@ -8,11 +8,15 @@
 pub mod close;
 mod codec;
 pub mod frame;
+pub mod pack;
+#[cfg(test)]
+mod tests;
 
 pub use close::CloseCode;
 pub use codec::{DecodeError, EncodeError};
 pub(crate) use codec::{decode_stored, encode_stored};
 pub use frame::{ClientFrame, ServerFrame};
+pub use pack::{pack, unpack};
 
 /// The version byte.
 pub const VERSION: u8 = 1;

@@ -6,12 +6,17 @@ use bytes::Bytes;
 
 use crate::limits::FRAME_BYTES_MAX;
 
-/// bincode counts `len * size_of::<T>()` of what a length announces, so the limit is a multiple of
-/// what a frame can hold.
+/// bincode counts `len * size_of::<T>()` of what a length announces and allocates that much at
+/// once, so the limit is a multiple of what a frame can hold.
 const DECODED_BYTES_MAX: usize = 4 * FRAME_BYTES_MAX;
+/// A body up to this long may not announce more than [`SMALL_DECODED_BYTES_MAX`]: most hostile
+/// frames are a few bytes that claim megabytes.
+const SMALL_BODY_BYTES: usize = 4 << 10;
+/// No element takes 32 times as much memory as wire, so an honest small body always fits.
+const SMALL_DECODED_BYTES_MAX: usize = 32 * SMALL_BODY_BYTES;
 
-const fn config() -> Configuration<LittleEndian, Varint, Limit<DECODED_BYTES_MAX>> {
-    bincode::config::standard().with_limit::<DECODED_BYTES_MAX>()
+const fn config<const MAX: usize>() -> Configuration<LittleEndian, Varint, Limit<MAX>> {
+    bincode::config::standard().with_limit::<MAX>()
 }
 
 /// Bytes are not what they should be.
@@ -50,7 +55,7 @@ pub(crate) fn encode<T: bincode::Encode>(
 ) -> Result<Bytes, EncodeError> {
     let mut out = vec![version, kind];
     // Encoding into memory fails only on the limit.
-    bincode::encode_into_std_write(body, &mut out, config())
+    bincode::encode_into_std_write(body, &mut out, config::<DECODED_BYTES_MAX>())
         .map_err(|_| EncodeError(usize::MAX))?;
     if out.len() > FRAME_BYTES_MAX {
         return Err(EncodeError(out.len()));
@@ -59,8 +64,12 @@ pub(crate) fn encode<T: bincode::Encode>(
 }
 
 pub(crate) fn decode<T: bincode::Decode<()>>(body: &[u8]) -> Result<T, DecodeError> {
-    let (value, used) =
-        bincode::decode_from_slice(body, config()).map_err(|_| DecodeError::Malformed)?;
+    let decoded = if body.len() <= SMALL_BODY_BYTES {
+        bincode::decode_from_slice(body, config::<SMALL_DECODED_BYTES_MAX>())
+    } else {
+        bincode::decode_from_slice(body, config::<DECODED_BYTES_MAX>())
+    };
+    let (value, used) = decoded.map_err(|_| DecodeError::Malformed)?;
     match body.len() - used {
         0 => Ok(value),
         left => Err(DecodeError::TrailingBytes(left)),

@@ -36,7 +36,8 @@ macro_rules! frames {
                 match self { $(Self::$variant(body) => codec::encode(VERSION, $kind, body),)+ }
             }
 
-            /// Reads a message. Never allocates more than a small multiple of its length.
+            /// Reads a message. Whatever lengths it announces, never allocates more than 4
+            /// frames, nor more than 128 KiB for a message of up to 4 KiB.
             ///
             /// # Errors
             /// [`DecodeError`] says what is wrong with the bytes.

@@ -1,0 +1,555 @@
+//! The bytes of every frame, pinned; that everything that encodes decodes to the same; and that
+//! bytes from outside are refused with a reason, whatever they are.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::frame::*;
+use super::pack::{pack, unpack};
+use super::{ClientFrame, CloseCode, DecodeError, ServerFrame, VERSION};
+use crate::codes::Code;
+use crate::limits::FRAME_BYTES_MAX;
+
+const A: [u8; 16] = [0xaa; 16];
+const B: [u8; 16] = [0xbb; 16];
+const CURSOR: WireCursor = WireCursor { epoch: A, seq: 300, tip: B };
+const LEASE: WireLease = WireLease { actor: A, next_seq: 7, after: 70_000 };
+const ADDRESS: &str = "town/square/likes";
+
+fn blob(bytes: &[u8]) -> Blob {
+    Blob(bytes.to_vec().into())
+}
+
+fn client_samples() -> Vec<(&'static str, ClientFrame)> {
+    let hello = Hello {
+        session: A,
+        generation: 3,
+        user: "ada".to_owned(),
+        token: None,
+        agent: "syncline/0.1.0".to_owned(),
+    };
+    let subscribe =
+        Subscribe { address: ADDRESS.to_owned(), cursor: None, outbox: B, write: false };
+    let changes = vec![blob(&[1, 2, 3]), blob(&[])];
+    vec![
+        ("Hello", hello.clone().into()),
+        ("Hello.token", Hello { token: Some("s3cret".to_owned()), ..hello }.into()),
+        ("Subscribe", subscribe.clone().into()),
+        ("Subscribe.resume", Subscribe { cursor: Some(CURSOR), write: true, ..subscribe }.into()),
+        ("Unsubscribe", Unsubscribe { handle: 5 }.into()),
+        ("RequestLease", RequestLease { handle: 251 }.into()),
+        ("Push", Push { handle: 5, first: 1 << 40, changes: changes.clone() }.into()),
+        ("Restore", Restore { handle: 5, changes }.into()),
+        ("Ping", Ping { nonce: 250 }.into()),
+        ("Bye", Bye {}.into()),
+    ]
+}
+
+fn sample_changes() -> Changes {
+    Changes {
+        handle: 5,
+        first_seq: 301,
+        tip: B,
+        authors: vec!["ada".to_owned(), "bob".to_owned()],
+        entries: vec![
+            WireEntry { author: 1, at_ms: 1_700_000_000_000, change: blob(&[1, 2, 3]) },
+            WireEntry { author: 0, at_ms: 1_700_000_000_001, change: blob(&[4]) },
+        ],
+    }
+}
+
+/// The deflated bytes are given, not made, so that another version of the compressor is no change
+/// of the protocol. They are one stored block with the body of [`sample_changes`].
+fn sample_packed() -> PackedChanges {
+    let message = ServerFrame::from(sample_changes()).encode().expect("a small frame");
+    let body = &message[2..];
+    let length = u16::try_from(body.len()).expect("a small frame");
+    let mut stored = vec![1];
+    stored.extend(length.to_le_bytes());
+    stored.extend((!length).to_le_bytes());
+    stored.extend(body);
+    PackedChanges { bytes: u32::from(length), deflated: blob(&stored) }
+}
+
+fn subscribed_samples() -> Vec<(&'static str, ServerFrame)> {
+    let subscribed = Subscribed {
+        address: ADDRESS.to_owned(),
+        handle: 5,
+        epoch: A,
+        resume: Resume::Cursor,
+        end_seq: 300,
+        settled: 12,
+        lease: Some(LEASE),
+        lease_kept: true,
+    };
+    let beginning = Subscribed {
+        resume: Resume::Beginning,
+        end_seq: 0,
+        settled: 0,
+        lease: None,
+        lease_kept: false,
+        ..subscribed.clone()
+    };
+    let resume = Resume::Snapshot { cursor: CURSOR, bytes: 1 << 20 };
+    vec![
+        ("Subscribed", subscribed.into()),
+        ("Subscribed.beginning", beginning.clone().into()),
+        ("Subscribed.snapshot", Subscribed { resume, end_seq: 300, ..beginning }.into()),
+    ]
+}
+
+fn server_samples() -> Vec<(&'static str, ServerFrame)> {
+    let code = Code::Forbidden.number();
+    let error = Error {
+        code: Code::Overloaded.number(),
+        message: "try later".to_owned(),
+        address: None,
+        fatal: false,
+        retry_after_ms: Some(60_000),
+    };
+    let welcome =
+        Welcome { term: 2, heartbeat_ms: 20_000, now_ms: 1_700_000_000_000, documents_max: 256 };
+    let lost = Code::LeaseLost.number();
+    let refused = Error {
+        code,
+        message: String::new(),
+        address: Some(ADDRESS.to_owned()),
+        fatal: true,
+        retry_after_ms: None,
+    };
+    let mut samples = vec![("Welcome", welcome.into())];
+    samples.extend(subscribed_samples());
+    samples.extend([
+        ("SnapshotPart", SnapshotPart { handle: 5, offset: 65_536, bytes: blob(&[9; 4]) }.into()),
+        ("Changes", sample_changes().into()),
+        ("PackedChanges", sample_packed().into()),
+        ("Ack", Ack { handle: 5, number: 12 }.into()),
+        ("Reject", Reject { handle: 5, number: 13, code, message: "no".to_owned() }.into()),
+        ("Leased", Leased { handle: 5, lease: LEASE }.into()),
+        ("LeaseEnded", LeaseEnded { handle: 5, code: lost }.into()),
+        ("Restored", Restored { handle: 5, accepted: 2, refused: None }.into()),
+        ("Restored.refused", Restored { handle: 5, accepted: 0, refused: Some(code) }.into()),
+        ("Pong", Pong { nonce: u64::MAX }.into()),
+        ("Error", error.into()),
+        ("Error.address", refused.into()),
+        (
+            "Goodbye",
+            Goodbye { code: Code::ShuttingDown.number(), retry_after_ms: Some(500) }.into(),
+        ),
+        ("Goodbye.final", Goodbye { code: Code::Replaced.number(), retry_after_ms: None }.into()),
+    ]);
+    samples
+}
+
+const VECTORS: &str = include_str!("../../vectors/frames.hex");
+
+fn vectors() -> Vec<(&'static str, Vec<u8>)> {
+    VECTORS
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty())
+        .map(|line| {
+            let (name, bytes) = line.split_once(' ').expect("`Name hex`");
+            (name, hex::decode(bytes).expect("hex digits"))
+        })
+        .collect()
+}
+
+/// FR1, FR5. To pin a new frame, add its sample above and run with `UPDATE_EXPECT=1`; a line that is
+/// there already must not change.
+#[test]
+fn fr1_every_frame_has_the_bytes_that_its_vector_pins() {
+    let mut text = String::from(
+        "# The bytes of one sample of every frame: version, type, body. `Name hex`, or\n\
+         # `Name.case hex` for more samples of one frame. Lines are added, never changed.\n",
+    );
+    let client = client_samples().into_iter().map(|(name, frame)| (name, frame.encode()));
+    let server = server_samples().into_iter().map(|(name, frame)| (name, frame.encode()));
+    for (name, message) in client.chain(server) {
+        let message = message.expect("samples are small");
+        text.push_str(&format!("{name} {}\n", hex::encode(&message)));
+    }
+    expect_test::expect_file!["../../vectors/frames.hex"].assert_eq(&text);
+}
+
+#[test]
+fn fr1_every_vector_decodes_to_the_sample_of_its_name() {
+    let (client, server) = (client_samples(), server_samples());
+    for (name, message) in vectors() {
+        if let Some((_, frame)) = client.iter().find(|(sample, _)| *sample == name) {
+            assert_eq!(ClientFrame::decode(&message).as_ref(), Ok(frame), "{name}");
+        } else {
+            let frame = server.iter().find(|(sample, _)| *sample == name).map(|(_, frame)| frame);
+            assert_eq!(ServerFrame::decode(&message).as_ref().ok(), frame, "{name}");
+        }
+    }
+}
+
+#[test]
+fn fr1_no_frame_lacks_a_vector_and_no_type_number_is_used_twice() {
+    let kinds = ClientFrame::KINDS.iter().chain(ServerFrame::KINDS);
+    let mut numbers = BTreeSet::new();
+    for (number, name) in kinds {
+        assert!(numbers.insert(number), "{number} is used twice");
+        let has_vector = vectors().iter().any(|(vector, message)| {
+            vector.split('.').next() == Some(name) && message[..2] == [VERSION, *number]
+        });
+        assert!(has_vector, "{name} has no line in vectors/frames.hex");
+    }
+}
+
+fn bytes16() -> impl Strategy<Value = [u8; 16]> {
+    any::<[u8; 16]>()
+}
+
+fn blobs() -> impl Strategy<Value = Vec<Blob>> {
+    prop::collection::vec(any_blob(), 0..5)
+}
+
+fn any_blob() -> impl Strategy<Value = Blob> {
+    prop::collection::vec(any::<u8>(), 0..40).prop_map(|bytes| Blob(bytes.into()))
+}
+
+fn cursor() -> impl Strategy<Value = WireCursor> {
+    (bytes16(), any::<u64>(), bytes16()).prop_map(|(epoch, seq, tip)| WireCursor {
+        epoch,
+        seq,
+        tip,
+    })
+}
+
+fn lease() -> impl Strategy<Value = WireLease> {
+    (bytes16(), any::<u64>(), any::<u64>()).prop_map(|(actor, next_seq, after)| WireLease {
+        actor,
+        next_seq,
+        after,
+    })
+}
+
+fn changes() -> impl Strategy<Value = Changes> {
+    let entry = (any::<u16>(), any::<u64>(), any_blob())
+        .prop_map(|(author, at_ms, change)| WireEntry { author, at_ms, change });
+    let entries = prop::collection::vec(entry, 0..60);
+    let authors = prop::collection::vec(any::<String>(), 0..4);
+    (any::<u32>(), any::<u64>(), bytes16(), authors, entries).prop_map(
+        |(handle, first_seq, tip, authors, entries)| Changes {
+            handle,
+            first_seq,
+            tip,
+            authors,
+            entries,
+        },
+    )
+}
+
+fn client_frame() -> impl Strategy<Value = ClientFrame> {
+    let hello =
+        (bytes16(), any::<u64>(), any::<String>(), any::<Option<String>>(), any::<String>());
+    let subscribe = (any::<String>(), prop::option::of(cursor()), bytes16(), any::<bool>());
+    prop_oneof![
+        hello.prop_map(|(session, generation, user, token, agent)| {
+            Hello { session, generation, user, token, agent }.into()
+        }),
+        subscribe.prop_map(|(address, cursor, outbox, write)| {
+            Subscribe { address, cursor, outbox, write }.into()
+        }),
+        any::<u32>().prop_map(|handle| Unsubscribe { handle }.into()),
+        any::<u32>().prop_map(|handle| RequestLease { handle }.into()),
+        (any::<u32>(), any::<u64>(), blobs()).prop_map(|(handle, first, changes)| Push {
+            handle,
+            first,
+            changes
+        }
+        .into()),
+        (any::<u32>(), blobs()).prop_map(|(handle, changes)| Restore { handle, changes }.into()),
+        any::<u64>().prop_map(|nonce| Ping { nonce }.into()),
+        Just(Bye {}.into()),
+    ]
+}
+
+fn subscribed() -> impl Strategy<Value = Subscribed> {
+    let resume = prop_oneof![
+        Just(Resume::Cursor),
+        Just(Resume::Beginning),
+        (cursor(), any::<u64>()).prop_map(|(cursor, bytes)| Resume::Snapshot { cursor, bytes }),
+    ];
+    let names = (any::<String>(), any::<u32>(), bytes16());
+    let numbers = (any::<u64>(), any::<u64>());
+    (names, resume, numbers, prop::option::of(lease()), any::<bool>()).prop_map(
+        |((address, handle, epoch), resume, (end_seq, settled), lease, lease_kept)| Subscribed {
+            address,
+            handle,
+            epoch,
+            resume,
+            end_seq,
+            settled,
+            lease,
+            lease_kept,
+        },
+    )
+}
+
+fn server_frame() -> impl Strategy<Value = ServerFrame> {
+    let retry = || any::<Option<u32>>();
+    let error = (any::<u16>(), any::<String>(), any::<Option<String>>(), any::<bool>(), retry());
+    let reject = (any::<u32>(), any::<u64>(), any::<u16>(), any::<String>());
+    prop_oneof![
+        (any::<u64>(), any::<u32>(), any::<u64>(), any::<u32>()).prop_map(
+            |(term, heartbeat_ms, now_ms, documents_max)| {
+                Welcome { term, heartbeat_ms, now_ms, documents_max }.into()
+            }
+        ),
+        subscribed().prop_map(Into::into),
+        (any::<u32>(), any::<u64>(), any_blob()).prop_map(|(handle, offset, bytes)| SnapshotPart {
+            handle,
+            offset,
+            bytes
+        }
+        .into()),
+        changes().prop_map(Into::into),
+        (any::<u32>(), any_blob())
+            .prop_map(|(bytes, deflated)| PackedChanges { bytes, deflated }.into()),
+        (any::<u32>(), any::<u64>()).prop_map(|(handle, number)| Ack { handle, number }.into()),
+        reject.prop_map(|(handle, number, code, message)| {
+            Reject { handle, number, code, message }.into()
+        }),
+        (any::<u32>(), lease()).prop_map(|(handle, lease)| Leased { handle, lease }.into()),
+        (any::<u32>(), any::<u16>()).prop_map(|(handle, code)| LeaseEnded { handle, code }.into()),
+        (any::<u32>(), any::<u32>(), any::<Option<u16>>())
+            .prop_map(|(handle, accepted, refused)| Restored { handle, accepted, refused }.into()),
+        any::<u64>().prop_map(|nonce| Pong { nonce }.into()),
+        error.prop_map(|(code, message, address, fatal, retry_after_ms)| {
+            Error { code, message, address, fatal, retry_after_ms }.into()
+        }),
+        (any::<u16>(), retry())
+            .prop_map(|(code, retry_after_ms)| Goodbye { code, retry_after_ms }.into()),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn what_a_client_says_survives_the_wire(frame in client_frame()) {
+        let message = frame.encode().expect("small");
+        prop_assert_eq!(ClientFrame::decode(&message), Ok(frame));
+        prop_assert!(matches!(
+            ServerFrame::decode(&message),
+            Err(DecodeError::UnknownType(_))
+        ));
+    }
+
+    #[test]
+    fn what_a_server_says_survives_the_wire(frame in server_frame()) {
+        let message = frame.encode().expect("small");
+        prop_assert_eq!(ServerFrame::decode(&message), Ok(frame));
+        prop_assert!(matches!(
+            ClientFrame::decode(&message),
+            Err(DecodeError::UnknownType(_))
+        ));
+    }
+
+    #[test]
+    fn packed_changes_unpack_to_the_same(changes in changes()) {
+        if let Some(packed) = pack(&changes) {
+            prop_assert!(packed.deflated.0.len() * 5 <= usize::try_from(packed.bytes)? * 4);
+            prop_assert_eq!(unpack(&packed), Ok(changes));
+        }
+    }
+
+    #[test]
+    fn bytes_from_nowhere_are_refused_or_are_a_frame(
+        message in prop::collection::vec(any::<u8>(), 0..400),
+        kind in 0_u8..90,
+    ) {
+        let mut framed = vec![VERSION, kind];
+        framed.extend(&message);
+        // A frame that was read can be sent again and is then read the same.
+        for bytes in [message, framed] {
+            if let Ok(frame) = ClientFrame::decode(&bytes) {
+                let again = frame.encode().expect("no larger than it came");
+                prop_assert_eq!(ClientFrame::decode(&again), Ok(frame));
+            }
+            if let Ok(frame) = ServerFrame::decode(&bytes) {
+                let again = frame.encode().expect("no larger than it came");
+                prop_assert_eq!(ServerFrame::decode(&again), Ok(frame));
+            }
+        }
+    }
+}
+
+fn decodes(message: &[u8]) -> Result<(), DecodeError> {
+    match ClientFrame::decode(message) {
+        Err(DecodeError::UnknownType(_)) => ServerFrame::decode(message).map(drop),
+        other => other.map(drop),
+    }
+}
+
+#[test]
+fn fr3_a_frame_that_is_cut_off_or_goes_on_too_long_is_refused() {
+    for (name, message) in vectors() {
+        for end in 2..message.len() {
+            assert_eq!(decodes(&message[..end]), Err(DecodeError::Malformed), "{name} at {end}");
+        }
+        let longer = [message.as_slice(), &[0]].concat();
+        assert_eq!(decodes(&longer), Err(DecodeError::TrailingBytes(1)), "{name}");
+    }
+    assert_eq!(decodes(&[]), Err(DecodeError::Short));
+    assert_eq!(decodes(&[VERSION]), Err(DecodeError::Short));
+}
+
+#[test]
+fn fr3_flipped_bits_never_panic_and_a_flip_in_front_is_noticed() {
+    for (name, message) in vectors() {
+        for bit in 0..message.len() * 8 {
+            let mut flipped = message.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let outcome = decodes(&flipped);
+            if bit < 8 {
+                assert_eq!(outcome, Err(DecodeError::Version(flipped[0])), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn fr2_a_message_of_more_than_a_frame_is_not_looked_into() {
+    let message = vec![VERSION; FRAME_BYTES_MAX + 1];
+    assert_eq!(decodes(&message), Err(DecodeError::TooLarge(FRAME_BYTES_MAX + 1)));
+    let part = SnapshotPart { handle: 1, offset: 0, bytes: blob(&vec![0; FRAME_BYTES_MAX]) };
+    assert!(ServerFrame::from(part).encode().is_err());
+}
+
+/// FR4. A varint of nine bytes can announce 2^64 - 1 of anything. bincode checks an announced
+/// length against its limit before it allocates, so the answer is an error and not an abort.
+#[test]
+fn fr4_announced_lengths_beyond_the_message_are_refused() {
+    let lengths = [
+        [&[253][..], &u64::MAX.to_le_bytes()].concat(),
+        [&[253][..], &(1_u64 << 63).to_le_bytes()].concat(),
+        [&[252][..], &u32::MAX.to_le_bytes()].concat(),
+        [&[252][..], &(1_u32 << 22).to_le_bytes()].concat(),
+        [&[251][..], &u16::MAX.to_le_bytes()].concat(),
+        vec![250],
+    ];
+    for length in lengths {
+        let changes_at = [[0; 18].as_slice(), &length].concat();
+        for (kind, body) in [
+            (5_u8, [&[5, 1][..], &length].concat()),
+            (5, [&[5, 1, 1][..], &length].concat()),
+            (6, [&[5][..], &length].concat()),
+            (2, length.clone()),
+            (1, [[0; 17].as_slice(), &length].concat()),
+            (66, [&[5, 0][..], &length].concat()),
+            (67, changes_at.clone()),
+            (67, [[0; 19].as_slice(), &length].concat()),
+            (68, [&[5][..], &length].concat()),
+            (75, [&[5][..], &length].concat()),
+        ] {
+            let message = [&[VERSION, kind][..], &body].concat();
+            assert_eq!(decodes(&message), Err(DecodeError::Malformed), "{kind} {length:?}");
+        }
+    }
+}
+
+fn many_changes(entries: usize) -> Changes {
+    let entry = |n: usize| WireEntry {
+        author: 0,
+        at_ms: 1_700_000_000_000 + n as u64,
+        change: Blob([&[0x85, 0x6f, 0x4a, 0x83][..], &[7; 90], &n.to_le_bytes()].concat().into()),
+    };
+    Changes {
+        handle: 5,
+        first_seq: 1,
+        tip: A,
+        authors: vec!["ada".to_owned()],
+        entries: (0..entries).map(entry).collect(),
+    }
+}
+
+#[test]
+fn catch_up_is_packed_and_a_single_change_is_not() {
+    let changes = many_changes(1_000);
+    let packed = pack(&changes).expect("repetitive changes deflate well");
+    assert!(packed.deflated.0.len() * 4 < usize::try_from(packed.bytes).expect("a frame"));
+    assert_eq!(unpack(&packed), Ok(changes));
+    assert_eq!(pack(&many_changes(1)), None);
+}
+
+#[test]
+fn what_does_not_deflate_is_not_packed() {
+    // A xorshift stream: no byte follows from another.
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    })
+    .take(1_000)
+    .flatten()
+    .collect();
+    let entries = vec![WireEntry { author: 0, at_ms: 0, change: Blob(noise.into()) }];
+    assert_eq!(pack(&Changes { entries, ..many_changes(0) }), None);
+}
+
+fn deflate(bytes: &[u8]) -> Blob {
+    let mut out = Vec::with_capacity(bytes.len() + 64);
+    flate2::Compress::new(flate2::Compression::best(), false)
+        .compress_vec(bytes, &mut out, flate2::FlushCompress::Finish)
+        .expect("into memory");
+    Blob(out.into())
+}
+
+#[test]
+fn pk1_a_bomb_is_not_inflated_past_a_frame() {
+    let bomb = deflate(&vec![0; 64 << 20]);
+    assert!(bomb.0.len() < 100 << 10);
+    let announced = [
+        (u32::MAX, Err(DecodeError::TooLarge(u32::MAX as usize))),
+        (64 << 20, Err(DecodeError::TooLarge(64 << 20))),
+        (1 << 20, Err(DecodeError::Malformed)),
+        (0, Err(DecodeError::Malformed)),
+    ];
+    for (bytes, outcome) in announced {
+        assert_eq!(unpack(&PackedChanges { bytes, deflated: bomb.clone() }), outcome, "{bytes}");
+    }
+}
+
+#[test]
+fn pk1_a_packed_body_must_be_whole_exact_and_alone() {
+    let packed = pack(&many_changes(100)).expect("repetitive changes deflate well");
+    for wrong in [packed.bytes - 1, packed.bytes + 1] {
+        let outcome = unpack(&PackedChanges { bytes: wrong, ..packed.clone() });
+        assert_eq!(outcome, Err(DecodeError::Malformed));
+    }
+    for end in 0..packed.deflated.0.len() {
+        let cut = PackedChanges { deflated: Blob(packed.deflated.0.slice(..end)), ..packed };
+        assert_eq!(unpack(&cut), Err(DecodeError::Malformed), "cut at {end}");
+    }
+    let more = [packed.deflated.0.as_ref(), &[0, 0]].concat();
+    let outcome = unpack(&PackedChanges { deflated: Blob(more.into()), ..packed });
+    assert_eq!(outcome, Err(DecodeError::TrailingBytes(2)));
+    let body_and_more = deflate(&[&[0; 20][..], &[0; 5]].concat());
+    let outcome = unpack(&PackedChanges { bytes: 25, deflated: body_and_more });
+    assert_eq!(outcome, Err(DecodeError::TrailingBytes(5)));
+}
+
+#[test]
+fn cl1_close_codes_are_distinct_and_tell_whether_to_come_back() {
+    let mut seen = BTreeSet::new();
+    for code in Code::ALL {
+        let close = CloseCode::of(*code);
+        assert!(seen.insert(close.0), "{code} shares its close code");
+        assert_eq!(close.may_retry(), !super::close::fatal(*code), "{code}");
+        assert!((4000..5000).contains(&close.0), "{code}");
+    }
+    assert!(CloseCode::NORMAL.may_retry());
+    assert!(CloseCode(1006).may_retry());
+}
+
+#[test]
+fn codes_are_found_by_their_numbers() {
+    for code in Code::ALL {
+        assert_eq!(Code::from_number(code.number()), Some(*code));
+    }
+    assert_eq!(Code::from_number(0), None);
+}
