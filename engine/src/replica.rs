@@ -23,7 +23,7 @@ use automerge::{
 use self::rebase::{Fate, reauthor};
 use crate::clock::Timestamp;
 use crate::codes::Code;
-use crate::document::{Command, CommandError, Event, View, genesis};
+use crate::document::{Command, CommandError, Event, JsonCommand, View, genesis};
 use crate::ids::{ActorId, Address, ChangeHash, Cursor, Lease, Ulid};
 use crate::limits::{CHANGE_BYTES_MAX, CHANGE_OPS_MAX};
 
@@ -275,7 +275,7 @@ impl Replica {
             self.apart = Some(self.doc.clone());
         }
         // Only these can fail after a change was made.
-        let backup = (parts.len() > 1 || parts.iter().any(Command::is_large))
+        let backup = (parts.len() > 1 || parts.iter().any(may_outgrow_a_change))
             .then(|| (self.doc.clone(), self.view.clone(), self.pending.len()));
         let mut outcome = Outcome::default();
         for part in parts {
@@ -676,6 +676,16 @@ impl Replica {
             None if self.pending.is_empty() => Some((self.doc.save(), cursor)),
             None => None,
         }
+    }
+}
+
+/// Whether only the finished change tells if the command fits into one.
+fn may_outgrow_a_change(command: &Command) -> bool {
+    match command {
+        Command::Json(JsonCommand::Put { value, .. } | JsonCommand::Insert { value, .. }) => {
+            value.is_object() || value.is_array()
+        }
+        Command::Json(_) | Command::Post(_) | Command::Likes(_) | Command::Comments(_) => false,
     }
 }
 

@@ -17,7 +17,7 @@ use automerge::{
     ScalarValue, Value, hydrate,
 };
 
-use crate::document::{expand_of, units};
+use crate::document::{expand_of, width_of};
 use crate::ids::ActorId;
 
 /// What became of one old change.
@@ -284,7 +284,7 @@ fn invert(
         PatchAction::PutSeq { index, .. } => vec![set_back(before, obj, Prop::Seq(*index))?],
         PatchAction::Insert { index, values } => vec![Inverse::RemoveRange(*index, values.len())],
         PatchAction::SpliceText { index, value, .. } => {
-            let length = units(before.text_encoding(), &value.make_string());
+            let length = width_of(&value.make_string(), before.text_encoding());
             vec![Inverse::RemoveRange(*index, length)]
         }
         PatchAction::Increment { prop, value } => {
@@ -359,7 +359,7 @@ fn text_range(
         if at >= index {
             text.push(c);
         }
-        at += units(encoding, c.encode_utf8(&mut [0; 4]));
+        at += width_of(c.encode_utf8(&mut [0; 4]), encoding);
     }
     Ok(text)
 }

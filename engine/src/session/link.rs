@@ -56,9 +56,6 @@ impl Link {
         }
     }
 
-    pub(super) const fn phase(&self) -> &Phase {
-        &self.phase
-    }
 
     /// The connection on which frames may be sent.
     pub(super) const fn up(&self) -> Option<ConnectionId> {
