@@ -181,9 +181,7 @@ impl Replica {
         let (writer, provisional) = match author {
             Some(author) if author.is_provisional() => (Writer::Provisional, author),
             // The lease may be alive; the server says so when the session is back.
-            Some(actor) => {
-                (Writer::Leased(Lease { actor, next_seq: 0, after: 0 }), provisional)
-            }
+            Some(actor) => (Writer::Leased(Lease { actor, next_seq: 0, after: 0 }), provisional),
             None => (Writer::Provisional, provisional),
         };
         doc.set_actor(automerge_actor(author.unwrap_or(provisional)));
@@ -318,8 +316,7 @@ impl Replica {
         let patches = self.doc.make_patches(&mut log);
         let events = self.view.patch(&self.doc, &patches);
         let number = self.pending.back().map_or(self.settled, |last| last.number) + 1;
-        let oversize =
-            change.raw_bytes().len() > CHANGE_BYTES_MAX || change.len() > CHANGE_OPS_MAX;
+        let oversize = change.raw_bytes().len() > CHANGE_BYTES_MAX || change.len() > CHANGE_OPS_MAX;
         self.pending.push_back(Pending { id, number, command, change, announced: false });
         if oversize {
             return Err(CommandError::TooLarge {
@@ -616,9 +613,8 @@ impl Replica {
             self.apart = None;
         } else {
             self.doc = accepted.clone();
-            self.doc.apply_changes(
-                self.pending.iter().map(|p| p.change.clone()).collect::<Vec<_>>(),
-            )?;
+            self.doc
+                .apply_changes(self.pending.iter().map(|p| p.change.clone()).collect::<Vec<_>>())?;
             self.apart = Some(accepted);
         }
         self.doc.set_actor(actor);

@@ -296,11 +296,7 @@ fn invert(
     })
 }
 
-fn set_back(
-    before: &Transaction<'_>,
-    obj: &ObjId,
-    prop: Prop,
-) -> Result<Inverse, AutomergeError> {
+fn set_back(before: &Transaction<'_>, obj: &ObjId, prop: Prop) -> Result<Inverse, AutomergeError> {
     Ok(match before.get(obj, prop.clone())? {
         None => Inverse::Remove(prop),
         Some((Value::Scalar(value), _)) => Inverse::Set(prop, value.into_owned()),
@@ -372,8 +368,7 @@ fn marks_back(
     let standing = before.marks(obj)?;
     let mut steps = Vec::new();
     for mark in marks {
-        let cleared =
-            Mark::new(mark.name().to_owned(), ScalarValue::Null, mark.start, mark.end);
+        let cleared = Mark::new(mark.name().to_owned(), ScalarValue::Null, mark.start, mark.end);
         steps.push(Inverse::Mark(cleared));
         for old in standing.iter().filter(|old| old.name() == mark.name()) {
             let (start, end) = (old.start.max(mark.start), old.end.min(mark.end));

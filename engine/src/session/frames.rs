@@ -54,9 +54,9 @@ impl Session {
                     self.hang_up(now);
                 }
             },
-            ServerFrame::Ack(ack) => self.on_replica(now, ack.handle, |replica| {
-                Ok(replica.acknowledge(ack.number))
-            }),
+            ServerFrame::Ack(ack) => {
+                self.on_replica(now, ack.handle, |replica| Ok(replica.acknowledge(ack.number)))
+            }
             ServerFrame::Reject(reject) => self.rejected(now, &reject),
             ServerFrame::Leased(leased) => {
                 if let Some(address) = self.handles.get(&leased.handle).cloned() {

@@ -111,11 +111,8 @@ pub(super) fn read_meta(entries: &[(Vec<u8>, Bytes)]) -> Result<Option<Meta>, La
 }
 
 pub(super) fn put_meta(meta: &Meta) -> StoreWrite {
-    let stored = StoredIdentity {
-        session: meta.session.0,
-        outbox: meta.outbox.0,
-        opened: meta.opened,
-    };
+    let stored =
+        StoredIdentity { session: meta.session.0, outbox: meta.outbox.0, opened: meta.opened };
     put(IDENTITY.to_vec(), encode_stored(&stored))
 }
 

@@ -56,7 +56,6 @@ impl Link {
         }
     }
 
-
     /// The connection on which frames may be sent.
     pub(super) const fn up(&self) -> Option<ConnectionId> {
         match self.phase {
@@ -95,11 +94,8 @@ impl Link {
     pub(super) fn connect(&mut self, now: Timestamp, config: &Config) -> ConnectionId {
         self.connections += 1;
         let connection = ConnectionId(self.connections);
-        self.phase = Phase::Opening {
-            connection,
-            deadline: now + config.connect_timeout,
-            greeting: false,
-        };
+        self.phase =
+            Phase::Opening { connection, deadline: now + config.connect_timeout, greeting: false };
         connection
     }
 

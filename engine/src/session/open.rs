@@ -29,13 +29,7 @@ pub(super) enum Sync {
     /// Subscribe is sent.
     Asked,
     /// A snapshot is being received.
-    Snapshot {
-        handle: u32,
-        cursor: Cursor,
-        bytes: u64,
-        buffer: Vec<u8>,
-        end_seq: u64,
-    },
+    Snapshot { handle: u32, cursor: Cursor, bytes: u64, buffer: Vec<u8>, end_seq: u64 },
     /// Changes are awaited up to `end_seq`.
     CatchingUp { handle: u32, end_seq: u64 },
     /// Changes that the server lacked are being handed back, in so many frames.

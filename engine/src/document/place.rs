@@ -1,0 +1,133 @@
+//! Where things are inside a document: buckets, objects under a key, scalars read as domain values.
+//! Must never know what a thing means.
+
+use automerge::{ObjId, ObjType, Patch, Prop, ReadDoc, ScalarValue, Value};
+
+use super::command::CommandError;
+use crate::clock::Timestamp;
+
+/// The bucket of a key among `buckets` of them: FNV-1a (64 bit) of its bytes, modulo the count.
+#[must_use]
+pub fn bucket(key: &str, buckets: u32) -> u32 {
+    let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    u32::try_from(hash % u64::from(buckets.max(1))).unwrap_or(0)
+}
+
+/// The name of a bucket: at least two digits of lower hex.
+#[must_use]
+pub fn bucket_name(index: u32) -> String {
+    format!("{index:02x}")
+}
+
+/// The object of this type under a key, if there is one.
+pub(super) fn object(
+    doc: &impl ReadDoc,
+    parent: &ObjId,
+    prop: impl Into<Prop>,
+    kind: ObjType,
+) -> Option<ObjId> {
+    match doc.get(parent, prop) {
+        Ok(Some((Value::Object(found), id))) if found == kind => Some(id),
+        _ => None,
+    }
+}
+
+/// An object that genesis makes at the root.
+pub(super) fn root(
+    doc: &impl ReadDoc,
+    key: &'static str,
+    kind: ObjType,
+) -> Result<ObjId, CommandError> {
+    object(doc, &automerge::ROOT, key, kind).ok_or(CommandError::NotSuchADocument(key))
+}
+
+/// How many buckets a keyed set has.
+pub(super) fn bucket_count(doc: &impl ReadDoc, set: &'static str) -> u32 {
+    object(doc, &automerge::ROOT, set, ObjType::Map)
+        .map_or(0, |set| u32::try_from(doc.length(set)).unwrap_or(u32::MAX))
+}
+
+/// The bucket map in which a key belongs.
+pub(super) fn bucket_of(
+    doc: &impl ReadDoc,
+    set: &'static str,
+    key: &str,
+) -> Result<ObjId, CommandError> {
+    let parent = root(doc, set, ObjType::Map)?;
+    let count = u32::try_from(doc.length(&parent)).unwrap_or(u32::MAX);
+    object(doc, &parent, bucket_name(bucket(key, count)), ObjType::Map)
+        .ok_or(CommandError::NotSuchADocument(set))
+}
+
+/// The scalar under a key.
+pub(super) fn scalar(
+    doc: &impl ReadDoc,
+    parent: &ObjId,
+    prop: impl Into<Prop>,
+) -> Option<ScalarValue> {
+    match doc.get(parent, prop) {
+        Ok(Some((Value::Scalar(value), _))) => Some(value.into_owned()),
+        _ => None,
+    }
+}
+
+/// A scalar as text.
+pub(super) fn as_str(value: &Value<'_>) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
+
+/// A scalar as a time.
+pub(super) fn as_time(value: &Value<'_>) -> Option<Timestamp> {
+    match value.as_scalar()? {
+        ScalarValue::Timestamp(millis) => u64::try_from(*millis).ok().map(Timestamp),
+        _ => None,
+    }
+}
+
+/// A time as a scalar.
+pub(super) fn time(at: Timestamp) -> ScalarValue {
+    ScalarValue::Timestamp(i64::try_from(at.0).unwrap_or(i64::MAX))
+}
+
+/// The place of the object that a patch is about, as keys from the root; `None` inside a list.
+pub(super) fn keys(patch: &Patch) -> Option<Vec<&str>> {
+    patch
+        .path
+        .iter()
+        .map(|(_, prop)| match prop {
+            Prop::Map(key) => Some(key.as_str()),
+            Prop::Seq(_) => None,
+        })
+        .collect()
+}
+
+/// The key of the patched object that a patch is about, with its new value (`None`: deleted).
+pub(super) enum Put<'a> {
+    /// The key has this value.
+    Value(&'a str, &'a Value<'static>),
+    /// The key is gone.
+    Gone(&'a str),
+    /// The counter under this key moved.
+    Moved(&'a str),
+    /// Nothing that a map of keys shows.
+    Nothing,
+}
+
+/// What a patch does to a map.
+pub(super) fn map_put(patch: &Patch) -> Put<'_> {
+    use automerge::PatchAction as A;
+    match &patch.action {
+        A::PutMap { key, value, .. } => Put::Value(key, &value.0),
+        A::DeleteMap { key } => Put::Gone(key),
+        A::Increment { prop: Prop::Map(key), .. } => Put::Moved(key),
+        A::Increment { .. }
+        | A::PutSeq { .. }
+        | A::Insert { .. }
+        | A::SpliceText { .. }
+        | A::Conflict { .. }
+        | A::DeleteSeq { .. }
+        | A::Mark { .. } => Put::Nothing,
+    }
+}
