@@ -500,7 +500,8 @@ impl Replica {
         let mut number = self.settled;
         for (pending, fate) in rest.into_iter().zip(fates) {
             let ending = match fate {
-                Fate::Reauthored(change) => {
+                Fate::Reauthored { change, whole } => {
+                    exact &= whole;
                     number += 1;
                     self.pending.push_back(Pending { number, change: *change, ..pending });
                     continue;

@@ -23,8 +23,8 @@ use crate::ids::ActorId;
 /// What became of one old change.
 #[derive(Debug)]
 pub(super) enum Fate {
-    /// It was written down again.
-    Reauthored(Box<Change>),
+    /// It was written down again; `whole` if all that it showed is shown again.
+    Reauthored { change: Box<Change>, whole: bool },
     /// It does nothing to the new base.
     NoEffect,
     /// All that it would do is to overwrite values that it never saw.
@@ -90,7 +90,10 @@ fn repeat(
     }
     let (hash, _) = tx.commit_with(CommitOptions::default().with_time(time));
     let change = hash.and_then(|hash| target.get_change_by_hash(&hash));
-    Ok(change.map_or(Fate::NoEffect, |change| Fate::Reauthored(Box::new(change))))
+    Ok(change.map_or(Fate::NoEffect, |change| Fate::Reauthored {
+        change: Box::new(change),
+        whole: !superseded,
+    }))
 }
 
 /// Whether a put won over a value that its writer had not seen: the later value stands then.

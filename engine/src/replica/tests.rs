@@ -1,1 +1,276 @@
+//! A replica against a log that behaves as the server's does: what is pushed is accepted as a
+//! prefix, acknowledgements and connections get lost, leases end.
 
+use std::collections::BTreeMap;
+
+use automerge::Change;
+use proptest::prelude::*;
+
+use super::*;
+use crate::document::{CommentsCommand, LikesCommand, PostCommand, Target, TextField};
+use crate::ids::{Epoch, Facet, Tip, UserId};
+
+/// The server, as far as a replica can tell.
+#[derive(Default)]
+struct Log {
+    changes: Vec<Change>,
+    settled: BTreeMap<usize, u64>,
+    leases: BTreeMap<usize, u32>,
+}
+
+impl Log {
+    /// The lowest slot that nobody holds, at the actor's next seq.
+    fn lease(&mut self, client: usize) -> Lease {
+        let taken: Vec<u32> = self.leases.values().copied().collect();
+        let slot = (1..).find(|slot| !taken.contains(slot)).unwrap();
+        self.leases.insert(client, slot);
+        let actor = ActorId::leased(9, slot);
+        let last = self.changes.iter().filter(|c| c.actor_id().to_bytes() == actor.0).count();
+        Lease { actor, next_seq: last as u64 + 1, after: self.changes.len() as u64 }
+    }
+
+    fn cursor(&self, seq: usize) -> Cursor {
+        assert!(seq <= self.changes.len());
+        Cursor { epoch: Epoch([7; 16]), seq: seq as u64, tip: Tip([1; 16]) }
+    }
+}
+
+struct Client {
+    replica: Replica,
+    read: usize,
+    pushed: u64,
+    ended: Vec<(Ulid, Resolution)>,
+}
+
+impl Client {
+    fn new(address: &Address, number: u64) -> Self {
+        let provisional = ActorId::provisional(number);
+        let replica = Replica::new(address.clone(), TextEncoding::UnicodeCodePoint, provisional);
+        Self { replica, read: 0, pushed: 0, ended: Vec::new() }
+    }
+
+    fn take(&mut self, outcome: Outcome) {
+        self.ended.extend(outcome.ended.into_iter().map(|(p, r)| (p.id, r)));
+        let anew = View::read(self.replica.address.facet(), &self.replica.doc);
+        assert!(self.replica.view == anew, "the view follows the document");
+    }
+
+    fn read_to(&mut self, log: &Log, seq: usize) {
+        let fresh = log.changes[self.read..seq].to_vec();
+        let outcome = self.replica.accept(fresh, log.cursor(seq)).unwrap();
+        self.read = seq;
+        self.take(outcome);
+    }
+
+    /// Pushes up to `count` commands; the server takes them in, the answer may be lost.
+    fn push(&mut self, me: usize, log: &mut Log, count: usize, answered: bool) {
+        if self.replica.lease().is_none() || !log.leases.contains_key(&me) {
+            return;
+        }
+        let settled = log.settled.entry(me).or_default();
+        let from = *settled;
+        for pending in self.replica.pending().filter(|p| p.number > from).take(count) {
+            assert_eq!(pending.number, *settled + 1);
+            log.changes.push(pending.change.clone());
+            *settled += 1;
+        }
+        let settled = *settled;
+        self.pushed = settled;
+        if answered {
+            let outcome = self.replica.acknowledge(settled);
+            self.take(outcome);
+        }
+    }
+
+    /// A new connection after the lease ran out.
+    fn come_back(&mut self, me: usize, log: &mut Log) {
+        log.leases.remove(&me);
+        let shown = self.replica.view.clone();
+        let mut outcome = self.replica.reconcile(log.settled.get(&me).copied().unwrap_or(0));
+        let more = self.replica.fall_back().unwrap();
+        outcome.ended.extend(more.ended);
+        let told = !more.events.is_empty();
+        self.take(outcome);
+        assert!(told || shown.diff(&self.replica.view).is_empty(), "falling back shows the same");
+    }
+
+    fn adopt(&mut self, me: usize, log: &mut Log) {
+        if self.replica.lease().is_some() {
+            return;
+        }
+        self.read_to(log, log.changes.len());
+        let lease = log.lease(me);
+        let shown = self.replica.view.clone();
+        let outcome = self.replica.adopt(lease).unwrap();
+        let told = !outcome.events.is_empty();
+        self.take(outcome);
+        assert!(told || shown.diff(&self.replica.view).is_empty(), "writing down shows the same");
+    }
+
+    /// A new process on the same store.
+    fn restart(&mut self) {
+        let stored = Stored {
+            base: None,
+            tail: Vec::new(),
+            cursor: self.replica.cursor,
+            settled: self.replica.settled,
+            outbox: self.replica.pending().cloned().collect(),
+        };
+        let heads: Vec<_> =
+            self.replica.accepted_heads.iter().map(|h| automerge::ChangeHash(h.0)).collect();
+        let base = self.replica.doc.fork_at(&heads).unwrap();
+        let stored = Stored { base: Some(base.save()), ..stored };
+        let loaded = Replica::load(
+            self.replica.address.clone(),
+            TextEncoding::UnicodeCodePoint,
+            ActorId::provisional(self.read as u64 + 1_000),
+            stored,
+        )
+        .unwrap();
+        assert_eq!(loaded.view, self.replica.view, "a restart shows the same");
+        self.replica = loaded;
+    }
+}
+
+fn command(
+    facet: Facet,
+    who: u64,
+    number: u64,
+    a: usize,
+    b: usize,
+    view: &View,
+) -> Option<Command> {
+    let user = UserId::new(&format!("user{who}")).unwrap();
+    Some(match (facet, view) {
+        (Facet::Post, View::Post(view)) => {
+            let length = view.body().chars().count();
+            let index = a % (length + 1);
+            Command::Post(PostCommand::Splice {
+                field: TextField::Body,
+                index,
+                delete: (b % 4).min(length - index),
+                insert: "abcdefg"[..1 + b % 7].to_owned(),
+            })
+        }
+        (Facet::Likes, View::Likes(_)) => {
+            let (target, reaction) = (Target::Post, ["like", "wow"][a % 2].to_owned());
+            if b.is_multiple_of(3) {
+                Command::Likes(LikesCommand::Unlike { target, reaction, user })
+            } else {
+                let at = Ulid::new(Timestamp(number), who.into());
+                Command::Likes(LikesCommand::Like { target, reaction, user, at })
+            }
+        }
+        (Facet::Comments, View::Comments(view)) => {
+            let id = view.thread().nth(a % (view.thread().count() + 1)).map(|(_, id, _)| id);
+            match (b % 4, id) {
+                (0, Some(id)) => Command::Comments(CommentsCommand::Edit {
+                    id,
+                    body: format!("edited {number}"),
+                    edited: Timestamp(number),
+                }),
+                (1, Some(id)) => {
+                    Command::Comments(CommentsCommand::Delete { id, at: Timestamp(number) })
+                }
+                (_, parent) => Command::Comments(CommentsCommand::Add {
+                    id: Ulid::new(Timestamp(number), u128::from(who)),
+                    author: user,
+                    parent,
+                    created: Timestamp(number),
+                    body: format!("comment {number}"),
+                }),
+            }
+        }
+        _ => return None,
+    })
+}
+
+/// Plays random days, ends them in peace, and checks that everyone then has the same, and each
+/// command exactly one end.
+fn play(facet: Facet, steps: &[(u8, u8, u16, u16)]) {
+    let address = Address::new("test", "play", facet).unwrap();
+    let mut log = Log::default();
+    let mut clients: Vec<Client> = (0..3).map(|n| Client::new(&address, n)).collect();
+    let mut issued: Vec<Vec<Ulid>> = vec![Vec::new(); clients.len()];
+    for (number, (who, what, a, b)) in steps.iter().enumerate() {
+        let me = usize::from(*who) % clients.len();
+        let (a, b) = (usize::from(*a), usize::from(*b));
+        let client = &mut clients[me];
+        match what % 8 {
+            0..=2 => {
+                let at = number as u64 + 1;
+                let Some(command) = command(facet, me as u64, at, a, b, client.replica.view())
+                else {
+                    continue;
+                };
+                let id = Ulid::new(Timestamp(at), me as u128);
+                let before = client.replica.pending().len();
+                if let Ok(outcome) = client.replica.execute(Timestamp(at), id, command) {
+                    if client.replica.pending().len() > before {
+                        issued[me].push(id);
+                    }
+                    client.take(outcome);
+                }
+            }
+            3 => client.push(me, &mut log, 1 + a % 4, b.is_multiple_of(2)),
+            4 => {
+                let to = client.read + a % (log.changes.len() - client.read + 1);
+                client.read_to(&log, to);
+            }
+            5 => client.come_back(me, &mut log),
+            6 => client.adopt(me, &mut log),
+            _ => client.restart(),
+        }
+    }
+    for me in 0..clients.len() {
+        let client = &mut clients[me];
+        client.come_back(me, &mut log);
+        client.adopt(me, &mut log);
+        client.push(me, &mut log, usize::MAX, true);
+    }
+    for (me, client) in clients.iter_mut().enumerate() {
+        client.read_to(&log, log.changes.len());
+        assert_eq!(client.replica.pending().len(), 0);
+        let mut ended: Vec<Ulid> = client.ended.iter().map(|(id, _)| *id).collect();
+        ended.sort();
+        issued[me].sort();
+        assert_eq!(ended, issued[me], "every command of client {me} ends exactly once");
+    }
+    let views: Vec<&View> = clients.iter().map(|c| c.replica.view()).collect();
+    assert_eq!(views[0], views[1]);
+    assert_eq!(views[0], views[2]);
+    let mut seen = BTreeSet::new();
+    for change in &log.changes {
+        assert!(seen.insert((change.actor_id().clone(), change.seq())), "an actor's seq is unique");
+        assert!(!ActorId::is_provisional(author_of_change(change)), "nothing provisional travels");
+    }
+}
+
+fn author_of_change(change: &Change) -> ActorId {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(change.actor_id().to_bytes());
+    ActorId(bytes)
+}
+
+fn steps() -> impl Strategy<Value = Vec<(u8, u8, u16, u16)>> {
+    proptest::collection::vec(any::<(u8, u8, u16, u16)>(), 1..80)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn text_survives_lost_leases_lost_answers_and_restarts(steps in steps()) {
+        play(Facet::Post, &steps);
+    }
+
+    #[test]
+    fn likes_survive_lost_leases_lost_answers_and_restarts(steps in steps()) {
+        play(Facet::Likes, &steps);
+    }
+
+    #[test]
+    fn comments_survive_lost_leases_lost_answers_and_restarts(steps in steps()) {
+        play(Facet::Comments, &steps);
+    }
+}
