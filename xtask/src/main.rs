@@ -1,2 +1,77 @@
-//! x
-fn main() {}
+//! The build tasks: `cargo xtask TASK`. Each task is a sequence of ordinary commands, printed before
+//! they run, so that a person can run them by hand. Knows the repository's layout and nothing of what
+//! the programs do.
+
+mod checks;
+mod demo;
+mod fuzz;
+mod run;
+mod wasm;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+
+const USAGE: &str = "\
+Usage: cargo xtask TASK
+
+  demo              build, start a server, replay a small discussion, and leave the server running
+                    (--exit: stop it at the end instead)
+  test              all tests: Rust, then the wasm build under Node
+  wasm              build wasm-bindings and its JavaScript for Node into target/wasm/node
+  fmt               check the formatting
+  clippy            lint everything, warnings denied
+  docs              build the documentation, warnings denied
+  fuzz [TARGET]     fuzz one target, or each in turn (--seconds N, default 20, for each)
+  ci                fmt, clippy, docs, test and fuzz; what .ci/run runs
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match task(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn task(arguments: &[&str]) -> anyhow::Result<()> {
+    match arguments {
+        ["demo"] => demo::demo(demo::AtTheEnd::Wait),
+        ["demo", "--exit"] => demo::demo(demo::AtTheEnd::Stop),
+        ["test"] => checks::test(),
+        ["wasm"] => wasm::build().map(drop),
+        ["bindgen", input, output] => wasm::bindgen(input, output),
+        ["fmt"] => checks::fmt(),
+        ["clippy"] => checks::clippy(),
+        ["docs"] => checks::docs(),
+        ["fuzz", rest @ ..] => {
+            let (target, time) = fuzz_arguments(rest)?;
+            fuzz::fuzz(target, time)
+        }
+        ["ci"] => checks::ci(),
+        [] | ["help" | "-h" | "--help"] => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        [unknown, ..] => bail!("no task {unknown:?}, or not with these arguments\n\n{USAGE}"),
+    }
+}
+
+fn fuzz_arguments<'a>(arguments: &[&'a str]) -> anyhow::Result<(Option<&'a str>, Duration)> {
+    let (mut target, mut seconds) = (None, 20);
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        if *argument == "--seconds" {
+            let number = rest.next().context("--seconds needs a number")?;
+            seconds = number.parse().context("--seconds needs a number")?;
+        } else {
+            target = Some(*argument);
+        }
+    }
+    Ok((target, Duration::from_secs(seconds)))
+}

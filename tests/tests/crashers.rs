@@ -1,0 +1,62 @@
+//! Replays, without a fuzzer, every input that ever crashed a fuzz target, the committed seeds, and
+//! some hundred inputs drawn from a fixed seed. A crash that was found once stays found.
+
+use std::path::Path;
+
+#[path = "../../fuzz/src/decode_frame.rs"]
+mod decode_frame;
+#[path = "../../fuzz/src/merge_convergence.rs"]
+mod merge_convergence;
+
+/// Runs each input in a folder; says which one it was if it panics.
+fn replay(folder: &str, target: &str, run: fn(&[u8])) -> usize {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz").join(folder).join(target);
+    let Ok(entries) = std::fs::read_dir(&folder) else {
+        return 0;
+    };
+    let mut inputs: Vec<_> =
+        entries.map(|entry| entry.expect("a readable folder").path()).collect();
+    inputs.sort();
+    for path in &inputs {
+        let input = std::fs::read(path).expect("a readable input");
+        if let Err(panic) = std::panic::catch_unwind(|| run(&input)) {
+            eprintln!("this was {}", path.display());
+            std::panic::resume_unwind(panic);
+        }
+    }
+    inputs.len()
+}
+
+/// Random inputs of growing length, the same every time.
+fn random(inputs: usize, length_max: usize, run: fn(&[u8])) {
+    // A xorshift generator: good enough to make choices, and in no need of a crate.
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    for n in 0..inputs {
+        let input: Vec<u8> = (0..length_max * (n + 1) / inputs)
+            .map(|_| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                state.to_le_bytes()[3]
+            })
+            .collect();
+        if let Err(panic) = std::panic::catch_unwind(|| run(&input)) {
+            eprintln!("this was {input:?}");
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+#[test]
+fn frames_that_crashed_a_reader_do_so_no_more() {
+    replay("crashers", "decode_frame", decode_frame::run);
+    assert!(replay("seeds", "decode_frame", decode_frame::run) > 0, "the seeds are gone");
+    random(2_000, 200, decode_frame::run);
+}
+
+#[test]
+fn replicas_that_did_not_agree_do_so_now() {
+    replay("crashers", "merge_convergence", merge_convergence::run);
+    replay("seeds", "merge_convergence", merge_convergence::run);
+    random(300, 600, merge_convergence::run);
+}

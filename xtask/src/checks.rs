@@ -1,0 +1,57 @@
+//! The checks that everybody runs before a submission, and CI after it.
+
+use std::time::Duration;
+
+use anyhow::bail;
+
+use crate::run::{cargo, command, output, root, run, step};
+use crate::{fuzz, wasm};
+
+pub(crate) fn fmt() -> anyhow::Result<()> {
+    run(cargo().args(["fmt", "--all", "--check"]))?;
+    // fuzz is a workspace of its own.
+    run(cargo().args(["fmt", "--check", "--manifest-path", "fuzz/Cargo.toml"]))
+}
+
+pub(crate) fn clippy() -> anyhow::Result<()> {
+    run(cargo()
+        .args(["clippy", "--workspace", "--all-targets", "--all-features", "--locked"])
+        .args(["--", "-D", "warnings"]))
+}
+
+pub(crate) fn docs() -> anyhow::Result<()> {
+    run(cargo()
+        .args(["doc", "--workspace", "--no-deps", "--locked"])
+        .env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// All tests. The wasm build comes last: it is the slowest to set up.
+pub(crate) fn test() -> anyhow::Result<()> {
+    step("Rust tests", || run(cargo().args(["test", "--workspace", "--locked"])))?;
+    step("wasm build", || wasm::build().map(drop))?;
+    step("Node tests", node_tests)
+}
+
+fn node_tests() -> anyhow::Result<()> {
+    let Some(version) = output(command("node").arg("--version")) else {
+        bail!(
+            "the tests of wasm-bindings need Node.js 20 or later; it is `apt-get install nodejs` or https://nodejs.org"
+        );
+    };
+    eprintln!("node {version}");
+    let mut tests: Vec<_> = std::fs::read_dir(root().join("wasm-bindings/test"))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.to_string_lossy().ends_with(".test.mjs"))
+        .collect();
+    tests.sort();
+    run(command("node").arg("--test").args(tests))
+}
+
+/// What a submission must pass.
+pub(crate) fn ci() -> anyhow::Result<()> {
+    step("formatting", fmt)?;
+    step("clippy", clippy)?;
+    step("documentation", docs)?;
+    step("tests", test)?;
+    step("fuzzing", || fuzz::fuzz(None, Duration::from_secs(20)))
+}
