@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
+use syncline_engine::hub;
+
+use crate::store::SledOptions;
 
 /// The settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +106,36 @@ settings! {
     /// How long a graceful end may take [default: 10000]
     #[clap(value_name = "MS")]
     shutdown_ms("SYNCLINE_SHUTDOWN_MS"): u64,
+    /// Memory for the store's cached pages [default: 67108864]
+    #[clap(value_name = "BYTES")]
+    cache_bytes("SYNCLINE_CACHE_BYTES"): u64,
+    /// How often a client should be heard of; after twice that it is given up [default: 30000]
+    #[clap(value_name = "MS")]
+    heartbeat_ms("SYNCLINE_HEARTBEAT_MS"): u64,
+    /// Documents that one connection may hold open [default: 1000]
+    #[clap(value_name = "N")]
+    documents_max("SYNCLINE_DOCUMENTS_MAX"): u32,
+    /// Bytes of changes that one document may have [default: 67108864]
+    #[clap(value_name = "BYTES")]
+    document_bytes_max("SYNCLINE_DOCUMENT_BYTES_MAX"): u64,
+    /// How long leases outlive a connection that broke [default: 30000]
+    #[clap(value_name = "MS")]
+    lease_grace_ms("SYNCLINE_LEASE_GRACE_MS"): u64,
+    /// After how long without a push a lease ends [default: 60000]
+    #[clap(value_name = "MS")]
+    lease_idle_ms("SYNCLINE_LEASE_IDLE_MS"): u64,
+    /// After how long without use a document leaves memory [default: 60000]
+    #[clap(value_name = "MS")]
+    evict_idle_ms("SYNCLINE_EVICT_IDLE_MS"): u64,
+    /// Changes above a document's snapshot that call for a new one [default: 2000]
+    #[clap(value_name = "N")]
+    compact_entries("SYNCLINE_COMPACT_ENTRIES"): u64,
+    /// Bytes of changes above a document's snapshot that call for a new one [default: 524288]
+    #[clap(value_name = "BYTES")]
+    compact_bytes("SYNCLINE_COMPACT_BYTES"): u64,
+    /// Changes that stay readable below a snapshot, for clients a little behind [default: 500]
+    #[clap(value_name = "N")]
+    compact_keep("SYNCLINE_COMPACT_KEEP"): u64,
 }
 
 impl Settings {
@@ -124,29 +157,56 @@ impl Settings {
     /// # Errors
     /// [`ConfigError::TooSmall`] if a number makes no sense.
     pub fn config(self) -> Result<Config, ConfigError> {
-        let default = Config::default();
-        let config = Config {
+        self.check()?;
+        let (hub, default) = (self.hub(), Config::default());
+        Ok(Config {
             listen: self.listen.unwrap_or(default.listen),
             storage: self.data.map_or(default.storage, Storage::Directory),
+            cache_bytes: self.cache_bytes.unwrap_or(default.cache_bytes),
             connections_max: self.connections_max.unwrap_or(default.connections_max),
             write_stall: millis(self.write_stall_ms, default.write_stall),
             shutdown: millis(self.shutdown_ms, default.shutdown),
-        };
-        at_least("write_stall_ms", config.write_stall, 100)?;
-        at_least("shutdown_ms", config.shutdown, 1)?;
-        Ok(config)
+            hub,
+        })
+    }
+
+    fn hub(&self) -> hub::Config {
+        let default = hub::Config::default();
+        hub::Config {
+            heartbeat: millis(self.heartbeat_ms, default.heartbeat),
+            grace: millis(self.lease_grace_ms, default.grace),
+            lease_idle: millis(self.lease_idle_ms, default.lease_idle),
+            document_idle: millis(self.evict_idle_ms, default.document_idle),
+            documents_max: self.documents_max.unwrap_or(default.documents_max),
+            document_bytes_max: self.document_bytes_max.unwrap_or(default.document_bytes_max),
+            compact_entries: self.compact_entries.unwrap_or(default.compact_entries),
+            compact_bytes: self.compact_bytes.unwrap_or(default.compact_bytes),
+            compact_keep: self.compact_keep.unwrap_or(default.compact_keep),
+            ..default
+        }
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let smallest = [
+            ("connections_max", self.connections_max.map(u64::from), 1),
+            ("write_stall_ms", self.write_stall_ms, 100),
+            ("cache_bytes", self.cache_bytes, 1 << 20),
+            ("heartbeat_ms", self.heartbeat_ms, 10),
+            ("documents_max", self.documents_max.map(u64::from), 1),
+            ("compact_entries", self.compact_entries, 1),
+            ("compact_bytes", self.compact_bytes, 1),
+        ];
+        for (name, value, min) in smallest {
+            if value.is_some_and(|value| value < min) {
+                return Err(ConfigError::TooSmall { name, min });
+            }
+        }
+        Ok(())
     }
 }
 
 fn millis(setting: Option<u64>, default: Duration) -> Duration {
     setting.map_or(default, Duration::from_millis)
-}
-
-fn at_least(name: &'static str, value: Duration, min: u64) -> Result<(), ConfigError> {
-    if value < Duration::from_millis(min) {
-        return Err(ConfigError::TooSmall { name, min });
-    }
-    Ok(())
 }
 
 /// Everything that a server needs to know.
@@ -156,12 +216,16 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where the log is kept.
     pub storage: Storage,
+    /// Memory for the cached pages of a store on disk.
+    pub cache_bytes: u64,
     /// Connections that may be open at the same time.
     pub connections_max: u32,
     /// A connection whose socket took nothing for this long is closed.
     pub write_stall: Duration,
     /// How long a graceful end may take.
     pub shutdown: Duration,
+    /// What the hub may be told.
+    pub hub: hub::Config,
 }
 
 impl Default for Config {
@@ -169,9 +233,11 @@ impl Default for Config {
         Self {
             listen: SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 4400)),
             storage: Storage::Directory(PathBuf::from("./syncline-data")),
+            cache_bytes: SledOptions::CACHE_BYTES,
             connections_max: 50_000,
             write_stall: Duration::from_secs(60),
             shutdown: Duration::from_secs(10),
+            hub: hub::Config::default(),
         }
     }
 }

@@ -12,7 +12,7 @@ use syncline_engine::codes::Code;
 use syncline_engine::hub::{ConnectionId, Effect, Input};
 use syncline_engine::ids::Epoch;
 use syncline_engine::machine::{Machine, Wake};
-use syncline_engine::wire::{ClientFrame, CloseCode, ServerFrame};
+use syncline_engine::wire::{ClientFrame, ServerFrame};
 
 use crate::clock::Clock;
 use crate::mailbox::{Letters, Mail};
@@ -52,25 +52,13 @@ struct Connection {
     refusals: u32,
 }
 
-/// The open connections. However the loop ends, none of them is left waiting for it.
-#[derive(Default)]
-struct Connections(BTreeMap<ConnectionId, Connection>);
-
-impl Drop for Connections {
-    fn drop(&mut self) {
-        for connection in self.0.values() {
-            connection.outgoing.close(CloseCode::of(Code::ShuttingDown));
-        }
-    }
-}
-
 /// The loop's state.
 pub(crate) struct HubTask<M> {
     hub: M,
     clock: Clock,
     letters: Letters,
     work: Work,
-    connections: Connections,
+    connections: BTreeMap<ConnectionId, Connection>,
     failure: Option<HubFailure>,
 }
 
@@ -78,10 +66,10 @@ impl<M: Machine<Input = Input, Effect = Effect>> HubTask<M> {
     /// A loop around `hub` that has not begun.
     pub(crate) fn new(hub: M, letters: Letters, work: Work) -> Self {
         let clock = Clock::start();
-        Self { hub, clock, letters, work, connections: Connections::default(), failure: None }
+        Self { hub, clock, letters, work, connections: BTreeMap::new(), failure: None }
     }
 
-    /// Runs until the hub asks to stop. Connections that are still open then are closed.
+    /// Runs until the hub asks to stop. Connections notice by themselves that the mailbox is gone.
     ///
     /// # Errors
     /// [`HubFailure`] if the hub stopped because it could not go on.
@@ -127,11 +115,11 @@ impl<M: Machine<Input = Input, Effect = Effect>> HubTask<M> {
             Mail::Opened { connection, peer, outgoing } => {
                 let state =
                     Connection { peer: peer.address, outgoing, greeted: false, refusals: 0 };
-                self.connections.0.insert(connection, state);
+                self.connections.insert(connection, state);
                 self.hear(Input::Opened { connection });
             }
             Mail::Received { connection, message, room } => {
-                if let Some(state) = self.connections.0.get_mut(&connection) {
+                if let Some(state) = self.connections.get_mut(&connection) {
                     if !std::mem::replace(&mut state.greeted, true) {
                         log_hello(connection, state.peer, &message);
                     }
@@ -140,7 +128,7 @@ impl<M: Machine<Input = Input, Effect = Effect>> HubTask<M> {
                 drop(room);
             }
             Mail::Closed { connection } => {
-                self.connections.0.remove(&connection);
+                self.connections.remove(&connection);
                 self.hear(Input::Closed { connection });
             }
         }
@@ -152,7 +140,7 @@ impl<M: Machine<Input = Input, Effect = Effect>> HubTask<M> {
             match effect {
                 Effect::Send { connection, message } => self.send(connection, message),
                 Effect::Close { connection, code } => {
-                    if let Some(state) = self.connections.0.get(&connection) {
+                    if let Some(state) = self.connections.get(&connection) {
                         state.outgoing.close(code);
                     }
                 }
@@ -189,7 +177,7 @@ impl<M: Machine<Input = Input, Effect = Effect>> HubTask<M> {
 
     fn send(&mut self, connection: ConnectionId, message: Bytes) {
         // The hub may not have heard yet that it is gone.
-        let Some(state) = self.connections.0.get_mut(&connection) else { return };
+        let Some(state) = self.connections.get_mut(&connection) else { return };
         if let Some(&kind) = message.get(1) {
             if says_why(kind) {
                 state.refusals += 1;

@@ -26,9 +26,11 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use syncline_engine::hub::{Effect, Input};
+use syncline_engine::hub::{self, Effect, Hub, Identity, Input};
+use syncline_engine::ids::{Address, Cursor};
 use syncline_engine::machine::Machine;
-use syncline_engine::storage::LogStore;
+use syncline_engine::storage::record::DigestKey;
+use syncline_engine::storage::{LogStore, Record, Snapshot, StoreError};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -41,6 +43,7 @@ mod listener;
 mod mailbox;
 mod outgoing;
 mod socket;
+pub mod store;
 #[cfg(test)]
 mod tests;
 mod work;
@@ -48,9 +51,10 @@ mod work;
 pub use hub_task::HubFailure;
 
 use app::App;
-use config::Config;
+use config::{Config, Storage};
 use hub_task::HubTask;
 use mailbox::Mailbox;
+use store::{MemoryStore, OpenError, SledOptions, SledStore};
 use work::{MakeSnapshot, Work, WorkEnd};
 
 /// The server cannot start.
@@ -68,6 +72,16 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+    /// The directory of the log cannot be used; says whether somebody else holds it, it is of
+    /// another format, or damaged.
+    #[error(transparent)]
+    Open(OpenError),
+    /// The store was opened but does not take writes.
+    #[error(transparent)]
+    Store(StoreError),
+    /// No random bytes are to be had.
+    #[error("the operating system gives no random bytes: {0}")]
+    Random(getrandom::Error),
     /// The operating system refuses a thread.
     #[error("cannot start a thread: {0}")]
     Threads(io::Error),
@@ -89,6 +103,23 @@ pub struct Server {
 }
 
 impl Server {
+    /// Binds the address, opens the store, begins a term in it, and serves. Must be called in a
+    /// tokio runtime with time and I/O.
+    ///
+    /// # Errors
+    /// [`StartError`] says what is in the way.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let listener = bind(config.listen).await?;
+        let opening = config.clone();
+        // Opening reads a log of any size and waits for the disk.
+        let (store, identity) = tokio::task::spawn_blocking(move || open(&opening))
+            .await
+            .map_err(|error| StartError::Threads(io::Error::other(error)))??;
+        tracing::info!(term = identity.term, listen = %config.listen, "store opened");
+        let hub = Hub::new(config.hub, identity);
+        Self::run(listener, hub, store, make_snapshot, &config)
+    }
+
     /// Serves `hub` over `store` on `listener`.
     fn run(
         listener: TcpListener,
@@ -101,8 +132,8 @@ impl Server {
             .local_addr()
             .map_err(|source| StartError::Listen { listen: config.listen, source })?;
         let (mailbox, letters) = Mailbox::new();
-        let (work, work_end) = Work::start(store, mailbox.clone(), make_snapshot)
-            .map_err(StartError::Threads)?;
+        let (work, work_end) =
+            Work::start(store, mailbox.clone(), make_snapshot).map_err(StartError::Threads)?;
         let (closing, closed) = watch::channel(false);
         let (alive_in, alive) = mpsc::channel(1);
         let closing = Arc::new(closing);
@@ -167,20 +198,22 @@ impl Server {
     /// [`HubFailure`] if the server could not end like that.
     pub async fn shutdown(mut self) -> Result<(), HubFailure> {
         let within = self.shutdown_within;
-        tokio::time::timeout(within, self.wind_down())
-            .await
-            .unwrap_or(Err(HubFailure::Abandoned))
-    }
-
-    async fn wind_down(&mut self) -> Result<(), HubFailure> {
         self.closing.send_replace(true);
         self.alive.0 = None;
         self.mailbox.fact(Input::Shutdown);
-        let outcome = self.ended().await;
-        // Nobody says anything on this channel; it ends with the last connection.
-        let _ = self.alive.1.recv().await;
-        if let Some(work_end) = self.work_end.take() {
-            work_end.wait().await;
+        let mut outcome = Err(HubFailure::Abandoned);
+        let winding_down = async {
+            outcome = self.ended().await;
+            // Nobody says anything on this channel; it ends with the last connection.
+            let _ = self.alive.1.recv().await;
+            if let Some(work_end) = self.work_end.take() {
+                work_end.wait().await;
+            }
+        };
+        if tokio::time::timeout(within, winding_down).await.is_err() {
+            // What counts is whether the hub got to its end: a peer that does not take its goodbye
+            // and a snapshot that is half made lose nothing.
+            tracing::warn!("not everything ended in time");
         }
         outcome
     }
@@ -192,4 +225,39 @@ impl Drop for Server {
         self.listener.abort();
         self.hub.abort();
     }
+}
+
+async fn bind(listen: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(listen).await.map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => StartError::AddressInUse(listen),
+        _ => StartError::Listen { listen, source },
+    })
+}
+
+fn open(config: &Config) -> Result<(Arc<dyn LogStore>, Identity), StartError> {
+    let now = clock::Clock::start().now().0;
+    match &config.storage {
+        Storage::Memory => {
+            let mut key = [0; 32];
+            getrandom::fill(&mut key).map_err(StartError::Random)?;
+            let identity = Identity { term: now.max(1), digest_key: DigestKey(key) };
+            Ok((Arc::new(MemoryStore::new()), identity))
+        }
+        Storage::Directory(directory) => {
+            let options = SledOptions::with_cache_bytes(config.cache_bytes);
+            let store = SledStore::open(directory, &options).map_err(StartError::Open)?;
+            let term = store.begin_term(now).map_err(StartError::Store)?;
+            let identity = Identity { term, digest_key: store.digest_key().clone() };
+            Ok((Arc::new(store), identity))
+        }
+    }
+}
+
+fn make_snapshot(
+    address: &Address,
+    cursor: Cursor,
+    old: Option<&Snapshot>,
+    records: &[Record],
+) -> Result<Snapshot, String> {
+    hub::compact(address, cursor, old, records).map_err(|error| error.to_string())
 }

@@ -43,10 +43,6 @@ pub(crate) enum Mail {
     },
 }
 
-/// The hub's loop has ended.
-#[derive(Debug)]
-pub(crate) struct HubGone;
-
 /// The connections' side of the mailbox.
 #[derive(Debug, Clone)]
 pub(crate) struct Mailbox {
@@ -80,26 +76,23 @@ impl Mailbox {
         connection: ConnectionId,
         peer: Peer,
         outgoing: Arc<Outgoing>,
-    ) -> Result<(), HubGone> {
-        self.post(Mail::Opened { connection, peer, outgoing }).await
+    ) {
+        self.post(Mail::Opened { connection, peer, outgoing }).await;
     }
 
     /// Hands a message in, when there is room for it.
-    pub(crate) async fn received(
-        &self,
-        connection: ConnectionId,
-        message: Bytes,
-    ) -> Result<(), HubGone> {
+    pub(crate) async fn received(&self, connection: ConnectionId, message: Bytes) {
         // A message is at most a frame, far below the bound, so this cannot wait for ever.
         let bytes = u32::try_from(message.len()).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.room).acquire_many_owned(bytes).await.map_err(|_| HubGone)?;
-        self.post(Mail::Received { connection, message, room }).await
+        // Fails only when the semaphore is closed, which nobody does.
+        if let Ok(room) = Arc::clone(&self.room).acquire_many_owned(bytes).await {
+            self.post(Mail::Received { connection, message, room }).await;
+        }
     }
 
     /// Says that a connection is gone.
     pub(crate) async fn closed(&self, connection: ConnectionId) {
-        // Without a hub there is nobody who needs to know.
-        let _ = self.post(Mail::Closed { connection }).await;
+        self.post(Mail::Closed { connection }).await;
     }
 
     /// Answers the hub, or tells it what only happens because it asked.
@@ -108,7 +101,13 @@ impl Mailbox {
         let _ = self.facts.send(fact);
     }
 
-    async fn post(&self, mail: Mail) -> Result<(), HubGone> {
-        self.mail.send(mail).await.map_err(|_| HubGone)
+    /// Resolves when the hub's loop has ended, however it did.
+    pub(crate) async fn gone(&self) {
+        self.mail.closed().await;
+    }
+
+    async fn post(&self, mail: Mail) {
+        // Without a hub there is nobody who needs to know.
+        let _ = self.mail.send(mail).await;
     }
 }

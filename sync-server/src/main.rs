@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use syncline_server::config::{Config, ConfigError, LogFormat, Settings, Storage};
-use syncline_server::{Server, StartError};
+use syncline_server::store::OpenError;
+use syncline_server::{HubFailure, Server, StartError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -26,12 +27,12 @@ struct Arguments {
 const EXIT_HELP: &str = "\
 A flag counts before its environment variable, that before the configuration file.
 Exit codes: 0 ended as asked, 1 failed, 2 bad configuration, 3 the data directory is held by
-another process, 4 the data directory is of a newer format, 5 the address is not to be had, 6 the
+another process, 4 the data directory is of another format, 5 the address is not to be had, 6 the
 store failed.";
 
 const BAD_CONFIG: u8 = 2;
 const DATA_HELD: u8 = 3;
-const DATA_NEWER: u8 = 4;
+const DATA_OTHER_FORMAT: u8 = 4;
 const NO_ADDRESS: u8 = 5;
 const STORE_FAILED: u8 = 6;
 
@@ -51,7 +52,14 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         return BAD_CONFIG;
     }
     match error.downcast_ref::<StartError>() {
-        Some(StartError::AddressInUse(_) | StartError::Listen { .. }) => NO_ADDRESS,
+        Some(StartError::AddressInUse(_) | StartError::Listen { .. }) => return NO_ADDRESS,
+        Some(StartError::Open(OpenError::InUse { .. })) => return DATA_HELD,
+        Some(StartError::Open(OpenError::OtherFormat { .. })) => return DATA_OTHER_FORMAT,
+        Some(StartError::Open(_) | StartError::Store(_)) => return STORE_FAILED,
+        _ => {}
+    }
+    match error.downcast_ref::<HubFailure>() {
+        Some(HubFailure::Store(_)) => STORE_FAILED,
         _ => 1,
     }
 }
@@ -78,7 +86,10 @@ fn run(config: Config) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(serve(config))
+    let served = runtime.block_on(serve(config));
+    // Nothing that is still under way would be lost.
+    runtime.shutdown_background();
+    served
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
@@ -91,8 +102,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     say_ready(&server, &place);
     tokio::select! {
         ended = server.ended() => {
-            server.shutdown().await.ok();
-            return Ok(ended?);
+            // Says goodbye as far as that is possible; the outcome is known.
+            let _ = server.shutdown().await;
+            ended?;
+            anyhow::bail!("the hub ended by itself");
         }
         name = signals.next() => tracing::info!(signal = name, "shutting down"),
     }

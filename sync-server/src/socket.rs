@@ -60,15 +60,12 @@ pub(crate) async fn serve(
 ) {
     let outgoing = Arc::new(Outgoing::default());
     tracing::info!(connection = connection.0, peer = %peer.address, "connection opened");
-    let opened = mailbox.opened(connection, peer.clone(), Arc::clone(&outgoing)).await;
+    mailbox.opened(connection, peer.clone(), Arc::clone(&outgoing)).await;
     let (mut sink, stream) = socket.split();
-    let end = if opened.is_ok() {
-        tokio::select! {
-            end = read(stream, connection, &outgoing, &mailbox) => end,
-            end = write(&mut sink, connection, &outgoing, &mailbox, &peer, stall) => end,
-        }
-    } else {
-        End::ByHub(CloseCode::of(Code::ShuttingDown))
+    let end = tokio::select! {
+        end = read(stream, connection, &outgoing, &mailbox) => end,
+        end = write(&mut sink, connection, &outgoing, &mailbox, &peer, stall) => end,
+        end = close_without_hub(&outgoing, &mailbox) => end,
     };
     say_why(&mut sink, end).await;
     drop(sink);
@@ -89,9 +86,7 @@ async fn read(
         outgoing.room().await;
         match stream.next().await {
             Some(Ok(Message::Binary(message))) => {
-                if mailbox.received(connection, message).await.is_err() {
-                    return End::ByHub(CloseCode::of(Code::ShuttingDown));
-                }
+                mailbox.received(connection, message).await;
             }
             Some(Ok(Message::Text(_))) => return End::Refused(Code::BadFrame),
             // Answered by tungstenite while it is read on.
@@ -101,6 +96,14 @@ async fn read(
             None => return End::ByPeer(code),
         }
     }
+}
+
+/// When the hub has ended, closes the connection after what it still had to say. Never returns: the
+/// writer does, when it is done.
+async fn close_without_hub(outgoing: &Outgoing, mailbox: &Mailbox) -> End {
+    mailbox.gone().await;
+    outgoing.close(CloseCode::of(Code::ShuttingDown));
+    std::future::pending().await
 }
 
 /// Writes what the hub has queued: everything that is there, then one flush.

@@ -11,6 +11,7 @@ use syncline_engine::storage::{Append, LogHead, LogStore, Record, Snapshot, Stor
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::mailbox::Mailbox;
+use crate::store::{Commit, Committer};
 
 /// Reads that run at the same time; the rest waits its turn.
 const READS_MAX: u32 = 16;
@@ -36,26 +37,24 @@ pub(crate) struct Work {
     store: Arc<dyn LogStore>,
     mailbox: Mailbox,
     reads: Arc<Semaphore>,
-    commits: std::sync::mpsc::Sender<Vec<Append>>,
+    committer: Committer,
     compactions: std::sync::mpsc::Sender<Compaction>,
 }
 
 /// Resolves when nothing of a [`Work`] that was dropped uses the store any more.
 #[derive(Debug)]
 pub(crate) struct WorkEnd {
-    threads: Vec<oneshot::Receiver<()>>,
+    compactor: oneshot::Receiver<()>,
     reads: Arc<Semaphore>,
 }
 
 impl WorkEnd {
-    /// Waits for the threads and the reads that have begun.
+    /// Waits for the compactor and the reads that have begun; the committer ends with the [`Work`].
     pub(crate) async fn wait(self) {
         // Fails only when the semaphore is closed, which nobody does.
         let _ = self.reads.acquire_many(READS_MAX).await;
-        for thread in self.threads {
-            // An error means that it is gone, which is what is waited for.
-            let _ = thread.await;
-        }
+        // An error means that it is gone, which is what is waited for.
+        let _ = self.compactor.await;
     }
 }
 
@@ -69,31 +68,34 @@ impl Work {
         mailbox: Mailbox,
         make_snapshot: MakeSnapshot,
     ) -> std::io::Result<(Self, WorkEnd)> {
-        let (commits, commits_out) = std::sync::mpsc::channel::<Vec<Append>>();
         let (compactions, compactions_out) = std::sync::mpsc::channel::<Compaction>();
-        let (commit_store, commit_mailbox) = (Arc::clone(&store), mailbox.clone());
-        let committer = thread("committer", None, move || {
-            for appends in commits_out {
-                let result = commit(commit_store.as_ref(), &appends);
-                commit_mailbox.fact(Input::Committed { result });
-            }
-        })?;
+        let committer = Committer::start(Arc::clone(&store))?;
         let (compact_store, compact_mailbox) = (Arc::clone(&store), mailbox.clone());
-        let compactor = thread("compactor", Some(COMPACT_STACK_BYTES), move || {
-            for compaction in compactions_out {
-                let result = compact(compact_store.as_ref(), &compaction, make_snapshot);
-                compact_mailbox.fact(Input::Compacted { address: compaction.address, result });
-            }
-        })?;
+        let (ended, compactor) = oneshot::channel();
+        std::thread::Builder::new()
+            .name("compactor".to_owned())
+            .stack_size(COMPACT_STACK_BYTES)
+            .spawn(move || {
+                for compaction in compactions_out {
+                    let result = compact(&*compact_store, &compaction, make_snapshot);
+                    let address = compaction.address;
+                    compact_mailbox.fact(Input::Compacted { address, result });
+                }
+                drop(compact_store);
+                // Nobody may be waiting for it.
+                let _ = ended.send(());
+            })?;
         let reads = Arc::new(Semaphore::new(READS_MAX as usize));
-        let end = WorkEnd { threads: vec![committer, compactor], reads: Arc::clone(&reads) };
-        Ok((Self { store, mailbox, reads, commits, compactions }, end))
+        let end = WorkEnd { compactor, reads: Arc::clone(&reads) };
+        Ok((Self { store, mailbox, reads, committer, compactions }, end))
     }
 
     /// Makes appends durable; answers with [`Input::Committed`].
     pub(crate) fn commit(&self, appends: Vec<Append>) {
-        if self.commits.send(appends).is_err() {
-            let result = Err(StoreError::Failed("the committer has ended".to_owned()));
+        let mailbox = self.mailbox.clone();
+        let done = Box::new(move |result| mailbox.fact(Input::Committed { result }));
+        if let Err(error) = self.committer.submit(Commit { appends, done }) {
+            let result = Err(StoreError::Failed(error.to_string()));
             self.mailbox.fact(Input::Committed { result });
         }
     }
@@ -139,37 +141,13 @@ impl Work {
     }
 }
 
-fn thread(
-    name: &str,
-    stack_bytes: Option<usize>,
-    body: impl FnOnce() + Send + 'static,
-) -> std::io::Result<oneshot::Receiver<()>> {
-    let (ended, end) = oneshot::channel();
-    let mut builder = std::thread::Builder::new().name(format!("syncline-{name}"));
-    if let Some(bytes) = stack_bytes {
-        builder = builder.stack_size(bytes);
-    }
-    builder.spawn(move || {
-        body();
-        // Nobody may be waiting for it.
-        let _ = ended.send(());
-    })?;
-    Ok(end)
-}
-
-fn commit(store: &dyn LogStore, appends: &[Append]) -> Result<(), StoreError> {
-    catch_unwind(AssertUnwindSafe(|| store.append(appends)))
-        .unwrap_or_else(|_| Err(StoreError::Failed("appending panicked".to_owned())))
-}
-
 /// A panic while one document is read concerns that document.
 fn guarded<T>(
     address: &Address,
     work: impl FnOnce() -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-        Err(damaged(address, "working with it panicked"))
-    })
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(damaged(address, "working with it panicked")))
 }
 
 fn load(
