@@ -150,6 +150,11 @@ impl Builder {
     pub async fn open(self) -> Result<Client, OpenError> {
         let endpoint: Endpoint = self.url.parse()?;
         let user = UserId::new(&self.user)?;
+        #[cfg(feature = "tls")]
+        if endpoint.is_secure() {
+            // An app that has chosen one keeps it; without any, rustls would panic.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
         let mut random = [0; 64];
         getrandom::fill(&mut random).map_err(|e| OpenError::Random(e.to_string()))?;
         let (mut seed, mut secret) = ([0; 32], [0; 32]);
@@ -268,7 +273,6 @@ impl Client {
 
     /// Everything that the session says from here on: resolutions, also of commands that an earlier
     /// run of the app issued, and problems among it.
-    #[must_use]
     pub fn notices(&self) -> impl Stream<Item = Notice> + Send + Unpin + 'static {
         let notices = self.driver().notices();
         Box::pin(futures_util::stream::unfold(notices, |mut notices| async move {
@@ -369,13 +373,15 @@ impl Client {
             return Some(Ok(()));
         }
         match &status.connection {
-            ConnectionStatus::Failed { code, message } => Some(Err(Problem {
-                address: None,
-                code: *code,
-                message: message.clone(),
-            })),
+            ConnectionStatus::Failed { code, message } => {
+                Some(Err(Problem { address: None, code: *code, message: message.clone() }))
+            }
             ConnectionStatus::Connected => status.problem.clone().map(Err),
-            _ => None,
+            ConnectionStatus::Offline
+            | ConnectionStatus::Connecting
+            | ConnectionStatus::Authenticating
+            | ConnectionStatus::Reconnecting { .. }
+            | _ => None,
         }
     }
 

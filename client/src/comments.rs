@@ -81,8 +81,7 @@ impl Comments {
     /// # Errors
     /// If there is no such comment.
     pub fn delete(&self, id: Ulid) -> Result<Pending, CommandError> {
-        self.document.issue(|_, moment| {
-            Command::Comments(CommentsCommand::Delete { id, at: moment.now })
-        })
+        self.document
+            .issue(|_, moment| Command::Comments(CommentsCommand::Delete { id, at: moment.now }))
     }
 }

@@ -87,11 +87,8 @@ pub(crate) async fn run(
 
 async fn dial(endpoint: &Endpoint) -> Result<Socket, End> {
     let failed = |why: String| End::because(format!("can't connect to {endpoint}: {why}"));
-    let mut request =
-        endpoint.as_str().into_client_request().map_err(|e| failed(e.to_string()))?;
-    request
-        .headers_mut()
-        .insert("Sec-WebSocket-Protocol", HeaderValue::from_static(SUBPROTOCOL));
+    let mut request = endpoint.as_str().into_client_request().map_err(|e| failed(e.to_string()))?;
+    request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(SUBPROTOCOL));
     let config = WebSocketConfig::default()
         .read_buffer_size(BUFFER_BYTES)
         .write_buffer_size(BUFFER_BYTES)

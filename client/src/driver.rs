@@ -498,9 +498,7 @@ impl Driver {
         let core = &mut *core;
         let view = core.session.view(address)?;
         match core.documents.get_mut(address) {
-            Some(open) => {
-                Some(Arc::clone(open.view.get_or_insert_with(|| Arc::new(view.clone()))))
-            }
+            Some(open) => Some(Arc::clone(open.view.get_or_insert_with(|| Arc::new(view.clone())))),
             None => Some(Arc::new(view.clone())),
         }
     }
@@ -674,8 +672,7 @@ impl Core {
         let Some(address) = address else {
             return;
         };
-        let problem =
-            Problem { address: Some(address.clone()), code, message: message.to_owned() };
+        let problem = Problem { address: Some(address.clone()), code, message: message.to_owned() };
         self.problems.insert(address.clone(), problem.clone());
         if let Some(open) = self.documents.get(address) {
             open.state.send_modify(|state| state.problem = Some(problem));

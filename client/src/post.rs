@@ -78,12 +78,7 @@ impl Post {
     ///
     /// # Errors
     /// If it exists already, or title, body or tags are not acceptable.
-    pub fn create(
-        &self,
-        title: &str,
-        body: &str,
-        tags: &[&str],
-    ) -> Result<Pending, CommandError> {
+    pub fn create(&self, title: &str, body: &str, tags: &[&str]) -> Result<Pending, CommandError> {
         let author = self.document.user().clone();
         let (title, body) = (title.to_owned(), body.to_owned());
         let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
@@ -145,7 +140,12 @@ impl Post {
     ///
     /// # Errors
     /// If the stretch is empty or lies behind the end.
-    pub fn unmark(&self, start: usize, end: usize, name: MarkName) -> Result<Pending, CommandError> {
+    pub fn unmark(
+        &self,
+        start: usize,
+        end: usize,
+        name: MarkName,
+    ) -> Result<Pending, CommandError> {
         self.command(PostCommand::Unmark { start, end, name })
     }
 

@@ -2,7 +2,7 @@
 //! with one flush. Must never know what is written.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use syncline_engine::ids::Address;
@@ -19,10 +19,19 @@ const GROUP_WRITES_MAX: usize = 4_096;
 /// What the session asked for.
 #[derive(Debug)]
 pub(crate) enum Request {
-    Write { token: StoreToken, writes: Vec<StoreWrite> },
-    Read { token: StoreToken, prefix: Vec<u8> },
+    Write {
+        token: StoreToken,
+        writes: Vec<StoreWrite>,
+    },
+    Read {
+        token: StoreToken,
+        prefix: Vec<u8>,
+    },
     /// Which documents there are, for the app and not for the session.
-    List { which: Which, answer: oneshot::Sender<Result<Vec<Address>, String>> },
+    List {
+        which: Which,
+        answer: oneshot::Sender<Result<Vec<Address>, String>>,
+    },
 }
 
 /// A list of documents.
@@ -101,10 +110,7 @@ impl Work {
                 }
             }
             if batch.len() < GROUP_WRITES_MAX {
-                next = match inbox.try_recv() {
-                    Ok(request) => Some(request),
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-                };
+                next = inbox.try_recv().ok();
             }
         }
         self.commit(tokens, batch)
@@ -162,9 +168,10 @@ fn documents(store: &mut dyn Store) -> Result<Vec<Address>, StoreError> {
 /// The documents whose outbox is not empty; the session keeps a key for each.
 fn pending(store: &mut dyn Store) -> Result<Vec<Address>, StoreError> {
     let prefix = [META_PREFIX, b"pending/"].concat();
-    let found = store.read(&prefix)?.into_iter().filter_map(|(key, _)| {
-        std::str::from_utf8(key.get(prefix.len()..)?).ok()?.parse().ok()
-    });
+    let found = store
+        .read(&prefix)?
+        .into_iter()
+        .filter_map(|(key, _)| std::str::from_utf8(key.get(prefix.len()..)?).ok()?.parse().ok());
     Ok(found.collect())
 }
 
@@ -235,13 +242,15 @@ mod tests {
 
     #[test]
     fn each_document_is_listed_once() {
-        let keys = ["doc/a/1/post/base", "doc/a/1/post/tail/1", "doc/a/10/json/base", "doc/junk", "e"];
+        let keys =
+            ["doc/a/1/post/base", "doc/a/1/post/tail/1", "doc/a/10/json/base", "doc/junk", "e"];
         let mut store = MemoryStore::default();
         for key in keys {
             let value = Bytes::new();
             store.commit(vec![StoreWrite::Put { key: key.into(), value }]).unwrap();
         }
-        let listed: Vec<_> = documents(&mut store).unwrap().iter().map(Address::to_string).collect();
+        let listed: Vec<_> =
+            documents(&mut store).unwrap().iter().map(Address::to_string).collect();
         assert_eq!(listed, ["a/1/post", "a/10/json"]);
     }
 
