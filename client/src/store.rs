@@ -37,6 +37,12 @@ pub trait Store: Send + 'static {
     /// # Errors
     /// [`StoreError`] if the device failed.
     fn read(&self, prefix: &[u8]) -> Result<Vec<Pair>, StoreError>;
+
+    /// The first key at or after `from`.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the device failed.
+    fn key_from(&self, from: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 }
 
 /// The device failed.
@@ -153,6 +159,14 @@ impl Store for SledStore {
                 Err(e) => Err(StoreError(e.to_string())),
             })
             .collect()
+    }
+
+    fn key_from(&self, from: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.db.range(from..).next() {
+            None => Ok(None),
+            Some(Ok((key, _))) => Ok(Some(key.to_vec())),
+            Some(Err(e)) => Err(StoreError(e.to_string())),
+        }
     }
 }
 
@@ -284,6 +298,10 @@ impl Store for MemoryStore {
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect())
     }
+
+    fn key_from(&self, from: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.0.range(from.to_vec()..).next().map(|(key, _)| key.clone()))
+    }
 }
 
 #[cfg(test)]
@@ -307,6 +325,8 @@ mod tests {
         assert_eq!(read(store, "a/"), [("a/1".into(), "uno".into())]);
         assert_eq!(read(store, "").len(), 2);
         assert_eq!(read(store, "c"), []);
+        assert_eq!(store.key_from(b"a/2").unwrap().as_deref(), Some(b"b/1".as_slice()));
+        assert_eq!(store.key_from(b"c").unwrap(), None);
     }
 
     #[test]
