@@ -34,7 +34,7 @@ fn wall() -> Duration {
 }
 
 fn advance(time: Duration, elapsed: Duration, wall: Duration) -> Duration {
-    let ahead = time > wall;
+    let ahead = time + elapsed > wall;
     let pace = if ahead { elapsed - elapsed / 10 } else { elapsed };
     (time + pace).max(wall)
 }

@@ -41,6 +41,8 @@ mod listener;
 mod mailbox;
 mod outgoing;
 mod socket;
+#[cfg(test)]
+mod tests;
 mod work;
 
 pub use hub_task::HubFailure;

@@ -13,14 +13,16 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::mailbox::Mailbox;
 
 /// Reads that run at the same time; the rest waits its turn.
-const READS_MAX: usize = 16;
+const READS_MAX: u32 = 16;
+/// How much of a snapshot is read at a time.
+const SNAPSHOT_PART_BYTES: usize = 4 << 20;
 /// automerge recurses while it loads deep documents.
 const COMPACT_STACK_BYTES: usize = 64 << 20;
 
-/// Makes the snapshot of a log up to a position. A plain function, so that a test can put another
-/// in its place.
+/// Makes a snapshot from the one before it and the records above that. The error says what is
+/// wrong with what is stored.
 pub(crate) type MakeSnapshot =
-    fn(&dyn LogStore, &Address, Cursor) -> Result<Snapshot, StoreError>;
+    fn(&Address, Cursor, Option<&Snapshot>, &[Record]) -> Result<Snapshot, String>;
 
 /// A snapshot to be made.
 struct Compaction {
@@ -38,15 +40,18 @@ pub(crate) struct Work {
     compactions: std::sync::mpsc::Sender<Compaction>,
 }
 
-/// Resolves when the threads of a [`Work`] have ended, which they do when it is dropped.
+/// Resolves when nothing of a [`Work`] that was dropped uses the store any more.
 #[derive(Debug)]
 pub(crate) struct WorkEnd {
     threads: Vec<oneshot::Receiver<()>>,
+    reads: Arc<Semaphore>,
 }
 
 impl WorkEnd {
-    /// Waits for the threads.
+    /// Waits for the threads and the reads that have begun.
     pub(crate) async fn wait(self) {
+        // Fails only when the semaphore is closed, which nobody does.
+        let _ = self.reads.acquire_many(READS_MAX).await;
         for thread in self.threads {
             // An error means that it is gone, which is what is waited for.
             let _ = thread.await;
@@ -80,8 +85,8 @@ impl Work {
                 compact_mailbox.fact(Input::Compacted { address: compaction.address, result });
             }
         })?;
-        let reads = Arc::new(Semaphore::new(READS_MAX));
-        let end = WorkEnd { threads: vec![committer, compactor] };
+        let reads = Arc::new(Semaphore::new(READS_MAX as usize));
+        let end = WorkEnd { threads: vec![committer, compactor], reads: Arc::clone(&reads) };
         Ok((Self { store, mailbox, reads, commits, compactions }, end))
     }
 
@@ -116,10 +121,9 @@ impl Work {
             let turn = reads.acquire_owned().await;
             tokio::task::spawn_blocking(move || {
                 let result = guarded(&address, || read(store.as_ref(), &address));
-                drop(turn);
-                // The store is let go of before the answer is out, so that whoever has all answers
-                // may close it.
+                // In this order, so that who has all turns knows that nobody has the store.
                 drop(store);
+                drop(turn);
                 mailbox.fact(answer(address, result));
             });
         });
@@ -164,10 +168,7 @@ fn guarded<T>(
     work: impl FnOnce() -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-        Err(StoreError::Damaged {
-            address: address.clone(),
-            what: "working with it panicked".to_owned(),
-        })
+        Err(damaged(address, "working with it panicked"))
     })
 }
 
@@ -188,13 +189,14 @@ fn compact(
     let Compaction { address, cursor, keep_from } = compaction;
     let started = Instant::now();
     let compacted = guarded(address, || {
-        let snapshot = make_snapshot(store, address, *cursor)?;
+        let old = old_snapshot(store, address)?;
+        let from_seq = old.as_ref().map_or(1, |old| old.cursor.seq + 1);
+        let records = store.read(address, from_seq, usize::MAX)?;
+        let snapshot = make_snapshot(address, *cursor, old.as_ref(), &records)
+            .map_err(|what| damaged(address, &what))?;
         let bytes = snapshot.body.len();
         store.put_snapshot(address, &snapshot, *keep_from)?;
-        let head = store.head(address)?.ok_or_else(|| StoreError::Damaged {
-            address: address.clone(),
-            what: "its log is gone after a snapshot was stored".to_owned(),
-        })?;
+        let head = store.head(address)?.ok_or_else(|| damaged(address, "its log is gone"))?;
         Ok((head, bytes))
     });
     let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -208,6 +210,27 @@ fn compact(
             Err(error)
         }
     }
+}
+
+/// The whole snapshot that is stored. Only the compactor replaces it, so it stays while it is read.
+fn old_snapshot(store: &dyn LogStore, address: &Address) -> Result<Option<Snapshot>, StoreError> {
+    let Some(head) = store.head(address)?.and_then(|head| head.snapshot) else { return Ok(None) };
+    let mut body = Vec::new();
+    while (body.len() as u64) < head.body_bytes {
+        let offset = body.len() as u64;
+        match store.read_snapshot(address, head.cursor, offset, SNAPSHOT_PART_BYTES)? {
+            Some(part) if !part.is_empty() => body.extend_from_slice(&part),
+            _ => return Err(damaged(address, "its snapshot ends early")),
+        }
+    }
+    let attribution = store
+        .read_attribution(address, head.cursor)?
+        .ok_or_else(|| damaged(address, "its snapshot says not who wrote it"))?;
+    Ok(Some(Snapshot { cursor: head.cursor, body: body.into(), index: head.index, attribution }))
+}
+
+fn damaged(address: &Address, what: &str) -> StoreError {
+    StoreError::Damaged { address: address.clone(), what: what.to_owned() }
 }
 
 fn log_load(
