@@ -9,11 +9,41 @@
 //! connection: a connection holds a cursor per document, and what it has not taken yet is read
 //! again from the log.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bytes::Bytes;
 
+use crate::clock::Timestamp;
+use crate::codes::Code;
 use crate::ids::{Address, Cursor, Epoch};
+use crate::machine::{Machine, Wake};
 use crate::storage::{Append, LogHead, Record, StoreError};
 use crate::wire::CloseCode;
+
+mod attribution;
+mod commit;
+mod compact;
+mod config;
+mod connection;
+mod document;
+mod follow;
+mod index;
+mod lease;
+mod push;
+mod relay;
+mod stored;
+mod subscribe;
+#[cfg(test)]
+mod tests;
+mod timers;
+
+pub use attribution::Attribution;
+pub use compact::{CompactError, compact};
+pub use config::{Config, Identity};
+pub use stored::StoredError;
+
+/// A document's short name on the wire, the same for all connections while it is in memory.
+type Handle = u32;
 
 /// A connection's number; the driver counts them up and never uses one twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -154,4 +184,195 @@ pub enum Effect {
     },
     /// Everything is said and durable: the driver may end.
     Stop,
+}
+
+/// How much a hub holds, for logs, metrics and tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Connections that are open or greeting.
+    pub connections: usize,
+    /// Sessions that are connected or within their grace time.
+    pub sessions: usize,
+    /// Documents in memory, those that are being loaded included.
+    pub documents: usize,
+    /// Connections that follow a document, summed over the documents.
+    pub followers: usize,
+    /// Leases that are held, summed over the documents.
+    pub leases: usize,
+    /// Changes that are accepted and not durable yet.
+    pub pending_entries: usize,
+    /// Their bytes.
+    pub pending_bytes: usize,
+    /// Changes accepted since the hub was made.
+    pub accepted_entries: u64,
+    /// Their bytes.
+    pub accepted_bytes: u64,
+}
+
+#[derive(Debug, Default)]
+struct Accepted {
+    entries: u64,
+    bytes: u64,
+}
+
+/// How far a hub is in its life.
+#[derive(Debug)]
+enum Phase {
+    Running,
+    /// Nothing new is taken in; what was accepted is being made durable.
+    Stopping,
+    /// Everybody was sent away and [`Effect::Stop`] was asked for.
+    Stopped,
+}
+
+/// The server machine. One of it serves many documents and connections.
+///
+/// ```
+/// use syncline_engine::clock::Timestamp;
+/// use syncline_engine::hub::{Config, ConnectionId, Hub, Identity, Input};
+/// use syncline_engine::machine::Machine;
+/// # fn key() -> syncline_engine::storage::record::DigestKey {
+/// #     syncline_engine::storage::record::DigestKey([7; 32])
+/// # }
+/// let mut hub = Hub::new(Config::default(), Identity { term: 1, digest_key: key() });
+/// hub.handle(Timestamp(0), Input::Opened { connection: ConnectionId(1) });
+/// assert!(hub.poll_effect().is_none(), "the client speaks first");
+/// assert_eq!(hub.poll_timeout().map(|wake| wake.at), Some(Timestamp(20_000)));
+/// ```
+#[derive(Debug)]
+pub struct Hub {
+    config: Config,
+    identity: Identity,
+    phase: Phase,
+    out: connection::Outgoing,
+    connections: connection::Connections,
+    sessions: connection::Sessions,
+    documents: document::Documents,
+    timers: timers::Timers,
+    requests: BTreeMap<RequestId, follow::Request>,
+    last_request: u64,
+    /// Documents with changes that no commit has taken up.
+    dirty: BTreeSet<Handle>,
+    /// Whether a commit is under way, and for which documents.
+    committing: bool,
+    in_commit: Vec<Handle>,
+    /// Whether a compaction is under way, and which documents want the next.
+    compacting: bool,
+    wanting_compaction: BTreeSet<Handle>,
+    pending_entries: usize,
+    pending_bytes: usize,
+    accepted: Accepted,
+}
+
+impl Hub {
+    /// A hub without connections or documents.
+    #[must_use]
+    pub fn new(config: Config, identity: Identity) -> Self {
+        Self {
+            config,
+            identity,
+            phase: Phase::Running,
+            out: connection::Outgoing::default(),
+            connections: connection::Connections::default(),
+            sessions: connection::Sessions::default(),
+            documents: document::Documents::default(),
+            timers: timers::Timers::default(),
+            requests: BTreeMap::new(),
+            last_request: 0,
+            dirty: BTreeSet::new(),
+            committing: false,
+            in_commit: Vec::new(),
+            compacting: false,
+            wanting_compaction: BTreeSet::new(),
+            pending_entries: 0,
+            pending_bytes: 0,
+            accepted: Accepted::default(),
+        }
+    }
+
+    /// How much it holds. Walks over the documents.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let mut stats = Stats {
+            connections: self.connections.len(),
+            sessions: self.sessions.len(),
+            pending_entries: self.pending_entries,
+            pending_bytes: self.pending_bytes,
+            accepted_entries: self.accepted.entries,
+            accepted_bytes: self.accepted.bytes,
+            ..Stats::default()
+        };
+        for document in self.documents.all() {
+            stats.documents += 1;
+            if let document::State::Live(live) = &document.state {
+                stats.followers += live.followers.len();
+                stats.leases += live.leases.len();
+            }
+        }
+        stats
+    }
+
+    fn tick(&mut self, now: Timestamp) {
+        while let Some(timer) = self.timers.due(now) {
+            match timer {
+                timers::Timer::Silence(connection) => self.silence(now, connection),
+                timers::Timer::Grace(session) => self.grace_over(now, session),
+                timers::Timer::Lease(handle, session) => self.lease_idle(now, handle, session),
+                timers::Timer::Idle(handle) => self.idle(now, handle),
+            }
+        }
+    }
+
+    fn shutdown(&mut self) {
+        if matches!(self.phase, Phase::Running) {
+            self.phase = Phase::Stopping;
+        }
+    }
+
+    /// Sends everybody away and ends.
+    fn stop(&mut self, now: Timestamp, code: Code) {
+        if matches!(self.phase, Phase::Stopped) {
+            return;
+        }
+        self.phase = Phase::Stopped;
+        self.dismiss_all(now, code);
+        self.timers.clear();
+        self.out.push(Effect::Stop);
+    }
+}
+
+impl Machine for Hub {
+    type Input = Input;
+    type Effect = Effect;
+
+    fn handle(&mut self, now: Timestamp, input: Input) {
+        match input {
+            Input::Opened { connection } => self.opened(now, connection),
+            Input::Received { connection, message } => self.received(now, connection, &message),
+            Input::Drained { connection } => self.drained(connection),
+            Input::Closed { connection } => self.closed(now, connection),
+            Input::Loaded { address, fresh_epoch, log } => {
+                self.loaded(now, &address, fresh_epoch, log);
+            }
+            Input::Committed { result } => self.committed(now, &result),
+            Input::RecordsRead { request, result } => self.records_read(now, request, result),
+            Input::SnapshotRead { request, result } => self.snapshot_read(now, request, result),
+            Input::Compacted { address, result } => self.compacted(now, &address, result),
+            Input::Tick => self.tick(now),
+            Input::Shutdown => self.shutdown(),
+        }
+        self.dismiss_doomed(now);
+        self.flush();
+        if matches!(self.phase, Phase::Stopping) && !self.committing && self.dirty.is_empty() {
+            self.stop(now, Code::ShuttingDown);
+        }
+    }
+
+    fn poll_effect(&mut self) -> Option<Effect> {
+        self.out.effects.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Wake> {
+        self.timers.next()
+    }
 }

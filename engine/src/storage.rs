@@ -7,6 +7,7 @@
 use bytes::Bytes;
 
 use crate::clock::Timestamp;
+use crate::codes::Code;
 use crate::ids::{Address, ChangeHash, Cursor, Epoch, OutboxId, Tip, UserId};
 
 pub mod conformance;
@@ -136,6 +137,17 @@ pub enum StoreError {
     Failed(String),
 }
 
+impl StoreError {
+    /// The code under which it is reported.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Conflict { .. } | Self::Failed(_) => Code::StoreFailed,
+            Self::Damaged { .. } => Code::DamagedRecord,
+        }
+    }
+}
+
 /// The server's durable log of all documents.
 ///
 /// Reads may run on any thread while one thread appends.
@@ -143,9 +155,13 @@ pub trait LogStore: Send + Sync {
     /// Appends the records of several documents as one group commit. When it returns `Ok`,
     /// everything in the batch is on disk and survives a power cut; all of it or nothing is.
     ///
+    /// A batch may hold several records of one document if each continues the one before it.
+    ///
     /// # Errors
-    /// [`StoreError::Conflict`] if an append does not continue its log;
-    /// [`StoreError::Failed`] if the device fails, after which nothing more is accepted.
+    /// [`StoreError::Conflict`] if an append does not continue its log, and
+    /// [`StoreError::Damaged`] if the end of one of the logs cannot be trusted: nothing of the
+    /// batch was written. [`StoreError::Failed`] if the device fails, after which nothing more is
+    /// accepted.
     fn append(&self, batch: &[Append]) -> Result<(), StoreError>;
 
     /// The outline of a document's log; `None` if the document has none yet.
@@ -155,7 +171,8 @@ pub trait LogStore: Send + Sync {
     fn head(&self, address: &Address) -> Result<Option<LogHead>, StoreError>;
 
     /// Records from the one that contains `from_seq` on, until about `bytes_max` bytes of changes
-    /// are read (at least one record if there is any). Empty at the end of the log.
+    /// are read (at least one record if there is any). Empty at the end of the log. If the log was
+    /// truncated past `from_seq` meanwhile, the first record starts later: compare its `first_seq`.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] if a record fails its checksum.
@@ -180,11 +197,25 @@ pub trait LogStore: Send + Sync {
         bytes_max: usize,
     ) -> Result<Option<Bytes>, StoreError>;
 
-    /// Stores a snapshot durably, reads it back, then drops the records that lie wholly before
-    /// `keep_from`. A crash in between leaves either the old or the new snapshot, never none.
+    /// The current snapshot's [`Snapshot::attribution`].
+    ///
+    /// `Ok(None)` if the current snapshot is no longer the one at `cursor`.
     ///
     /// # Errors
-    /// As for [`LogStore::append`].
+    /// [`StoreError::Damaged`] if it fails its checksum.
+    fn read_attribution(
+        &self,
+        address: &Address,
+        cursor: Cursor,
+    ) -> Result<Option<Bytes>, StoreError>;
+
+    /// Stores a snapshot durably, reads it back, then drops the records that lie wholly before
+    /// `keep_from`; those after the snapshot's cursor stay whatever `keep_from` says. A crash in
+    /// between leaves either the old or the new snapshot, never none.
+    ///
+    /// # Errors
+    /// As for [`LogStore::append`]; [`StoreError::Conflict`] if the snapshot's cursor is neither
+    /// the end of a stored record nor the current snapshot's own.
     fn put_snapshot(
         &self,
         address: &Address,

@@ -1,1 +1,195 @@
-//! x
+//! The Syncline sync server: tokio, axum and a store around the engine's hub. The binary
+//! `syncline-server` is a thin shell around [`Server`]; tests and `syncline replay` embed it.
+//!
+//! The way of a message: `socket` (size limit, no decoding) hands it to the `mailbox`; the
+//! `hub_task` owns the hub, which decides; `work` asks the store, off the loop; answers go through
+//! `outgoing` back to the socket. Nothing in this crate decides anything about documents.
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use syncline_server::config::{Config, Storage};
+//! use syncline_server::Server;
+//!
+//! let listen = "127.0.0.1:0".parse()?;
+//! let server = Server::start(Config { listen, storage: Storage::Memory, ..Config::default() }).await?;
+//! println!("{}", server.url());
+//! server.shutdown().await?;
+//! # Ok(())
+//! # }
+//! ```
+
+use std::io;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use syncline_engine::hub::{Effect, Input};
+use syncline_engine::machine::Machine;
+use syncline_engine::storage::LogStore;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinHandle;
+
+mod app;
+mod clock;
+pub mod config;
+mod hub_task;
+mod listener;
+mod mailbox;
+mod outgoing;
+mod socket;
+#[cfg(test)]
+mod tests;
+mod work;
+
+pub use hub_task::HubFailure;
+
+use app::App;
+use config::Config;
+use hub_task::HubTask;
+use mailbox::Mailbox;
+use work::{MakeSnapshot, Work, WorkEnd};
+
+/// The server cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Something else listens there.
+    #[error("the address {0} is in use by another program; choose another with --listen")]
+    AddressInUse(SocketAddr),
+    /// The address is not one to listen on.
+    #[error("cannot listen on {listen}: {source}")]
+    Listen {
+        /// Where.
+        listen: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The operating system refuses a thread.
+    #[error("cannot start a thread: {0}")]
+    Threads(io::Error),
+}
+
+/// A running server. Dropping it ends it at once, without a goodbye; see [`Server::shutdown`].
+#[derive(Debug)]
+pub struct Server {
+    local_addr: SocketAddr,
+    mailbox: Mailbox,
+    closing: Arc<watch::Sender<bool>>,
+    listener: JoinHandle<()>,
+    hub: JoinHandle<Result<(), HubFailure>>,
+    outcome: Option<Result<(), HubFailure>>,
+    /// The first is dropped when the end begins; the second resolves when no connection is left.
+    alive: (Option<mpsc::Sender<()>>, mpsc::Receiver<()>),
+    work_end: Option<WorkEnd>,
+    shutdown_within: Duration,
+}
+
+impl Server {
+    /// Serves `hub` over `store` on `listener`.
+    fn run(
+        listener: TcpListener,
+        hub: impl Machine<Input = Input, Effect = Effect> + Send + 'static,
+        store: Arc<dyn LogStore>,
+        make_snapshot: MakeSnapshot,
+        config: &Config,
+    ) -> Result<Self, StartError> {
+        let local_addr = listener
+            .local_addr()
+            .map_err(|source| StartError::Listen { listen: config.listen, source })?;
+        let (mailbox, letters) = Mailbox::new();
+        let (work, work_end) = Work::start(store, mailbox.clone(), make_snapshot)
+            .map_err(StartError::Threads)?;
+        let (closing, closed) = watch::channel(false);
+        let (alive_in, alive) = mpsc::channel(1);
+        let closing = Arc::new(closing);
+        let app = App {
+            mailbox: mailbox.clone(),
+            closing: closed.clone(),
+            seats: Arc::new(Semaphore::new(config.connections_max.max(1) as usize)),
+            write_stall: config.write_stall,
+            next_connection: AtomicU64::new(1),
+            alive: alive_in.downgrade(),
+        };
+        let task = HubTask::new(hub, letters, work);
+        let close = Arc::clone(&closing);
+        let hub = tokio::spawn(async move {
+            let outcome = AssertUnwindSafe(task.run()).catch_unwind().await;
+            close.send_replace(true);
+            outcome.unwrap_or(Err(HubFailure::Panicked))
+        });
+        let listener = tokio::spawn(listener::serve(listener, app::router(Arc::new(app)), closed));
+        Ok(Self {
+            local_addr,
+            mailbox,
+            closing,
+            listener,
+            hub,
+            outcome: None,
+            alive: (Some(alive_in), alive),
+            work_end: Some(work_end),
+            shutdown_within: config.shutdown,
+        })
+    }
+
+    /// Where the server listens.
+    #[must_use]
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// What clients connect to.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("ws://{}{}", self.local_addr, app::SYNC_PATH)
+    }
+
+    /// Waits until the server ends by itself, which it does only when it cannot go on. May be
+    /// cancelled and asked again.
+    ///
+    /// # Errors
+    /// [`HubFailure`] says what happened.
+    pub async fn ended(&mut self) -> Result<(), HubFailure> {
+        if let Some(outcome) = &self.outcome {
+            return outcome.clone();
+        }
+        let outcome = (&mut self.hub).await.unwrap_or(Err(HubFailure::Panicked));
+        self.outcome.insert(outcome).clone()
+    }
+
+    /// Ends in an orderly way: takes no more connections, makes durable what was accepted, says
+    /// goodbye to everyone, and lets go of the store. Takes no longer than [`Config::shutdown`].
+    ///
+    /// # Errors
+    /// [`HubFailure`] if the server could not end like that.
+    pub async fn shutdown(mut self) -> Result<(), HubFailure> {
+        let within = self.shutdown_within;
+        tokio::time::timeout(within, self.wind_down())
+            .await
+            .unwrap_or(Err(HubFailure::Abandoned))
+    }
+
+    async fn wind_down(&mut self) -> Result<(), HubFailure> {
+        self.closing.send_replace(true);
+        self.alive.0 = None;
+        self.mailbox.fact(Input::Shutdown);
+        let outcome = self.ended().await;
+        // Nobody says anything on this channel; it ends with the last connection.
+        let _ = self.alive.1.recv().await;
+        if let Some(work_end) = self.work_end.take() {
+            work_end.wait().await;
+        }
+        outcome
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.closing.send_replace(true);
+        self.listener.abort();
+        self.hub.abort();
+    }
+}

@@ -1,0 +1,80 @@
+//! What an operator may tune, and what a hub must be told about itself. No rule lives here.
+
+use std::time::Duration;
+
+use crate::storage::record::DigestKey;
+
+/// The tunable limits and times of a hub. The defaults suit one server process with a local disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Config {
+    /// How long a connection may stay without saying `Hello`.
+    pub greeting: Duration,
+    /// How often a client should be heard of; one not heard of for twice as long is closed.
+    pub heartbeat: Duration,
+    /// How long the leases of a session outlive a connection that broke.
+    pub grace: Duration,
+    /// After how long without a push a lease ends.
+    pub lease_idle: Duration,
+    /// After how long without a reader, writer or work a document leaves memory.
+    pub document_idle: Duration,
+    /// Documents that one connection may hold open.
+    pub documents_max: u32,
+    /// Bytes of changes that one document may have.
+    pub document_bytes_max: u64,
+    /// Actors that one document may have.
+    pub actors_max: usize,
+    /// Bytes under way to one connection above which it gets no more changes until it has drained.
+    pub outstanding_bytes_max: usize,
+    /// Bytes under way to one connection, answers included, above which it is closed: it asks and
+    /// asks, and does not read.
+    pub unread_bytes_max: usize,
+    /// Bytes of encoded frames that a live document keeps for followers that are a little behind.
+    pub ring_bytes_max: usize,
+    /// Bytes of accepted changes of one connection that are not durable yet, above which it is
+    /// sent away to come back later.
+    pub connection_pending_bytes_max: usize,
+    /// The same for all connections together.
+    pub pending_bytes_max: usize,
+    /// Bytes of changes of one document in one commit; what is above waits for the next.
+    pub record_bytes_max: usize,
+    /// Bytes of changes above a document's snapshot that call for a new one.
+    pub compact_bytes: u64,
+    /// Entries above a document's snapshot that call for a new one.
+    pub compact_entries: u64,
+    /// Entries that stay readable below a snapshot, for clients that are a little behind.
+    pub compact_keep: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            greeting: Duration::from_secs(20),
+            heartbeat: Duration::from_secs(30),
+            grace: Duration::from_secs(30),
+            lease_idle: Duration::from_secs(60),
+            document_idle: Duration::from_secs(60),
+            documents_max: 1_000,
+            document_bytes_max: 64 << 20,
+            actors_max: 10_000,
+            outstanding_bytes_max: 256 << 10,
+            unread_bytes_max: 4 << 20,
+            ring_bytes_max: 1 << 20,
+            connection_pending_bytes_max: 8 << 20,
+            pending_bytes_max: 64 << 20,
+            record_bytes_max: 1 << 20,
+            compact_bytes: 512 << 10,
+            compact_entries: 2_000,
+            compact_keep: 500,
+        }
+    }
+}
+
+/// Who this hub is among all that ever served the same store.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The ownership term: higher than that of every hub that served these documents before, at
+    /// least 1. Part of every actor id that this hub leases.
+    pub term: u64,
+    /// The key of the digests that run through the logs; the same for the life of the store.
+    pub digest_key: DigestKey,
+}

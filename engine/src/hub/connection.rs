@@ -1,0 +1,520 @@
+//! Connections and sessions: greeting, heartbeat, replacement by a newer connection, leaving. What
+//! is bounded per connection is bounded here. Must not know what a document contains.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+
+use super::timers::Timer;
+use super::{ConnectionId, Effect, Handle, Hub, Phase, RequestId};
+use crate::clock::Timestamp;
+use crate::codes::Code;
+use crate::ids::{SessionId, UserId};
+use crate::wire::close::fatal;
+use crate::wire::frame::{Error, Goodbye, Hello, Pong, ServerFrame, Welcome};
+use crate::wire::{ClientFrame, CloseCode, DecodeError};
+
+/// A session's short name inside the hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct SessionKey(pub(super) u64);
+
+/// A connection's place in [`Connections`]; used again after it is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Slot(usize);
+
+/// A connection that may be gone, and its place if it is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Peer {
+    pub(super) slot: Slot,
+    pub(super) id: ConnectionId,
+}
+
+/// A connection from its first byte until the hub closes it, which forgets it at once.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) id: ConnectionId,
+    pub(super) talk: Talk,
+    /// When it was last heard of.
+    heard: Timestamp,
+    /// For when its timer is armed.
+    wake: Timestamp,
+    /// Bytes sent since it last drained.
+    pub(super) outstanding: usize,
+    /// Bytes of its changes that are accepted and not durable yet.
+    pub(super) pending: usize,
+}
+
+/// How far a connection is.
+#[derive(Debug)]
+pub(super) enum Talk {
+    /// Only `Hello` is allowed.
+    Greeting,
+    /// The client said who it is.
+    Open(Open),
+}
+
+/// What an open connection holds.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) session: SessionKey,
+    pub(super) user: UserId,
+    /// Documents that it follows or is about to.
+    pub(super) documents: BTreeSet<Handle>,
+    /// Those of them that have something for it that it has not been sent.
+    pub(super) news: BTreeSet<Handle>,
+    /// Where the round over `news` goes on.
+    pub(super) turn: Handle,
+    /// The read that is under way for it; there is never more than one.
+    pub(super) reading: Option<RequestId>,
+}
+
+impl Connection {
+    pub(super) fn open(&self) -> Option<&Open> {
+        match &self.talk {
+            Talk::Greeting => None,
+            Talk::Open(open) => Some(open),
+        }
+    }
+
+    pub(super) fn open_mut(&mut self) -> Option<&mut Open> {
+        match &mut self.talk {
+            Talk::Greeting => None,
+            Talk::Open(open) => Some(open),
+        }
+    }
+}
+
+/// All connections, by number and by place.
+#[derive(Debug, Default)]
+pub(super) struct Connections {
+    slots: Vec<Option<Connection>>,
+    free: Vec<Slot>,
+    by_id: BTreeMap<ConnectionId, Slot>,
+}
+
+impl Connections {
+    fn insert(&mut self, connection: Connection) {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            Slot(self.slots.len() - 1)
+        });
+        self.by_id.insert(connection.id, slot);
+        self.slots[slot.0] = Some(connection);
+    }
+
+    fn remove(&mut self, slot: Slot) -> Option<Connection> {
+        let connection = self.slots.get_mut(slot.0)?.take()?;
+        self.by_id.remove(&connection.id);
+        self.free.push(slot);
+        Some(connection)
+    }
+
+    pub(super) fn slot(&self, id: ConnectionId) -> Option<Slot> {
+        self.by_id.get(&id).copied()
+    }
+
+    pub(super) fn get(&self, slot: Slot) -> Option<&Connection> {
+        self.slots.get(slot.0)?.as_ref()
+    }
+
+    pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Connection> {
+        self.slots.get_mut(slot.0)?.as_mut()
+    }
+
+    pub(super) fn open(&self, slot: Slot) -> Option<&Open> {
+        self.get(slot)?.open()
+    }
+
+    pub(super) fn open_mut(&mut self, slot: Slot) -> Option<&mut Open> {
+        self.get_mut(slot)?.open_mut()
+    }
+
+    /// The connection if it is still the one that was there.
+    pub(super) fn peer_mut(&mut self, peer: Peer) -> Option<&mut Connection> {
+        self.get_mut(peer.slot).filter(|connection| connection.id == peer.id)
+    }
+
+    pub(super) fn peer(&self, slot: Slot) -> Option<Peer> {
+        self.get(slot).map(|connection| Peer { slot, id: connection.id })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// All places, in the order of the connections' numbers.
+    fn all(&self) -> Vec<Slot> {
+        self.by_id.values().copied().collect()
+    }
+}
+
+/// The queue of effects, and what must happen once the input at hand is dealt with.
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    pub(super) effects: VecDeque<Effect>,
+    /// Connections that have to go because of what was sent on them.
+    doomed: Vec<(Peer, Code)>,
+}
+
+impl Outgoing {
+    pub(super) fn push(&mut self, effect: Effect) {
+        self.effects.push_back(effect);
+    }
+
+    /// Sends bytes, which may be shared with others, and counts them.
+    pub(super) fn send(
+        &mut self,
+        connection: &mut Connection,
+        slot: Slot,
+        message: Bytes,
+        unread_bytes_max: usize,
+    ) {
+        let before = connection.outstanding;
+        connection.outstanding += message.len();
+        if connection.outstanding > unread_bytes_max && before <= unread_bytes_max {
+            self.doomed.push((Peer { slot, id: connection.id }, Code::SlowReader));
+        }
+        self.effects.push_back(Effect::Send { connection: connection.id, message });
+    }
+}
+
+/// A client's talk across its connections.
+#[derive(Debug)]
+pub(super) struct Session {
+    id: SessionId,
+    user: UserId,
+    generation: u64,
+    /// Its connection, or until when its leases are kept.
+    place: Place,
+    /// The documents in which it holds a lease.
+    pub(super) leases: BTreeSet<Handle>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Connected(Slot),
+    Away(Timestamp),
+}
+
+impl Session {
+    pub(super) fn slot(&self) -> Option<Slot> {
+        match self.place {
+            Place::Connected(slot) => Some(slot),
+            Place::Away(_) => None,
+        }
+    }
+}
+
+/// All sessions that are connected or within their grace time.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    by_key: BTreeMap<SessionKey, Session>,
+    /// By user too: a session id that somebody else guessed or copied is another session.
+    by_name: BTreeMap<(SessionId, UserId), SessionKey>,
+    last: u64,
+}
+
+impl Sessions {
+    pub(super) fn get(&self, key: SessionKey) -> Option<&Session> {
+        self.by_key.get(&key)
+    }
+
+    pub(super) fn get_mut(&mut self, key: SessionKey) -> Option<&mut Session> {
+        self.by_key.get_mut(&key)
+    }
+
+    fn remove(&mut self, key: SessionKey) {
+        if let Some(session) = self.by_key.remove(&key) {
+            self.by_name.remove(&(session.id, session.user));
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+}
+
+impl Hub {
+    pub(super) fn opened(&mut self, now: Timestamp, id: ConnectionId) {
+        if self.connections.slot(id).is_some() {
+            return;
+        }
+        let wake = now + self.config.greeting;
+        self.connections.insert(Connection {
+            id,
+            talk: Talk::Greeting,
+            heard: now,
+            wake,
+            outstanding: 0,
+            pending: 0,
+        });
+        self.timers.arm(wake, Timer::Silence(id));
+        match self.phase {
+            Phase::Running => {}
+            Phase::Stopping | Phase::Stopped => {
+                if let Some(slot) = self.connections.slot(id) {
+                    self.dismiss(now, slot, Code::ShuttingDown);
+                }
+            }
+        }
+    }
+
+    pub(super) fn received(&mut self, now: Timestamp, id: ConnectionId, message: &[u8]) {
+        let Some(slot) = self.connections.slot(id) else { return };
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let greeting = matches!(connection.talk, Talk::Greeting);
+        if !greeting {
+            connection.heard = now;
+        }
+        let frame = match ClientFrame::decode(message) {
+            Ok(frame) => frame,
+            Err(error) => {
+                let code = match error {
+                    DecodeError::TooLarge(_) => Code::FrameTooLarge,
+                    DecodeError::Version(_) => Code::UnsupportedVersion,
+                    DecodeError::Short
+                    | DecodeError::UnknownType(_)
+                    | DecodeError::Malformed
+                    | DecodeError::TrailingBytes(_) => Code::BadFrame,
+                };
+                return self.fail(now, slot, code, &error.to_string());
+            }
+        };
+        match frame {
+            ClientFrame::Hello(hello) if greeting => self.hello(now, slot, &hello),
+            ClientFrame::Hello(_) => {
+                self.fail(now, slot, Code::OutOfProtocol, "Hello comes once, as the first frame");
+            }
+            _ if greeting => {
+                self.fail(now, slot, Code::OutOfProtocol, "the first frame must be Hello");
+            }
+            ClientFrame::Subscribe(frame) => self.subscribe(now, slot, &frame),
+            ClientFrame::Unsubscribe(frame) => self.unsubscribe(now, slot, frame.handle),
+            ClientFrame::RequestLease(frame) => self.request_lease(now, slot, frame.handle),
+            ClientFrame::Push(frame) => self.push(now, slot, frame),
+            ClientFrame::Restore(frame) => self.restore(now, slot, frame),
+            ClientFrame::Ping(frame) => self.send(slot, Pong { nonce: frame.nonce }),
+            ClientFrame::Bye(_) => self.bye(now, slot),
+        }
+    }
+
+    fn hello(&mut self, now: Timestamp, slot: Slot, hello: &Hello) {
+        if !matches!(self.phase, Phase::Running) {
+            return self.dismiss(now, slot, Code::ShuttingDown);
+        }
+        let user = match UserId::new(&hello.user) {
+            Ok(user) => user,
+            Err(error) => {
+                return self.fail(now, slot, Code::Unauthenticated, &error.to_string());
+            }
+        };
+        let name = (SessionId(hello.session), user.clone());
+        let session = if let Some(key) = self.sessions.by_name.get(&name).copied() {
+            let generation = self.sessions.get(key).map_or(0, |session| session.generation);
+            if hello.generation <= generation {
+                return self.fail(now, slot, Code::Replaced, "a newer connection was here");
+            }
+            self.take_over(now, key);
+            key
+        } else {
+            self.sessions.last += 1;
+            let key = SessionKey(self.sessions.last);
+            self.sessions.by_name.insert(name.clone(), key);
+            key
+        };
+        let leases = self.sessions.by_key.remove(&session).map(|s| s.leases).unwrap_or_default();
+        self.sessions.by_key.insert(
+            session,
+            Session {
+                id: name.0,
+                user: name.1,
+                generation: hello.generation,
+                place: Place::Connected(slot),
+                leases,
+            },
+        );
+        if let Some(connection) = self.connections.get_mut(slot) {
+            connection.heard = now;
+            connection.talk = Talk::Open(Open {
+                session,
+                user,
+                documents: BTreeSet::new(),
+                news: BTreeSet::new(),
+                turn: 0,
+                reading: None,
+            });
+        }
+        self.send(
+            slot,
+            Welcome {
+                term: self.identity.term,
+                heartbeat_ms: u32::try_from(self.config.heartbeat.as_millis()).unwrap_or(u32::MAX),
+                now_ms: now.0,
+                documents_max: self.config.documents_max,
+            },
+        );
+    }
+
+    /// Makes room for a newer connection of a session: closes the older one, if it is still there,
+    /// and leaves the leases alone.
+    fn take_over(&mut self, now: Timestamp, key: SessionKey) {
+        if let Some(old) = self.sessions.get(key).and_then(Session::slot) {
+            self.dismiss(now, old, Code::Replaced);
+        }
+        // The grace time is over, also the one that has just begun.
+        if let Some(Place::Away(until)) = self.sessions.get(key).map(|session| session.place) {
+            self.timers.disarm(until, Timer::Grace(key));
+        }
+    }
+
+    fn bye(&mut self, now: Timestamp, slot: Slot) {
+        if let Some(session) = self.connections.open(slot).map(|open| open.session) {
+            self.end_leases_of(now, session);
+        }
+        self.close(now, slot, CloseCode::NORMAL);
+    }
+
+    fn end_leases_of(&mut self, now: Timestamp, session: SessionKey) {
+        let leases = self.sessions.get(session).map(|s| s.leases.clone()).unwrap_or_default();
+        for handle in leases {
+            self.end_lease(handle, session);
+            self.watch_idle(now, handle);
+        }
+    }
+
+    /// The grace time of a session may be over.
+    pub(super) fn grace_over(&mut self, now: Timestamp, session: SessionKey) {
+        if self.sessions.get(session).is_some_and(|s| s.slot().is_none()) {
+            self.end_leases_of(now, session);
+            self.sessions.remove(session);
+        }
+    }
+
+    /// A connection may have been silent for too long.
+    pub(super) fn silence(&mut self, now: Timestamp, id: ConnectionId) {
+        let Some(slot) = self.connections.slot(id) else { return };
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let patience = match connection.talk {
+            Talk::Greeting => self.config.greeting,
+            Talk::Open(_) => self.config.heartbeat * 2,
+        };
+        let deadline = connection.heard + patience;
+        if now < deadline {
+            connection.wake = deadline;
+            self.timers.arm(deadline, Timer::Silence(id));
+        } else {
+            self.dismiss(now, slot, Code::HeartbeatTimeout);
+        }
+    }
+
+    /// Sends a frame on a connection.
+    pub(super) fn send(&mut self, slot: Slot, frame: impl Into<ServerFrame>) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        match frame.into().encode() {
+            Ok(message) => {
+                self.out.send(connection, slot, message, self.config.unread_bytes_max);
+            }
+            // Every frame is built to fit. Were one not, its reader could not go on without it.
+            Err(_) => {
+                self.out.doomed.push((Peer { slot, id: connection.id }, Code::FrameTooLarge));
+            }
+        }
+    }
+
+    /// Tells a connection what was wrong and goes on with it.
+    pub(super) fn complain(
+        &mut self,
+        slot: Slot,
+        code: Code,
+        message: &str,
+        address: Option<String>,
+    ) {
+        let later = matches!(code, Code::ShuttingDown | Code::DocumentUnavailable);
+        let connection = self.connections.get(slot).filter(|_| later);
+        let retry_after_ms = connection.map(|connection| spread(connection.id));
+        let message = message.to_owned();
+        let frame =
+            Error { code: code.number(), message, address, fatal: false, retry_after_ms };
+        self.send(slot, frame);
+    }
+
+    /// Tells a connection what was wrong and ends it.
+    pub(super) fn fail(&mut self, now: Timestamp, slot: Slot, code: Code, message: &str) {
+        let message = message.to_owned();
+        let retry_after_ms = None;
+        let frame =
+            Error { code: code.number(), message, address: None, fatal: fatal(code), retry_after_ms };
+        self.send(slot, frame);
+        self.close(now, slot, CloseCode::of(code));
+    }
+
+    /// Says goodbye to a connection and ends it.
+    pub(super) fn dismiss(&mut self, now: Timestamp, slot: Slot, code: Code) {
+        let Some(id) = self.connections.get(slot).map(|connection| connection.id) else { return };
+        let retry_after_ms = if fatal(code) { None } else { Some(spread(id)) };
+        self.send(slot, Goodbye { code: code.number(), retry_after_ms });
+        self.close(now, slot, CloseCode::of(code));
+    }
+
+    pub(super) fn dismiss_all(&mut self, now: Timestamp, code: Code) {
+        for slot in self.connections.all() {
+            self.dismiss(now, slot, code);
+        }
+    }
+
+    /// Ends the connections that took too little of what they were sent.
+    pub(super) fn dismiss_doomed(&mut self, now: Timestamp) {
+        while let Some((peer, code)) = self.out.doomed.pop() {
+            if self.connections.peer_mut(peer).is_some() {
+                self.dismiss(now, peer.slot, code);
+            }
+        }
+    }
+
+    fn close(&mut self, now: Timestamp, slot: Slot, code: CloseCode) {
+        if let Some(connection) = self.connections.get(slot) {
+            self.out.push(Effect::Close { connection: connection.id, code });
+            self.part(now, slot);
+        }
+    }
+
+    pub(super) fn closed(&mut self, now: Timestamp, id: ConnectionId) {
+        if let Some(slot) = self.connections.slot(id) {
+            self.part(now, slot);
+        }
+    }
+
+    /// Forgets a connection. Its session's leases are kept for the grace time.
+    fn part(&mut self, now: Timestamp, slot: Slot) {
+        let Some(connection) = self.connections.remove(slot) else { return };
+        self.timers.disarm(connection.wake, Timer::Silence(connection.id));
+        let Talk::Open(open) = connection.talk else { return };
+        if let Some(request) = open.reading {
+            self.requests.remove(&request);
+        }
+        for handle in open.documents {
+            self.forget_follower(now, handle, slot);
+        }
+        if let Some(session) = self.sessions.get_mut(open.session)
+            && session.slot() == Some(slot)
+        {
+            let until = now + self.config.grace;
+            session.place = Place::Away(until);
+            self.timers.arm(until, Timer::Grace(open.session));
+        }
+    }
+
+    pub(super) fn drained(&mut self, id: ConnectionId) {
+        if let Some(slot) = self.connections.slot(id) {
+            if let Some(connection) = self.connections.get_mut(slot) {
+                connection.outstanding = 0;
+            }
+            self.pump(slot);
+        }
+    }
+}
+
+/// When to come back: spread over some seconds, so that not all come at once.
+fn spread(id: ConnectionId) -> u32 {
+    500 + u32::try_from(id.0.wrapping_mul(977) % 2_501).unwrap_or(0)
+}

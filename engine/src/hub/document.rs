@@ -1,0 +1,523 @@
+//! A live document: loading it, its index and position, who follows it, when it may leave memory.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::mem;
+
+use super::commit::Committing;
+use super::connection::{Peer, SessionKey, Slot};
+use super::index::Index;
+use super::lease::Leases;
+use super::relay::Ring;
+use super::stored::StoredError;
+use super::timers::Timer;
+use super::{Effect, Handle, Hub, Phase};
+use crate::change::reader::{self, Header, ReadError};
+use crate::clock::Timestamp;
+use crate::codes::Code;
+use crate::document::genesis;
+use crate::ids::{Address, ChangeHash, Cursor, Epoch, OutboxId, Tip};
+use crate::storage::record::{DigestKey, advance};
+use crate::storage::{Entry, LogHead, Record, StoreError};
+use crate::wire::frame::ServerFrame;
+
+/// Digests that are kept of one log; a cursor below them is served by a snapshot.
+const TIPS: usize = 1 << 16;
+
+/// What is stored of a document cannot be trusted.
+#[derive(Debug, thiserror::Error)]
+enum LoadError {
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    #[error("the snapshot's index does not decode: {0}")]
+    Index(#[from] StoredError),
+    #[error("the change with seq {seq} does not read: {error}")]
+    Change { seq: u64, error: ReadError },
+    #[error("the log does not hang together at seq {0}")]
+    Broken(u64),
+}
+
+/// A request to follow a document.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Opening {
+    pub(super) cursor: Option<Cursor>,
+    pub(super) outbox: OutboxId,
+    pub(super) write: bool,
+    /// The log seq that must be durable before the answer.
+    pub(super) barrier: u64,
+}
+
+/// Where a follower is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// It is being sent a snapshot.
+    Snapshot { cursor: Cursor, bytes: u64, offset: u64 },
+    /// It was sent the log up to here.
+    Log { sent: u64 },
+}
+
+/// A connection that follows a document.
+#[derive(Debug)]
+pub(super) struct Follower {
+    pub(super) session: SessionKey,
+    pub(super) outbox: OutboxId,
+    pub(super) progress: Progress,
+    /// Whether what it pushes is passed over until it has a new lease.
+    pub(super) dropping: bool,
+}
+
+/// An accepted change that no commit has taken up yet.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) entry: Entry,
+    /// The digest after it.
+    pub(super) tip: Tip,
+    /// Who waits for it.
+    pub(super) from: Option<Peer>,
+}
+
+/// The commands of an outbox that are accepted and not durable.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct InFlight {
+    /// The highest number that is durable.
+    pub(super) durable: u64,
+    /// The log seq of the last.
+    pub(super) last_seq: u64,
+}
+
+/// A position in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct End {
+    pub(super) seq: u64,
+    pub(super) tip: Tip,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SnapshotPlace {
+    pub(super) cursor: Cursor,
+    pub(super) bytes: u64,
+}
+
+/// What compaction needs to know.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tail {
+    /// Where the last snapshot, or the last attempt at one, was asked for.
+    pub(super) since: u64,
+    /// Bytes of changes above that.
+    pub(super) bytes: u64,
+    /// Whether an attempt is under way.
+    pub(super) compacting: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) epoch: Epoch,
+    pub(super) index: Index,
+    /// The end of the log with everything that was accepted.
+    pub(super) assigned: End,
+    /// The end of the log on disk; nobody is told of anything above.
+    pub(super) durable: End,
+    /// The digests after seq `tips_from`, `tips_from + 1`, … up to the assigned end.
+    tips: VecDeque<Tip>,
+    tips_from: u64,
+    pub(super) tail_from: u64,
+    pub(super) snapshot: Option<SnapshotPlace>,
+    pub(super) tail: Tail,
+    pub(super) pending: VecDeque<Pending>,
+    pub(super) committing: Option<Committing>,
+    pub(super) in_flight: BTreeMap<OutboxId, InFlight>,
+    pub(super) ring: Ring,
+    pub(super) leases: Leases,
+    pub(super) followers: BTreeMap<Slot, Follower>,
+    pub(super) openings: BTreeMap<Slot, Opening>,
+    /// Followers that found what they read gone while a compaction is replacing it.
+    pub(super) stalled: BTreeSet<Slot>,
+    /// Answers that wait until the log is durable up to a seq.
+    pub(super) notices: VecDeque<(u64, Peer, ServerFrame)>,
+    idle_since: Timestamp,
+}
+
+#[derive(Debug)]
+pub(super) enum State {
+    Loading(BTreeMap<Slot, Opening>),
+    Live(Box<Live>),
+}
+
+#[derive(Debug)]
+pub(super) struct Document {
+    pub(super) address: Address,
+    pub(super) state: State,
+    idle_armed: bool,
+}
+
+/// All documents in memory, by handle and by address.
+#[derive(Debug, Default)]
+pub(super) struct Documents {
+    by_handle: BTreeMap<Handle, Document>,
+    by_address: BTreeMap<Address, Handle>,
+    last: Handle,
+}
+
+impl Documents {
+    pub(super) fn get(&self, handle: Handle) -> Option<&Document> {
+        self.by_handle.get(&handle)
+    }
+
+    pub(super) fn get_mut(&mut self, handle: Handle) -> Option<&mut Document> {
+        self.by_handle.get_mut(&handle)
+    }
+
+    pub(super) fn live(&self, handle: Handle) -> Option<&Live> {
+        match &self.by_handle.get(&handle)?.state {
+            State::Live(live) => Some(live),
+            State::Loading(_) => None,
+        }
+    }
+
+    pub(super) fn live_mut(&mut self, handle: Handle) -> Option<&mut Live> {
+        match &mut self.by_handle.get_mut(&handle)?.state {
+            State::Live(live) => Some(live),
+            State::Loading(_) => None,
+        }
+    }
+
+    pub(super) fn handle(&self, address: &Address) -> Option<Handle> {
+        self.by_address.get(address).copied()
+    }
+
+    fn insert(&mut self, address: &Address) -> Handle {
+        loop {
+            self.last = self.last.wrapping_add(1);
+            if !self.by_handle.contains_key(&self.last) {
+                break;
+            }
+        }
+        let document = Document {
+            address: address.clone(),
+            state: State::Loading(BTreeMap::new()),
+            idle_armed: false,
+        };
+        self.by_handle.insert(self.last, document);
+        self.by_address.insert(address.clone(), self.last);
+        self.last
+    }
+
+    fn remove(&mut self, handle: Handle) -> Option<Document> {
+        let document = self.by_handle.remove(&handle)?;
+        self.by_address.remove(&document.address);
+        Some(document)
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &Document> {
+        self.by_handle.values()
+    }
+}
+
+impl Live {
+    fn new(address: &Address, epoch: Epoch, now: Timestamp) -> Self {
+        let genesis = genesis::change(address);
+        let start = End { seq: 0, tip: Tip::EMPTY };
+        Self {
+            epoch,
+            index: Index::new(ChangeHash(genesis.hash().0), genesis.max_op()),
+            assigned: start,
+            durable: start,
+            tips: VecDeque::from([Tip::EMPTY]),
+            tips_from: 0,
+            tail_from: 1,
+            snapshot: None,
+            tail: Tail { since: 0, bytes: 0, compacting: false },
+            pending: VecDeque::new(),
+            committing: None,
+            in_flight: BTreeMap::new(),
+            ring: Ring::default(),
+            leases: Leases::default(),
+            followers: BTreeMap::new(),
+            openings: BTreeMap::new(),
+            stalled: BTreeSet::new(),
+            notices: VecDeque::new(),
+            idle_since: now,
+        }
+    }
+
+    /// Rebuilds a document from its snapshot's index and its tail, and trusts neither.
+    fn load(
+        address: &Address,
+        now: Timestamp,
+        key: &DigestKey,
+        head: &LogHead,
+        records: &[Record],
+    ) -> Result<Self, LoadError> {
+        let mut live = Self::new(address, head.end.epoch, now);
+        let mut indexed = 0;
+        if let Some(snapshot) = &head.snapshot {
+            live.index = Index::decode(&snapshot.index)?;
+            indexed = snapshot.cursor.seq;
+            live.snapshot =
+                Some(SnapshotPlace { cursor: snapshot.cursor, bytes: snapshot.body_bytes });
+            live.assigned = End { seq: indexed, tip: snapshot.cursor.tip };
+        }
+        if let Some(first) = records.first() {
+            live.assigned =
+                End { seq: first.first_seq.saturating_sub(1), tip: first.tip_before };
+        }
+        live.tail_from = live.assigned.seq + 1;
+        live.tips_from = live.assigned.seq;
+        live.tips = VecDeque::from([live.assigned.tip]);
+        live.tail.since = indexed;
+        // What is between the snapshot and the tail, or before a tail without a snapshot, is lost.
+        if live.tail_from > indexed + 1 {
+            return Err(LoadError::Broken(indexed + 1));
+        }
+        if live.tail_from == 1 && live.assigned.tip != Tip::EMPTY {
+            return Err(LoadError::Broken(1));
+        }
+        for record in records {
+            live.load_record(key, record, indexed)?;
+        }
+        let fits = |at: Cursor| {
+            at.epoch == live.epoch && live.tip_at(at.seq).is_none_or(|tip| tip == at.tip)
+        };
+        if !live.snapshot.is_none_or(|snapshot| fits(snapshot.cursor)) {
+            return Err(LoadError::Broken(indexed));
+        }
+        live.durable = live.assigned;
+        if live.durable != (End { seq: head.end.seq, tip: head.end.tip }) {
+            return Err(LoadError::Broken(head.end.seq));
+        }
+        Ok(live)
+    }
+
+    fn load_record(
+        &mut self,
+        key: &DigestKey,
+        record: &Record,
+        indexed: u64,
+    ) -> Result<(), LoadError> {
+        let start = End { seq: record.first_seq.saturating_sub(1), tip: record.tip_before };
+        if start != self.assigned {
+            return Err(LoadError::Broken(record.first_seq));
+        }
+        for entry in &record.entries {
+            self.step(key, entry);
+            let seq = self.assigned.seq;
+            if seq <= indexed {
+                continue;
+            }
+            let header = reader::read(&entry.change)
+                .map_err(|error| LoadError::Change { seq, error })?;
+            if header.hash != entry.hash {
+                return Err(LoadError::Broken(seq));
+            }
+            self.index.apply(&header, entry.change.len(), entry.command);
+            self.tail.bytes += entry.change.len() as u64;
+        }
+        if self.assigned.tip != record.tip {
+            return Err(LoadError::Broken(record.last_seq()));
+        }
+        Ok(())
+    }
+
+    /// Moves the assigned end over an entry.
+    fn step(&mut self, key: &DigestKey, entry: &Entry) {
+        let tip = advance(key, self.assigned.tip, entry);
+        self.assigned = End { seq: self.assigned.seq + 1, tip };
+        self.tips.push_back(tip);
+        if self.tips.len() > TIPS {
+            self.tips.pop_front();
+            self.tips_from += 1;
+        }
+    }
+
+    /// Gives a checked change its place in the log.
+    pub(super) fn append(
+        &mut self,
+        key: &DigestKey,
+        header: &Header,
+        entry: Entry,
+        from: Option<Peer>,
+    ) {
+        if let Some(command) = entry.command {
+            let durable = self.index.settled(command.outbox).number;
+            let last_seq = self.assigned.seq + 1;
+            self.in_flight
+                .entry(command.outbox)
+                .or_insert(InFlight { durable, last_seq })
+                .last_seq = last_seq;
+        }
+        self.step(key, &entry);
+        self.index.apply(header, entry.change.len(), entry.command);
+        self.pending.push_back(Pending { entry, tip: self.assigned.tip, from });
+    }
+
+    /// The digest after `seq`, if it is remembered.
+    pub(super) fn tip_at(&self, seq: u64) -> Option<Tip> {
+        let place = usize::try_from(seq.checked_sub(self.tips_from)?).ok()?;
+        self.tips.get(place).copied()
+    }
+
+    /// The tail begins later than before.
+    pub(super) fn cut_tail(&mut self, tail_from: u64) {
+        self.tail_from = tail_from;
+        while self.tips_from + 1 < tail_from && self.tips.pop_front().is_some() {
+            self.tips_from += 1;
+        }
+    }
+
+    /// The highest number of an outbox that is durable.
+    pub(super) fn settled(&self, outbox: OutboxId) -> u64 {
+        let in_flight = self.in_flight.get(&outbox).map(|in_flight| in_flight.durable);
+        in_flight.unwrap_or_else(|| self.index.settled(outbox).number)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.followers.is_empty()
+            && self.openings.is_empty()
+            && self.leases.is_empty()
+            && self.pending.is_empty()
+            && self.committing.is_none()
+            && !self.tail.compacting
+    }
+}
+
+impl Hub {
+    /// The handle of a document, which is loaded if it is not in memory.
+    pub(super) fn handle_of(&mut self, address: &Address) -> Handle {
+        self.documents.handle(address).unwrap_or_else(|| {
+            self.out.push(Effect::Load { address: address.clone() });
+            self.documents.insert(address)
+        })
+    }
+
+    pub(super) fn loaded(
+        &mut self,
+        now: Timestamp,
+        address: &Address,
+        fresh_epoch: Epoch,
+        log: Result<Option<(LogHead, Vec<Record>)>, StoreError>,
+    ) {
+        let Some(handle) = self.documents.handle(address) else { return };
+        let Some(document) = self.documents.get_mut(handle) else { return };
+        let State::Loading(openings) = &mut document.state else { return };
+        let openings = mem::take(openings);
+        let live = match log {
+            Ok(None) => Ok(Live::new(address, fresh_epoch, now)),
+            Ok(Some((head, records))) => {
+                Live::load(address, now, &self.identity.digest_key, &head, &records)
+            }
+            Err(error) => Err(error.into()),
+        };
+        match live {
+            Ok(live) => {
+                document.state = State::Live(Box::new(live));
+                for (slot, opening) in openings {
+                    self.answer_opening(now, handle, slot, opening);
+                }
+                self.consider_compaction(handle);
+                self.watch_idle(now, handle);
+            }
+            Err(error) => {
+                self.documents.remove(handle);
+                for slot in openings.into_keys() {
+                    self.abandon(slot, handle, address, &error.to_string());
+                }
+            }
+        }
+    }
+
+    /// Tells a connection that a document cannot be served, and that it does not follow it.
+    pub(super) fn abandon(&mut self, slot: Slot, handle: Handle, address: &Address, why: &str) {
+        if let Some(open) = self.connections.open_mut(slot) {
+            open.documents.remove(&handle);
+            open.news.remove(&handle);
+        }
+        self.complain(slot, Code::DocumentUnavailable, why, Some(address.to_string()));
+    }
+
+    /// Notes that a document may have become idle.
+    pub(super) fn watch_idle(&mut self, now: Timestamp, handle: Handle) {
+        let Some(document) = self.documents.get_mut(handle) else { return };
+        let State::Live(live) = &mut document.state else { return };
+        if !live.is_idle() {
+            return;
+        }
+        live.idle_since = now;
+        if !document.idle_armed {
+            document.idle_armed = true;
+            self.timers.arm(now + self.config.document_idle, Timer::Idle(handle));
+        }
+    }
+
+    /// A document may have been idle for long enough.
+    pub(super) fn idle(&mut self, now: Timestamp, handle: Handle) {
+        let Some(document) = self.documents.get_mut(handle) else { return };
+        document.idle_armed = false;
+        let State::Live(live) = &document.state else { return };
+        if !live.is_idle() {
+            return;
+        }
+        let deadline = live.idle_since + self.config.document_idle;
+        if now < deadline {
+            document.idle_armed = true;
+            self.timers.arm(deadline, Timer::Idle(handle));
+        } else {
+            self.wanting_compaction.remove(&handle);
+            self.documents.remove(handle);
+        }
+    }
+
+    /// Asks for a new snapshot if the log above the last one has grown enough.
+    pub(super) fn consider_compaction(&mut self, handle: Handle) {
+        let Some(live) = self.documents.live(handle) else { return };
+        let grown = live.tail.bytes >= self.config.compact_bytes
+            || live.durable.seq.saturating_sub(live.tail.since) >= self.config.compact_entries;
+        if grown && live.durable.seq > live.tail.since && !live.tail.compacting {
+            self.wanting_compaction.insert(handle);
+            self.start_compaction();
+        }
+    }
+
+    fn start_compaction(&mut self) {
+        if self.compacting || !matches!(self.phase, Phase::Running) {
+            return;
+        }
+        while let Some(handle) = self.wanting_compaction.pop_first() {
+            let Some(document) = self.documents.get_mut(handle) else { continue };
+            let State::Live(live) = &mut document.state else { continue };
+            let End { seq, tip } = live.durable;
+            live.tail = Tail { since: seq, bytes: 0, compacting: true };
+            self.compacting = true;
+            let keep_from = (seq + 1).saturating_sub(self.config.compact_keep).max(1);
+            return self.out.push(Effect::Compact {
+                address: document.address.clone(),
+                cursor: Cursor { epoch: live.epoch, seq, tip },
+                keep_from,
+            });
+        }
+    }
+
+    pub(super) fn compacted(
+        &mut self,
+        now: Timestamp,
+        address: &Address,
+        result: Result<LogHead, StoreError>,
+    ) {
+        let Some(handle) = self.documents.handle(address) else { return };
+        let Some(live) = self.documents.live_mut(handle) else { return };
+        if !mem::take(&mut live.tail.compacting) {
+            return;
+        }
+        self.compacting = false;
+        let stalled = mem::take(&mut live.stalled);
+        // After an error the next attempt comes when the log has grown as much again.
+        if let Ok(LogHead { snapshot: Some(snapshot), tail_from, .. }) = result {
+            live.snapshot =
+                Some(SnapshotPlace { cursor: snapshot.cursor, bytes: snapshot.body_bytes });
+            live.cut_tail(tail_from);
+        }
+        for slot in stalled {
+            self.have_news(handle, slot);
+        }
+        self.watch_idle(now, handle);
+        self.start_compaction();
+    }
+}

@@ -1,0 +1,358 @@
+//! The gate at header level: which pushed and restored changes get a place in the log. Operations
+//! are not looked at here.
+
+use super::connection::{Peer, SessionKey, Slot};
+use super::document::{Follower, Live};
+use super::index::Refusal;
+use super::{Handle, Hub, Phase};
+use crate::change::reader::{self, Header};
+use crate::clock::Timestamp;
+use crate::codes::Code;
+use crate::ids::{ActorId, ChangeHash, OutboxId, UserId};
+use crate::limits::{CHANGE_BYTES_MAX, HEADS_MERGE_AT, PUSH_CHANGES_MAX};
+use crate::storage::{CommandRef, Entry};
+use crate::wire::frame::{Ack, Blob, Push, Reject, Restore, Restored, ServerFrame};
+
+use super::config::{Config, Identity};
+
+/// Who writes the hub's own merges.
+const SERVER: &str = "server";
+
+/// One frame's worth of changes on its way into a document.
+struct Gate<'a> {
+    config: &'a Config,
+    identity: &'a Identity,
+    now: Timestamp,
+    live: &'a mut Live,
+    peer: Peer,
+    session: SessionKey,
+    author: &'a UserId,
+    /// Bytes accepted, of the peer and altogether.
+    bytes: usize,
+    bytes_all: usize,
+    entries: usize,
+}
+
+/// What became of one change.
+enum Outcome {
+    Accepted,
+    /// It is in the log already.
+    Known,
+    /// Its number stands for another change.
+    Reused,
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Outcome {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+fn refuse<T>(code: Code, message: &str) -> Result<T, Refusal> {
+    Err(Refusal::new(code, message))
+}
+
+impl Gate<'_> {
+    fn push(&mut self, outbox: OutboxId, number: Option<u64>, change: &Blob) -> Outcome {
+        let Some(number) = number else {
+            return Refusal::new(Code::NumberGap, "there is no such number").into();
+        };
+        let settled = self.live.index.settled(outbox);
+        if number < settled.number || number == 0 {
+            return Outcome::Known;
+        }
+        if number == settled.number {
+            let same = reader::read(&change.0).is_ok_and(|header| settled.was(header.hash));
+            return if same { Outcome::Known } else { Outcome::Reused };
+        }
+        match self.try_push(CommandRef { outbox, number }, change) {
+            Ok(()) => Outcome::Accepted,
+            Err(refusal) => refusal.into(),
+        }
+    }
+
+    fn try_push(&mut self, command: CommandRef, change: &Blob) -> Result<(), Refusal> {
+        let Some(held) = self.live.leases.of(self.session) else {
+            return refuse(Code::LeaseLost, "ask for a lease before writing");
+        };
+        // The first command under a lease may leave numbers out: those that were refused.
+        let continues = held.next.is_none_or(|next| next == (command.outbox, command.number));
+        let leased = held.actor;
+        if !continues {
+            return refuse(Code::NumberGap, "the numbers of commands follow each other");
+        }
+        let header = self.read(change)?;
+        if header.actor != leased {
+            return refuse(Code::WrongActor, "the change is not by the leased actor");
+        }
+        self.live.index.check(&header)?;
+        let seq = self.live.assigned.seq + 1;
+        if let Some(held) = self.live.leases.of_mut(self.session) {
+            held.next = Some((command.outbox, command.number.saturating_add(1)));
+            held.used = self.now;
+            held.written = seq;
+        }
+        self.accept(&header, change, Some(command));
+        Ok(())
+    }
+
+    fn restore(&mut self, change: &Blob) -> Outcome {
+        match self.try_restore(change) {
+            Ok(true) => Outcome::Accepted,
+            Ok(false) => Outcome::Known,
+            Err(refusal) => refusal.into(),
+        }
+    }
+
+    fn try_restore(&mut self, change: &Blob) -> Result<bool, Refusal> {
+        let header = self.read(change)?;
+        if self.live.index.has(&header) {
+            return Ok(false);
+        }
+        let actor = header.actor;
+        if actor.is_provisional() || actor.term() == 0 || actor.term() >= self.identity.term {
+            return refuse(Code::WrongActor, "only changes of an earlier term can be restored");
+        }
+        let actors = self.live.index.actors();
+        if !self.live.index.knows_actor(actor) && actors >= self.config.actors_max {
+            return refuse(Code::DocumentFull, "the document has as many actors as it may");
+        }
+        self.live.index.check(&header)?;
+        self.accept(&header, change, None);
+        Ok(true)
+    }
+
+    fn read(&self, change: &Blob) -> Result<Header, Refusal> {
+        if change.0.len() > CHANGE_BYTES_MAX {
+            return refuse(Code::ChangeTooLarge, "split the change");
+        }
+        if self.live.index.bytes() + change.0.len() as u64 > self.config.document_bytes_max {
+            return refuse(Code::DocumentFull, "the document is as large as it may be");
+        }
+        reader::read(&change.0).map_err(|e| Refusal::new(e.code(), e.to_string()))
+    }
+
+    fn accept(&mut self, header: &Header, change: &Blob, command: Option<CommandRef>) {
+        let entry = Entry {
+            author: self.author.clone(),
+            at: self.now,
+            command,
+            hash: header.hash,
+            change: change.0.clone(),
+        };
+        self.bytes += change.0.len();
+        self.append(header, entry, Some(self.peer));
+        if self.live.index.heads().len() > HEADS_MERGE_AT {
+            self.merge_heads();
+        }
+    }
+
+    fn append(&mut self, header: &Header, entry: Entry, from: Option<Peer>) {
+        self.bytes_all += entry.change.len();
+        self.entries += 1;
+        self.live.append(&self.identity.digest_key, header, entry, from);
+    }
+
+    /// Follows all heads by an empty change of the server's own actor, so that those who write next
+    /// need not name them all.
+    fn merge_heads(&mut self) {
+        let actor = ActorId::leased(self.identity.term, 0);
+        let index = &self.live.index;
+        let deps = index.deps_on_heads(actor);
+        let bytes = empty_change(actor, index.last_seq(actor) + 1, index.max_op() + 1, &deps);
+        let (Some(bytes), Ok(author)) = (bytes, UserId::new(SERVER)) else { return };
+        // The strict reader has the last word here too; without a merge the document goes on.
+        let Ok(header) = reader::read(&bytes) else { return };
+        if self.live.index.check(&header).is_ok() {
+            let (at, hash) = (self.now, header.hash);
+            let entry = Entry { author, at, command: None, hash, change: bytes.into() };
+            self.append(&header, entry, None);
+        }
+    }
+}
+
+/// A change without operations; its deps must be sorted.
+fn empty_change(
+    actor: ActorId,
+    seq: u64,
+    start_op: u64,
+    deps: &[ChangeHash],
+) -> Option<Vec<u8>> {
+    let change = automerge::Change::from(automerge::ExpandedChange {
+        operations: vec![],
+        actor_id: automerge::ActorId::from(&actor.0[..]),
+        author: None,
+        hash: None,
+        time: 0,
+        deps: deps.iter().map(|dep| automerge::ChangeHash(dep.0)).collect(),
+        seq,
+        start_op: std::num::NonZeroU64::new(start_op)?,
+        extra_bytes: vec![],
+        message: None,
+    });
+    Some(change.raw_bytes().to_vec())
+}
+
+impl Hub {
+    /// Runs the gate over a document on behalf of a follower.
+    fn with_gate<T>(
+        &mut self,
+        now: Timestamp,
+        slot: Slot,
+        handle: Handle,
+        run: impl FnOnce(&mut Gate<'_>) -> T,
+    ) -> Option<T> {
+        let peer = self.connections.peer(slot)?;
+        let open = self.connections.open(slot)?;
+        let live = self.documents.live_mut(handle)?;
+        let mut gate = Gate {
+            config: &self.config,
+            identity: &self.identity,
+            now,
+            live,
+            peer,
+            session: open.session,
+            author: &open.user,
+            bytes: 0,
+            bytes_all: 0,
+            entries: 0,
+        };
+        let result = run(&mut gate);
+        let Gate { bytes, bytes_all, entries, .. } = gate;
+        if entries > 0 {
+            self.dirty.insert(handle);
+            self.pending_bytes += bytes_all;
+            self.pending_entries += entries;
+            self.accepted.entries += entries as u64;
+            self.accepted.bytes += bytes_all as u64;
+            if let Some(connection) = self.connections.get_mut(slot) {
+                connection.pending += bytes;
+            }
+        }
+        Some(result)
+    }
+
+    fn follower(&self, slot: Slot, handle: Handle) -> Option<&Follower> {
+        self.documents.live(handle)?.followers.get(&slot)
+    }
+
+    pub(super) fn push(&mut self, now: Timestamp, slot: Slot, frame: Push) {
+        let Push { handle, first, changes } = frame;
+        let Some(follower) = self.follower(slot, handle) else {
+            return self.unknown_handle(slot);
+        };
+        let (outbox, dropping) = (follower.outbox, follower.dropping);
+        if dropping || !matches!(self.phase, Phase::Running) {
+            return;
+        }
+        if changes.len() > PUSH_CHANGES_MAX {
+            let refusal = Refusal::new(Code::TooManyChanges, "push fewer changes at once");
+            return self.reject(handle, slot, first, refusal);
+        }
+        let stopped_at = self.with_gate(now, slot, handle, |gate| {
+            let mut known = false;
+            for (place, change) in (0_u64..).zip(&changes) {
+                let number = first.checked_add(place);
+                match gate.push(outbox, number, change) {
+                    Outcome::Accepted => {}
+                    Outcome::Known => known = true,
+                    ended @ (Outcome::Reused | Outcome::Refused(_)) => {
+                        return (known, Some((number.unwrap_or(u64::MAX), ended)));
+                    }
+                }
+            }
+            (known, None)
+        });
+        let Some((known, stopped_at)) = stopped_at else { return };
+        let number = self.documents.live(handle).map_or(0, |live| live.settled(outbox));
+        if known && number > 0 {
+            self.send(slot, Ack { handle, number });
+        }
+        match stopped_at {
+            Some((number, Outcome::Refused(refusal))) => {
+                self.reject(handle, slot, number, refusal);
+            }
+            Some((number, Outcome::Reused)) => self.reused(handle, slot, number),
+            Some((_, Outcome::Accepted | Outcome::Known)) | None => {}
+        }
+        self.check_pending(now, slot);
+    }
+
+    /// Refuses a command. The lease ends with it, and what comes under it is passed over.
+    fn reject(&mut self, handle: Handle, slot: Slot, number: u64, refusal: Refusal) {
+        let Refusal { code, message } = refusal;
+        let frame = Reject { handle, number, code: code.number(), message };
+        self.stop_listening(handle, slot);
+        self.notify(handle, slot, frame.into());
+    }
+
+    /// A number was used for two different changes: somebody copied the client's store.
+    fn reused(&mut self, handle: Handle, slot: Slot, number: u64) {
+        self.stop_listening(handle, slot);
+        let address = self.documents.get(handle).map(|document| document.address.to_string());
+        let message = format!("command {number} was settled with other content: take a new outbox");
+        self.complain(slot, Code::OutboxReused, &message, address);
+    }
+
+    fn stop_listening(&mut self, handle: Handle, slot: Slot) {
+        let Some(live) = self.documents.live_mut(handle) else { return };
+        let Some(follower) = live.followers.get_mut(&slot) else { return };
+        follower.dropping = true;
+        let session = follower.session;
+        self.end_lease(handle, session);
+    }
+
+    /// Sends an answer once everything that was accepted before it is durable, so that it is heard
+    /// after the acknowledgements.
+    fn notify(&mut self, handle: Handle, slot: Slot, frame: ServerFrame) {
+        let Some(peer) = self.connections.peer(slot) else { return };
+        match self.documents.live_mut(handle) {
+            Some(live) if live.assigned.seq > live.durable.seq => {
+                live.notices.push_back((live.assigned.seq, peer, frame));
+            }
+            Some(_) | None => self.send(slot, frame),
+        }
+    }
+
+    pub(super) fn restore(&mut self, now: Timestamp, slot: Slot, frame: Restore) {
+        let Restore { handle, changes } = frame;
+        if self.follower(slot, handle).is_none() {
+            return self.unknown_handle(slot);
+        }
+        if !matches!(self.phase, Phase::Running) {
+            return;
+        }
+        let (mut accepted, mut refused) = (0, None);
+        if changes.len() > PUSH_CHANGES_MAX {
+            refused = Some(Code::TooManyChanges);
+        } else {
+            self.with_gate(now, slot, handle, |gate| {
+                for change in &changes {
+                    match gate.restore(change) {
+                        Outcome::Accepted => accepted += 1,
+                        Outcome::Known | Outcome::Reused => {}
+                        Outcome::Refused(refusal) => {
+                            refused = Some(refusal.code);
+                            return;
+                        }
+                    }
+                }
+            });
+        }
+        let refused = refused.map(Code::number);
+        self.notify(handle, slot, Restored { handle, accepted, refused }.into());
+        self.check_pending(now, slot);
+    }
+
+    /// Sends away who hands in more than the disk takes. Its lease is kept for the grace time and
+    /// it will send the same again: that is how the pressure reaches it.
+    fn check_pending(&mut self, now: Timestamp, slot: Slot) {
+        let Some(connection) = self.connections.get(slot) else { return };
+        if connection.pending > self.config.connection_pending_bytes_max
+            || (connection.pending > 0 && self.pending_bytes > self.config.pending_bytes_max)
+        {
+            self.dismiss(now, slot, Code::Overloaded);
+        }
+    }
+}

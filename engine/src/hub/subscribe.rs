@@ -1,0 +1,253 @@
+//! Opening and closing documents, resuming from a cursor, and granting and ending leases on behalf
+//! of a connection. What is sent afterwards is the concern of [`super::follow`].
+
+use super::connection::{SessionKey, Slot};
+use super::document::{Follower, Live, Opening, Progress, State};
+use super::timers::Timer;
+use super::{Handle, Hub, Phase};
+use crate::clock::Timestamp;
+use crate::codes::Code;
+use crate::ids::{Address, Cursor, Epoch, Lease, OutboxId, Tip};
+use crate::wire::frame::{
+    LeaseEnded, Leased, Resume, Subscribe, Subscribed, WireCursor, WireLease,
+};
+
+/// An address that does not parse is not worth echoing beyond this.
+const ECHO_BYTES_MAX: usize = 256;
+
+fn wire_cursor(cursor: Cursor) -> WireCursor {
+    WireCursor { epoch: cursor.epoch.0, seq: cursor.seq, tip: cursor.tip.0 }
+}
+
+fn wire_lease(lease: Lease) -> WireLease {
+    WireLease { actor: lease.actor.0, next_seq: lease.next_seq, after: lease.after }
+}
+
+impl Live {
+    /// How a client that knows the log up to `cursor` is brought up to date.
+    fn resume(&self, cursor: Option<Cursor>) -> (Resume, Progress) {
+        if let Some(cursor) = cursor
+            && cursor.epoch == self.epoch
+            && cursor.seq <= self.durable.seq
+            && cursor.seq + 1 >= self.tail_from
+            && self.tip_at(cursor.seq) == Some(cursor.tip)
+        {
+            return (Resume::Cursor, Progress::Log { sent: cursor.seq });
+        }
+        self.snapshot.map_or((Resume::Beginning, Progress::Log { sent: 0 }), |snapshot| {
+            let (cursor, bytes) = (snapshot.cursor, snapshot.bytes);
+            let progress = Progress::Snapshot { cursor, bytes, offset: 0 };
+            (Resume::Snapshot { cursor: wire_cursor(cursor), bytes }, progress)
+        })
+    }
+
+    fn lease_of(&self, session: SessionKey) -> Option<Lease> {
+        self.leases.of(session).map(|held| Lease {
+            actor: held.actor,
+            next_seq: self.index.last_seq(held.actor) + 1,
+            after: held.after,
+        })
+    }
+}
+
+impl Hub {
+    pub(super) fn subscribe(&mut self, now: Timestamp, slot: Slot, frame: &Subscribe) {
+        let address = match frame.address.parse::<Address>() {
+            Ok(address) => address,
+            Err(error) => {
+                let echo = Some(&frame.address).filter(|a| a.len() <= ECHO_BYTES_MAX).cloned();
+                return self.complain(slot, Code::BadAddress, &error.to_string(), echo);
+            }
+        };
+        if !matches!(self.phase, Phase::Running) {
+            let why = "the server is going away for a moment";
+            return self.complain(slot, Code::ShuttingDown, why, Some(frame.address.clone()));
+        }
+        let Some(open) = self.connections.open(slot) else { return };
+        let known = self.documents.handle(&address).filter(|h| open.documents.contains(h));
+        let full = open.documents.len() >= usize::try_from(self.config.documents_max).unwrap_or(0);
+        if known.is_none() && full {
+            let why = "close a document before opening another";
+            return self.complain(slot, Code::TooManyDocuments, why, Some(frame.address.clone()));
+        }
+        let handle = self.handle_of(&address);
+        if let Some(open) = self.connections.open_mut(slot) {
+            open.documents.insert(handle);
+            open.news.remove(&handle);
+        }
+        let cursor = frame.cursor.map(|cursor| Cursor {
+            epoch: Epoch(cursor.epoch),
+            seq: cursor.seq,
+            tip: Tip(cursor.tip),
+        });
+        let (outbox, write) = (OutboxId(frame.outbox), frame.write);
+        let mut opening = Opening { cursor, outbox, write, barrier: 0 };
+        let Some(document) = self.documents.get_mut(handle) else { return };
+        match &mut document.state {
+            // A second request of a connection stands for the first.
+            State::Loading(openings) => {
+                openings.insert(slot, opening);
+            }
+            State::Live(live) => {
+                live.followers.remove(&slot);
+                live.stalled.remove(&slot);
+                opening.barrier = live.assigned.seq;
+                if live.durable.seq < opening.barrier {
+                    live.openings.insert(slot, opening);
+                } else {
+                    self.answer_opening(now, handle, slot, opening);
+                }
+            }
+        }
+    }
+
+    /// Answers a `Subscribe` whose barrier is durable.
+    pub(super) fn answer_opening(
+        &mut self,
+        now: Timestamp,
+        handle: Handle,
+        slot: Slot,
+        opening: Opening,
+    ) {
+        let Some(session) = self.connections.open(slot).map(|open| open.session) else { return };
+        let Some(live) = self.documents.live_mut(handle) else { return };
+        let (resume, progress) = live.resume(opening.cursor);
+        let follower = Follower { session, outbox: opening.outbox, progress, dropping: false };
+        live.followers.insert(slot, follower);
+        let lease_kept = live.leases.of_mut(session).map(|held| held.next = None).is_some();
+        if opening.write && !lease_kept {
+            self.grant(now, handle, session);
+        }
+        self.say_subscribed(handle, slot, resume, lease_kept);
+        self.have_news(handle, slot);
+    }
+
+    /// Starts a follower's resume over where what it was being sent is gone.
+    pub(super) fn restart(&mut self, handle: Handle, slot: Slot) {
+        let Some(live) = self.documents.live_mut(handle) else { return };
+        let (resume, progress) = live.resume(None);
+        let Some(follower) = live.followers.get_mut(&slot) else { return };
+        follower.progress = progress;
+        let session = follower.session;
+        let lease_kept = live.leases.of(session).is_some();
+        self.say_subscribed(handle, slot, resume, lease_kept);
+    }
+
+    fn say_subscribed(&mut self, handle: Handle, slot: Slot, resume: Resume, lease_kept: bool) {
+        let Some(document) = self.documents.get(handle) else { return };
+        let State::Live(live) = &document.state else { return };
+        let Some(follower) = live.followers.get(&slot) else { return };
+        let frame = Subscribed {
+            address: document.address.to_string(),
+            handle,
+            epoch: live.epoch.0,
+            resume,
+            end_seq: live.durable.seq,
+            settled: live.settled(follower.outbox),
+            lease: live.lease_of(follower.session).map(wire_lease),
+            lease_kept,
+        };
+        self.send(slot, frame);
+    }
+
+    pub(super) fn unsubscribe(&mut self, now: Timestamp, slot: Slot, handle: Handle) {
+        let Some(open) = self.connections.open_mut(slot) else { return };
+        let session = open.session;
+        if !open.documents.remove(&handle) {
+            return self.unknown_handle(slot);
+        }
+        open.news.remove(&handle);
+        self.end_lease(handle, session);
+        self.forget_follower(now, handle, slot);
+    }
+
+    pub(super) fn unknown_handle(&mut self, slot: Slot) {
+        self.complain(slot, Code::UnknownHandle, "no document with this handle is open", None);
+    }
+
+    /// Takes a connection off a document.
+    pub(super) fn forget_follower(&mut self, now: Timestamp, handle: Handle, slot: Slot) {
+        let Some(document) = self.documents.get_mut(handle) else { return };
+        match &mut document.state {
+            State::Loading(openings) => {
+                openings.remove(&slot);
+            }
+            State::Live(live) => {
+                live.followers.remove(&slot);
+                live.openings.remove(&slot);
+                live.stalled.remove(&slot);
+                self.watch_idle(now, handle);
+            }
+        }
+    }
+
+    pub(super) fn request_lease(&mut self, now: Timestamp, slot: Slot, handle: Handle) {
+        let Some(live) = self.documents.live_mut(handle) else {
+            return self.unknown_handle(slot);
+        };
+        let Some(follower) = live.followers.get_mut(&slot) else {
+            return self.unknown_handle(slot);
+        };
+        follower.dropping = false;
+        let session = follower.session;
+        // One who asks again while it holds a lease has given up what it wrote under that. The
+        // actor stays: a change of it that the server has not seen, nobody else has.
+        if let Some(held) = live.leases.of_mut(session) {
+            held.after = live.assigned.seq;
+            held.used = now;
+            held.next = None;
+        } else {
+            self.grant(now, handle, session);
+        }
+        let lease = self.documents.live(handle).and_then(|live| live.lease_of(session));
+        if let Some(lease) = lease.map(wire_lease) {
+            self.send(slot, Leased { handle, lease });
+        }
+    }
+
+    fn grant(&mut self, now: Timestamp, handle: Handle, session: SessionKey) {
+        let Some(live) = self.documents.live_mut(handle) else { return };
+        let wake = now + self.config.lease_idle;
+        live.leases.grant(session, self.identity.term, live.assigned.seq, now, wake);
+        self.timers.arm(wake, Timer::Lease(handle, session));
+        if let Some(session) = self.sessions.get_mut(session) {
+            session.leases.insert(handle);
+        }
+    }
+
+    /// Ends a session's lease on a document, if it holds one, without a word.
+    pub(super) fn end_lease(&mut self, handle: Handle, session: SessionKey) {
+        if let Some(holder) = self.sessions.get_mut(session) {
+            holder.leases.remove(&handle);
+        }
+        let Some(live) = self.documents.live_mut(handle) else { return };
+        let durable = live.durable.seq;
+        if let Some(held) = live.leases.end(session, durable) {
+            self.timers.disarm(held.wake, Timer::Lease(handle, session));
+        }
+    }
+
+    /// A lease may have gone unused for too long.
+    pub(super) fn lease_idle(&mut self, now: Timestamp, handle: Handle, session: SessionKey) {
+        let Some(live) = self.documents.live_mut(handle) else { return };
+        let durable = live.durable.seq;
+        let Some(held) = live.leases.of_mut(session) else { return };
+        let deadline = held.used + self.config.lease_idle;
+        let in_flight = held.written > durable;
+        if now < deadline || in_flight {
+            held.wake = if in_flight { now + self.config.lease_idle } else { deadline };
+            let wake = held.wake;
+            return self.timers.arm(wake, Timer::Lease(handle, session));
+        }
+        self.end_lease(handle, session);
+        let slot = self.sessions.get(session).and_then(super::connection::Session::slot);
+        if let Some(slot) = slot
+            && let Some(live) = self.documents.live_mut(handle)
+            && let Some(follower) = live.followers.get_mut(&slot)
+        {
+            follower.dropping = true;
+            self.send(slot, LeaseEnded { handle, code: Code::LeaseLost.number() });
+        }
+        self.watch_idle(now, handle);
+    }
+}

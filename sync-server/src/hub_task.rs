@@ -1,0 +1,250 @@
+//! The loop that owns a hub: hands it what happened, carries out what it asks, wakes it when it
+//! wants to be woken. The one place where the server's clock is read. Decides nothing, blocks never.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use syncline_engine::clock::Timestamp;
+use syncline_engine::codes::Code;
+use syncline_engine::hub::{ConnectionId, Effect, Input};
+use syncline_engine::ids::Epoch;
+use syncline_engine::machine::{Machine, Wake};
+use syncline_engine::wire::{ClientFrame, CloseCode, ServerFrame};
+
+use crate::clock::Clock;
+use crate::mailbox::{Letters, Mail};
+use crate::outgoing::Outgoing;
+use crate::work::Work;
+
+/// Inputs that are taken before the effects of the first of them are carried out.
+const INPUTS_PER_WAKE: usize = 512;
+/// Refusals of one connection that are logged at info; the rest is for debugging.
+const REFUSALS_LOGGED: u32 = 20;
+/// A `Hello` is far smaller; anything larger is not decoded for the log.
+const HELLO_BYTES_MAX: usize = 8 << 10;
+
+/// Why a hub's loop ended without being told to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HubFailure {
+    /// The store failed; what was not acknowledged has an unknown outcome.
+    #[error("{0}")]
+    Store(String),
+    /// No random bytes are to be had from the operating system.
+    #[error("the operating system gives no random bytes: {0}")]
+    Random(String),
+    /// The hub found itself in a state that must not be.
+    #[error("the hub stopped on a mistake of its own; see the log above")]
+    Panicked,
+    /// It was told to end and did not within the time that it was given.
+    #[error("the hub did not end in time")]
+    Abandoned,
+}
+
+struct Connection {
+    peer: SocketAddr,
+    outgoing: Arc<Outgoing>,
+    /// Whether the first message has been looked at.
+    greeted: bool,
+    refusals: u32,
+}
+
+/// The open connections. However the loop ends, none of them is left waiting for it.
+#[derive(Default)]
+struct Connections(BTreeMap<ConnectionId, Connection>);
+
+impl Drop for Connections {
+    fn drop(&mut self) {
+        for connection in self.0.values() {
+            connection.outgoing.close(CloseCode::of(Code::ShuttingDown));
+        }
+    }
+}
+
+/// The loop's state.
+pub(crate) struct HubTask<M> {
+    hub: M,
+    clock: Clock,
+    letters: Letters,
+    work: Work,
+    connections: Connections,
+    failure: Option<HubFailure>,
+}
+
+impl<M: Machine<Input = Input, Effect = Effect>> HubTask<M> {
+    /// A loop around `hub` that has not begun.
+    pub(crate) fn new(hub: M, letters: Letters, work: Work) -> Self {
+        let clock = Clock::start();
+        Self { hub, clock, letters, work, connections: Connections::default(), failure: None }
+    }
+
+    /// Runs until the hub asks to stop. Connections that are still open then are closed.
+    ///
+    /// # Errors
+    /// [`HubFailure`] if the hub stopped because it could not go on.
+    pub(crate) async fn run(mut self) -> Result<(), HubFailure> {
+        while !self.carry_out() {
+            let now = self.clock.now();
+            let wake = self.hub.poll_timeout();
+            let sleep = tokio::time::sleep(until(now, wake));
+            tokio::select! {
+                biased;
+                Some(fact) = self.letters.facts.recv() => self.hear(fact),
+                Some(mail) = self.letters.mail.recv() => self.open(mail),
+                () = sleep => self.hear(Input::Tick),
+            }
+            self.take_what_is_there();
+        }
+        self.failure.take().map_or(Ok(()), Err)
+    }
+
+    fn take_what_is_there(&mut self) {
+        for _ in 0..INPUTS_PER_WAKE {
+            if let Ok(fact) = self.letters.facts.try_recv() {
+                self.hear(fact);
+            } else if let Ok(mail) = self.letters.mail.try_recv() {
+                self.open(mail);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn hear(&mut self, input: Input) {
+        if let Input::Committed { result: Err(error) } = &input {
+            tracing::error!(%error, "commit failed; the server ends");
+            self.failure.get_or_insert_with(|| HubFailure::Store(error.to_string()));
+        }
+        let now = self.clock.now();
+        self.hub.handle(now, input);
+    }
+
+    fn open(&mut self, mail: Mail) {
+        match mail {
+            Mail::Opened { connection, peer, outgoing } => {
+                let state =
+                    Connection { peer: peer.address, outgoing, greeted: false, refusals: 0 };
+                self.connections.0.insert(connection, state);
+                self.hear(Input::Opened { connection });
+            }
+            Mail::Received { connection, message, room } => {
+                if let Some(state) = self.connections.0.get_mut(&connection) {
+                    if !std::mem::replace(&mut state.greeted, true) {
+                        log_hello(connection, state.peer, &message);
+                    }
+                }
+                self.hear(Input::Received { connection, message });
+                drop(room);
+            }
+            Mail::Closed { connection } => {
+                self.connections.0.remove(&connection);
+                self.hear(Input::Closed { connection });
+            }
+        }
+    }
+
+    /// Carries out everything that the hub asks. Answers whether it asked to stop.
+    fn carry_out(&mut self) -> bool {
+        while let Some(effect) = self.hub.poll_effect() {
+            match effect {
+                Effect::Send { connection, message } => self.send(connection, message),
+                Effect::Close { connection, code } => {
+                    if let Some(state) = self.connections.0.get(&connection) {
+                        state.outgoing.close(code);
+                    }
+                }
+                Effect::Load { address } => match fresh_epoch() {
+                    Ok(epoch) => self.work.load(address, epoch),
+                    Err(failure) => {
+                        self.failure = Some(failure);
+                        return true;
+                    }
+                },
+                Effect::Commit { appends } => self.work.commit(appends),
+                Effect::Read { request, address, from_seq, bytes_max } => self.work.read(
+                    address,
+                    move |store, address| store.read(address, from_seq, bytes_max),
+                    move |_, result| Input::RecordsRead { request, result },
+                ),
+                Effect::ReadSnapshot { request, address, cursor, offset, bytes_max } => {
+                    self.work.read(
+                        address,
+                        move |store, address| {
+                            store.read_snapshot(address, cursor, offset, bytes_max)
+                        },
+                        move |_, result| Input::SnapshotRead { request, result },
+                    );
+                }
+                Effect::Compact { address, cursor, keep_from } => {
+                    self.work.compact(address, cursor, keep_from);
+                }
+                Effect::Stop => return true,
+            }
+        }
+        false
+    }
+
+    fn send(&mut self, connection: ConnectionId, message: Bytes) {
+        // The hub may not have heard yet that it is gone.
+        let Some(state) = self.connections.0.get_mut(&connection) else { return };
+        if let Some(&kind) = message.get(1) {
+            if says_why(kind) {
+                state.refusals += 1;
+                log_refusal(connection, &message, state.refusals <= REFUSALS_LOGGED);
+            }
+        }
+        state.outgoing.push(message);
+    }
+}
+
+/// How long to sleep. Never nothing, so that a hub that wants what it cannot have does not spin.
+fn until(now: Timestamp, wake: Option<Wake>) -> Duration {
+    /// Without a wish the loop wakes for nothing once in a while, which costs nothing.
+    const LONG: Duration = Duration::from_secs(3_600);
+    wake.map_or(LONG, |wake| wake.at.since(now).clamp(Duration::from_millis(1), LONG))
+}
+
+fn fresh_epoch() -> Result<Epoch, HubFailure> {
+    let mut epoch = [0; 16];
+    getrandom::fill(&mut epoch).map_err(|error| HubFailure::Random(error.to_string()))?;
+    Ok(Epoch(epoch))
+}
+
+/// Whether frames of this type say that something went wrong.
+fn says_why(kind: u8) -> bool {
+    ServerFrame::KINDS
+        .iter()
+        .any(|(number, name)| *number == kind && matches!(*name, "Reject" | "Error" | "Goodbye"))
+}
+
+/// Logs who a connection says it is. Never the token; names are printed with escapes, because
+/// nobody has looked at them yet.
+fn log_hello(connection: ConnectionId, peer: SocketAddr, message: &[u8]) {
+    if message.len() > HELLO_BYTES_MAX {
+        return;
+    }
+    if let Ok(ClientFrame::Hello(hello)) = ClientFrame::decode(message) {
+        let user: String = hello.user.chars().take(80).collect();
+        let agent: String = hello.agent.chars().take(80).collect();
+        tracing::info!(connection = connection.0, %peer, ?user, ?agent, "connection says hello");
+    }
+}
+
+fn log_refusal(connection: ConnectionId, message: &[u8], at_info: bool) {
+    let Ok(frame) = ServerFrame::decode(message) else { return };
+    let (code, address) = match &frame {
+        ServerFrame::Reject(reject) => (reject.code, None),
+        ServerFrame::Error(error) => (error.code, error.address.as_deref()),
+        ServerFrame::Goodbye(goodbye) => (goodbye.code, None),
+        _ => return,
+    };
+    let (frame, code) = (frame.name(), Code::from_number(code).map(Code::slug));
+    if at_info {
+        tracing::info!(connection = connection.0, frame, code, ?address, "refused");
+    } else {
+        tracing::debug!(connection = connection.0, frame, code, ?address, "refused");
+    }
+}

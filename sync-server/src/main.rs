@@ -1,0 +1,134 @@
+//! The command `syncline-server`: settings, logs, signals, exit codes. Everything else is in the
+//! library.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use syncline_server::config::{Config, ConfigError, LogFormat, Settings, Storage};
+use syncline_server::{Server, StartError};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// The Syncline sync server: keeps the log of every document and relays changes over WebSocket.
+#[derive(Debug, Parser)]
+#[command(name = "syncline-server", version, after_help = EXIT_HELP)]
+struct Arguments {
+    /// Configuration file in TOML; its keys are the long flags, with _ for -
+    #[arg(long, env = "SYNCLINE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+const EXIT_HELP: &str = "\
+A flag counts before its environment variable, that before the configuration file.
+Exit codes: 0 ended as asked, 1 failed, 2 bad configuration, 3 the data directory is held by
+another process, 4 the data directory is of a newer format, 5 the address is not to be had, 6 the
+store failed.";
+
+const BAD_CONFIG: u8 = 2;
+const DATA_HELD: u8 = 3;
+const DATA_NEWER: u8 = 4;
+const NO_ADDRESS: u8 = 5;
+const STORE_FAILED: u8 = 6;
+
+fn main() -> ExitCode {
+    let Arguments { config, settings } = Arguments::parse();
+    match prepare(config, settings).and_then(|config| run(config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("syncline-server: {error:#}");
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.is::<ConfigError>() || error.is::<tracing_subscriber::filter::ParseError>() {
+        return BAD_CONFIG;
+    }
+    match error.downcast_ref::<StartError>() {
+        Some(StartError::AddressInUse(_) | StartError::Listen { .. }) => NO_ADDRESS,
+        _ => 1,
+    }
+}
+
+fn prepare(file: Option<PathBuf>, settings: Settings) -> anyhow::Result<Config> {
+    let settings = match file {
+        Some(path) => settings.or(Settings::read(&path)?),
+        None => settings,
+    };
+    let filter = settings.log.as_deref().unwrap_or("info");
+    let filter = EnvFilter::builder()
+        .parse(filter)
+        .with_context(|| format!("--log {filter:?} is not a filter such as info or debug"))?;
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match settings.log_format.unwrap_or_default() {
+        LogFormat::Text => logs.init(),
+        LogFormat::Json => logs.json().init(),
+    }
+    Ok(settings.config()?)
+}
+
+fn run(config: Config) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let mut signals = Signals::listen().context("cannot listen for signals")?;
+    let place = match &config.storage {
+        Storage::Directory(path) => path.display().to_string(),
+        Storage::Memory => "(memory)".to_owned(),
+    };
+    let mut server = Server::start(config).await?;
+    say_ready(&server, &place);
+    tokio::select! {
+        ended = server.ended() => {
+            server.shutdown().await.ok();
+            return Ok(ended?);
+        }
+        name = signals.next() => tracing::info!(signal = name, "shutting down"),
+    }
+    tokio::select! {
+        ended = server.shutdown() => Ok(ended?),
+        name = signals.next() => anyhow::bail!("ended at once by a second signal ({name})"),
+    }
+}
+
+/// The one line on standard output. Whoever does not read it does not stop the server.
+fn say_ready(server: &Server, place: &str) {
+    let mut out = std::io::stdout().lock();
+    let said = writeln!(out, "syncline-server listening on {} data={place}", server.url())
+        .and_then(|()| out.flush());
+    if let Err(error) = said {
+        tracing::warn!(%error, "nobody reads the standard output");
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
