@@ -68,12 +68,12 @@ impl Client {
         let address = address.to_string();
         self.say(Subscribe { address, cursor: None, outbox: [9; 16], write }).await;
         loop {
-            match self.hear().await {
-                ServerFrame::Subscribed(subscribed) => return subscribed,
-                // Of an earlier subscription.
-                ServerFrame::Changes(_) | ServerFrame::SnapshotPart(_) => {}
-                other => panic!("{other:?}"),
+            let frame = self.hear().await;
+            if let ServerFrame::Subscribed(subscribed) = frame {
+                return subscribed;
             }
+            // What follows an earlier subscription may still be on its way.
+            assert!(matches!(frame, ServerFrame::Changes(_) | ServerFrame::SnapshotPart(_)));
         }
     }
 
@@ -82,11 +82,14 @@ impl Client {
         for (first, change) in (1..).zip(changes) {
             self.say(Push { handle, first, changes: vec![Blob(change.into())] }).await;
             loop {
-                match self.hear().await {
-                    ServerFrame::Ack(ack) if ack.number == first => break,
-                    ServerFrame::Changes(_) | ServerFrame::Ack(_) => {}
-                    other => panic!("{other:?}"),
+                let frame = self.hear().await;
+                if matches!(frame, ServerFrame::Ack(ack) if ack.number == first) {
+                    break;
                 }
+                assert!(
+                    matches!(frame, ServerFrame::Changes(_) | ServerFrame::Ack(_)),
+                    "{frame:?}"
+                );
             }
         }
     }
