@@ -130,7 +130,10 @@ pub fn read_tail(store: &dyn LogStore, address: &Address, head: &LogHead) -> Vec
     }
     assert_eq!(from, head.end.seq + 1, "{address}: the tail reaches the end");
     if let Some(last) = records.last() {
-        assert_eq!(records[0].first_seq, head.tail_from, "{address}: the tail begins where it says");
+        assert_eq!(
+            records[0].first_seq, head.tail_from,
+            "{address}: the tail begins where it says"
+        );
         assert_eq!(last.tip, head.end.tip, "{address}: the head has the last tip");
     }
     let bytes: usize = records.iter().flat_map(|r| &r.entries).map(|e| e.change.len()).sum();

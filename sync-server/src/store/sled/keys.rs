@@ -1,0 +1,120 @@
+//! The keys of the one tree, and nothing about the values.
+//!
+//! A key is a kind byte, then for what belongs to a document `space NUL id NUL facet`, then numbers
+//! big endian. Names have no NUL and the facet is one byte, so no document's prefix is a prefix of
+//! another's, a range scan of one document is in order, and documents sort as addresses do.
+
+use syncline_engine::ids::{Address, Facet};
+
+/// The store's own values: the digest's secret, the ownership term.
+const META: u8 = b'm';
+/// One value per document: its epoch and its snapshot in outline.
+const DOCUMENT: u8 = b'd';
+/// The parts of records: first seq (8), part (4).
+const RECORD: u8 = b'r';
+/// The parts of snapshots: generation (8), part (4).
+const SNAPSHOT: u8 = b's';
+/// Damaged values, set aside: digest of the value (8), then the key it was found under.
+const QUARANTINE: u8 = b'q';
+
+pub(super) const DIGEST_KEY: &[u8] = &[META, b'k'];
+pub(super) const TERM: &[u8] = &[META, b't'];
+
+const fn facet_byte(facet: Facet) -> u8 {
+    match facet {
+        Facet::Post => 1,
+        Facet::Likes => 2,
+        Facet::Comments => 3,
+        Facet::Json => 4,
+    }
+}
+
+fn of_document(kind: u8, address: &Address) -> Vec<u8> {
+    let mut key = vec![kind];
+    key.extend_from_slice(address.space().as_bytes());
+    key.push(0);
+    key.extend_from_slice(address.id().as_bytes());
+    key.push(0);
+    key.push(facet_byte(address.facet()));
+    key
+}
+
+fn part_of(kind: u8, address: &Address, number: u64, part: u32) -> Vec<u8> {
+    let mut key = of_document(kind, address);
+    key.extend_from_slice(&number.to_be_bytes());
+    key.extend_from_slice(&part.to_be_bytes());
+    key
+}
+
+pub(super) fn document(address: &Address) -> Vec<u8> {
+    of_document(DOCUMENT, address)
+}
+
+/// Below all documents.
+pub(super) const DOCUMENTS: &[u8] = &[DOCUMENT];
+/// Above all documents.
+pub(super) const DOCUMENTS_END: &[u8] = &[DOCUMENT + 1];
+
+/// The address in a document's key; `None` if it is not such a key.
+pub(super) fn address_of_document(key: &[u8]) -> Option<Address> {
+    let mut parts = key.strip_prefix(DOCUMENTS)?.splitn(3, |byte| *byte == 0);
+    let space = std::str::from_utf8(parts.next()?).ok()?;
+    let id = std::str::from_utf8(parts.next()?).ok()?;
+    let facet = parts.next()?;
+    let facet = Facet::ALL.into_iter().find(|known| facet == [facet_byte(*known)])?;
+    Address::new(space, id, facet).ok()
+}
+
+pub(super) fn record_part(address: &Address, first_seq: u64, part: u32) -> Vec<u8> {
+    part_of(RECORD, address, first_seq, part)
+}
+
+pub(super) fn snapshot_part(address: &Address, generation: u64, part: u32) -> Vec<u8> {
+    part_of(SNAPSHOT, address, generation, part)
+}
+
+/// The two numbers at the end of a part's key; `None` if it is too short to have them.
+pub(super) fn numbers(key: &[u8]) -> Option<(u64, u32)> {
+    let (rest, part) = key.split_last_chunk::<4>()?;
+    let (_, number) = rest.split_last_chunk::<8>()?;
+    Some((u64::from_be_bytes(*number), u32::from_be_bytes(*part)))
+}
+
+pub(super) fn quarantined(key: &[u8], value: &[u8]) -> Vec<u8> {
+    let mut quarantined = vec![QUARANTINE];
+    quarantined.extend_from_slice(&blake3::hash(value).as_bytes()[..8]);
+    quarantined.extend_from_slice(key);
+    quarantined
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_sort_by_key_as_by_address_and_no_key_is_a_prefix_of_another() {
+        let mut addresses = Vec::new();
+        for space in ["a", "a-b", "aa", "a:"] {
+            for id in ["x", "x.y", "xx"] {
+                for facet in Facet::ALL {
+                    addresses.push(Address::new(space, id, facet).unwrap());
+                }
+            }
+        }
+        addresses.sort();
+        let keys: Vec<Vec<u8>> = addresses.iter().map(document).collect();
+        assert!(keys.is_sorted_by(|a, b| a < b && !b.starts_with(a)));
+        for (address, key) in addresses.iter().zip(&keys) {
+            assert_eq!(address_of_document(key).as_ref(), Some(address));
+        }
+    }
+
+    #[test]
+    fn the_parts_of_records_sort_by_seq_then_part() {
+        let address = Address::new("a", "b", Facet::Post).unwrap();
+        let keys = [(1, 0), (1, 1), (1, 256), (2, 0), (256, 0), (u64::MAX, u32::MAX)];
+        let sorted: Vec<_> = keys.map(|(seq, part)| record_part(&address, seq, part)).into();
+        assert!(sorted.is_sorted());
+        assert_eq!(sorted.iter().map(|key| numbers(key).unwrap()).collect::<Vec<_>>(), keys);
+    }
+}

@@ -1,0 +1,228 @@
+//! Opening a store: claim the directory, start sled, sync what the last process left, find or make
+//! the store's own values. Nothing is served before that.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, RwLock};
+use std::time::Duration;
+
+use syncline_engine::storage::StoreError;
+use syncline_engine::storage::record::DigestKey;
+
+use super::disk::{Directory, Syncer, claim};
+use super::{SledStore, keys, value};
+
+/// How a store is opened.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SledOptions {
+    /// Memory for cached pages, in bytes.
+    pub cache_bytes: u64,
+}
+
+impl SledOptions {
+    /// The default memory for cached pages, in bytes.
+    pub const CACHE_BYTES: u64 = 64 << 20;
+
+    /// The defaults with this much memory for cached pages.
+    #[must_use]
+    pub const fn with_cache_bytes(cache_bytes: u64) -> Self {
+        Self { cache_bytes }
+    }
+}
+
+impl Default for SledOptions {
+    fn default() -> Self {
+        Self::with_cache_bytes(Self::CACHE_BYTES)
+    }
+}
+
+/// A store could not be opened. Nothing in its directory was changed, save where sled itself
+/// repairs its files.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Two processes on one log would destroy it.
+    #[error("the directory {} is in use by another process", dir.display())]
+    InUse {
+        /// Which.
+        dir: PathBuf,
+    },
+    /// Another version of the program made it.
+    #[error(
+        "the store in {} has format {found}, this program reads and writes format {known} only; \
+         use the version of the program that made it",
+        dir.display()
+    )]
+    OtherFormat {
+        /// Which.
+        dir: PathBuf,
+        /// The format of what is there.
+        found: u32,
+        /// The format that this program knows.
+        known: u32,
+    },
+    /// There are files and they are not ours.
+    #[error("the directory {} is not empty and not a syncline store", dir.display())]
+    NotAStore {
+        /// Which.
+        dir: PathBuf,
+    },
+    /// The file system refused.
+    #[error("could not {doing} of {}", dir.display())]
+    Io {
+        /// Which directory.
+        dir: PathBuf,
+        /// What was to be done.
+        doing: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The files are there and cannot be used.
+    #[error(
+        "the store in {} is damaged ({what}); it was left as it is, restore a backup or copy the \
+         directory away for repair",
+        dir.display()
+    )]
+    Damaged {
+        /// Which directory.
+        dir: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+/// sled closes its file from threads of its own some time after the last handle is dropped.
+/// Within the lock on the directory, only such a leftover of this process can be in the way.
+const LEFTOVER_TRIES: u32 = 200;
+const LEFTOVER_WAIT: Duration = Duration::from_millis(10);
+
+impl SledStore {
+    /// Opens the store in a directory, or makes one in a directory that is empty or does not
+    /// exist. Returns after everything in it is known to be on disk.
+    ///
+    /// # Errors
+    /// [`OpenError`]; the directory is named in it.
+    pub fn open(dir: impl AsRef<Path>, options: &SledOptions) -> Result<Self, OpenError> {
+        let dir = dir.as_ref();
+        let directory = claim(dir)?;
+        let db = start(dir, &directory, options)?;
+        let syncer = Syncer::open(&directory.log).map_err(|source| OpenError::Io {
+            dir: dir.to_owned(),
+            doing: "sync the files",
+            source,
+        })?;
+        let mut store = Self {
+            db,
+            syncer,
+            digest_key: DigestKey([0; 32]),
+            writing: Mutex::new(()),
+            putting: Mutex::new(()),
+            deleting: RwLock::new(()),
+            in_flight: Mutex::new(BTreeMap::new()),
+            failed: OnceLock::new(),
+            directory,
+        };
+        store.digest_key = store.find_or_make_key(dir)?;
+        Ok(store)
+    }
+
+    fn find_or_make_key(&self, dir: &Path) -> Result<DigestKey, OpenError> {
+        let damaged = |what: String| OpenError::Damaged { dir: dir.to_owned(), what };
+        let found = self.meta(keys::DIGEST_KEY).map_err(|error| damaged(error.to_string()))?;
+        if let Some(found) = found {
+            let key =
+                found.try_into().map_err(|_| damaged("its secret is too short".to_owned()))?;
+            if self.directory.is_fresh {
+                self.directory.finish()?;
+            }
+            return Ok(DigestKey(key));
+        }
+        if !self.directory.is_fresh {
+            return Err(damaged("its secret is missing, so other values may be too".to_owned()));
+        }
+        let failed = |doing, source| OpenError::Io { dir: dir.to_owned(), doing, source };
+        let mut key = [0; 32];
+        getrandom::fill(&mut key)
+            .map_err(|error| failed("draw the secret", io::Error::other(error)))?;
+        self.put_meta(keys::DIGEST_KEY, &key)
+            .map_err(|error| failed("write the secret", io::Error::other(error)))?;
+        self.directory.finish()?;
+        Ok(DigestKey(key))
+    }
+
+    /// Begins a new ownership term and returns it once it is on disk: larger than any before, and
+    /// not below `now_ms` (milliseconds since the Unix epoch), so that also a store restored from
+    /// an old backup never leases an actor id twice unless its clock went back with it.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] if it cannot be made durable or the last one is damaged.
+    pub fn begin_term(&self, now_ms: u64) -> Result<u64, StoreError> {
+        self.check_usable()?;
+        let _writing = self.writing()?;
+        let last = match self.meta(keys::TERM)? {
+            None => 0,
+            Some(found) => u64::from_be_bytes(found.try_into().map_err(|_| {
+                StoreError::Failed("the ownership term has a wrong length".to_owned())
+            })?),
+        };
+        let term = last
+            .checked_add(1)
+            .ok_or_else(|| StoreError::Failed("there are no ownership terms left".to_owned()))?
+            .max(now_ms);
+        self.put_meta(keys::TERM, &term.to_be_bytes())?;
+        Ok(term)
+    }
+
+    /// One of the store's own values.
+    fn meta(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let found = self.db.get(key).map_err(|error| self.fail(error.to_string()))?;
+        let Some(found) = found else { return Ok(None) };
+        match value::unseal(key, &found) {
+            Some(content) => Ok(Some(content.to_vec())),
+            None => Err(StoreError::Failed("one of the store's own values is damaged".to_owned())),
+        }
+    }
+
+    fn put_meta(&self, key: &[u8], content: &[u8]) -> Result<(), StoreError> {
+        let mut batch = ::sled::Batch::default();
+        batch.insert(key, value::seal(key, content));
+        self.commit(batch)
+    }
+}
+
+pub(super) fn start(
+    dir: &Path,
+    directory: &Directory,
+    options: &SledOptions,
+) -> Result<::sled::Db, OpenError> {
+    let damaged = |what: String| OpenError::Damaged { dir: dir.to_owned(), what };
+    if !directory.is_fresh && !directory.log.join("db").exists() {
+        // sled would begin an empty one.
+        return Err(damaged("the file log/db is missing".to_owned()));
+    }
+    let mut tries = 0;
+    loop {
+        let config = ::sled::Config::new()
+            .path(&directory.log)
+            .cache_capacity(options.cache_bytes)
+            .flush_every_ms(None);
+        // sled panics on some damaged files.
+        match catch_unwind(AssertUnwindSafe(|| config.open())) {
+            Ok(Ok(db)) => return Ok(db),
+            Ok(Err(::sled::Error::Io(source))) => {
+                let is_leftover = source.to_string().contains("could not acquire lock");
+                if !is_leftover || tries == LEFTOVER_TRIES {
+                    let doing = "start sled on the files";
+                    return Err(OpenError::Io { dir: dir.to_owned(), doing, source });
+                }
+            }
+            Ok(Err(other)) => return Err(damaged(other.to_string())),
+            Err(_) => return Err(damaged("sled panicked on its files".to_owned())),
+        }
+        tries += 1;
+        std::thread::sleep(LEFTOVER_WAIT);
+    }
+}

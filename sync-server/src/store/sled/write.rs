@@ -1,0 +1,228 @@
+//! Writing: batches of appends and snapshots. A batch is checked, put into the tree in one piece,
+//! flushed and synced; any failure after the first of these ends the store.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{MutexGuard, PoisonError};
+
+use syncline_engine::ids::{Address, Cursor, Tip};
+use syncline_engine::storage::{Append, Record, Snapshot, StoreError, record};
+
+use super::read::End;
+use super::value::{CONTENT_BYTES_MAX, Document, RecordPrefix, SnapshotOutline};
+use super::{SledStore, keys, value};
+
+/// Values of a snapshot that go into the tree at once: about 1.5 MB, so that the committer never
+/// waits long for its turn.
+const SNAPSHOT_VALUES_PER_BATCH: usize = 256;
+
+impl SledStore {
+    /// Takes the right to write, for one batch.
+    pub(super) fn writing(&self) -> Result<MutexGuard<'_, ()>, StoreError> {
+        let guard = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever had it before may have failed.
+        self.check_usable()?;
+        Ok(guard)
+    }
+
+    /// Runs a step of a write; if it fails or panics, so has the store.
+    fn step<E: std::fmt::Display>(
+        &self,
+        what: &str,
+        step: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), StoreError> {
+        match catch_unwind(AssertUnwindSafe(step)) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(self.fail(format!("{what}: {error}"))),
+            Err(_) => Err(self.fail(format!("{what}: sled panicked"))),
+        }
+    }
+
+    fn apply(&self, batch: ::sled::Batch) -> Result<(), StoreError> {
+        self.step("could not write", || self.db.apply_batch(batch))
+    }
+
+    fn make_durable(&self) -> Result<(), StoreError> {
+        self.step("could not flush", || self.db.flush().map(|_| ()))?;
+        self.step("could not sync", || self.syncer.sync())
+    }
+
+    /// Writes a batch and returns when it is on disk.
+    pub(super) fn commit(&self, batch: ::sled::Batch) -> Result<(), StoreError> {
+        self.apply(batch)?;
+        self.make_durable()
+    }
+
+    pub(super) fn append_batch(&self, batch: &[Append]) -> Result<(), StoreError> {
+        self.check_usable()?;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let _writing = self.writing()?;
+        let mut values = ::sled::Batch::default();
+        let mut ends: BTreeMap<&Address, End> = BTreeMap::new();
+        let mut firsts: BTreeMap<Address, u64> = BTreeMap::new();
+        for append in batch {
+            let Append { address, epoch, record } = append;
+            let end = match ends.get(address) {
+                Some(end) => *end,
+                None => self.end_or_begin(append, &mut values)?,
+            };
+            if !crate::store::continues(end.cursor, *epoch, record) {
+                return Err(StoreError::Conflict {
+                    address: address.clone(),
+                    end_seq: end.cursor.seq,
+                    first_seq: record.first_seq,
+                });
+            }
+            firsts.entry(address.clone()).or_insert(record.first_seq);
+            let bytes = put_record(&mut values, address, end.bytes, record);
+            let cursor = Cursor { epoch: *epoch, seq: record.last_seq(), tip: record.tip };
+            ends.insert(address, End { cursor, bytes });
+        }
+        *self.in_flight() = firsts;
+        // If this fails nothing is shown any more, so what is hidden may stay so.
+        self.commit(values)?;
+        self.in_flight().clear();
+        Ok(())
+    }
+
+    /// The end of a document's log. If it has none, puts into `values` that it begins.
+    fn end_or_begin(&self, append: &Append, values: &mut ::sled::Batch) -> Result<End, StoreError> {
+        let Append { address, epoch, .. } = append;
+        if let Some(document) = self.document(address)? {
+            return self.end(address, &document);
+        }
+        if self.record_between(address, (0, u64::MAX), true)?.is_some() {
+            return Err(self.damaged(address, "the document's outline is missing", None));
+        }
+        put_document(values, address, &Document { epoch: *epoch, snapshot: None });
+        Ok(End { cursor: Cursor { epoch: *epoch, seq: 0, tip: Tip::EMPTY }, bytes: 0 })
+    }
+
+    pub(super) fn replace_snapshot(
+        &self,
+        address: &Address,
+        snapshot: &Snapshot,
+        keep_from: u64,
+    ) -> Result<(), StoreError> {
+        let _putting = self.putting.lock().unwrap_or_else(PoisonError::into_inner);
+        let document = self.document_for_snapshot(address, snapshot.cursor)?;
+        let generation = document.snapshot.map_or(1, |snapshot| snapshot.generation + 1);
+        let outline = SnapshotOutline {
+            generation,
+            seq: snapshot.cursor.seq,
+            tip: snapshot.cursor.tip,
+            body_bytes: snapshot.body.len() as u64,
+            index_bytes: snapshot.index.len() as u64,
+            attribution_bytes: snapshot.attribution.len() as u64,
+        };
+        self.write_snapshot(address, &outline, snapshot)?;
+
+        let _writing = self.writing()?;
+        let keep_from = keep_from.min(snapshot.cursor.seq.saturating_add(1));
+        let holder = self.record_with(address, document.epoch, keep_from)?;
+        let kept_from = holder.map_or(keep_from, |(first_seq, _)| first_seq);
+        let mut values = ::sled::Batch::default();
+        put_document(&mut values, address, &Document { snapshot: Some(outline), ..document });
+        let dropped = [
+            keys::snapshot_part(address, 0, 0)..keys::snapshot_part(address, generation, 0),
+            keys::record_part(address, 0, 0)..keys::record_part(address, kept_from, 0),
+        ];
+        for range in dropped {
+            for key in self.db.range(range).keys() {
+                values.remove(key.map_err(|error| self.fail(error.to_string()))?);
+            }
+        }
+        {
+            let _alone = self.deleting.write().unwrap_or_else(PoisonError::into_inner);
+            self.apply(values)?;
+        }
+        self.make_durable()
+    }
+
+    /// The document's outline, if a snapshot at `cursor` may be put.
+    fn document_for_snapshot(
+        &self,
+        address: &Address,
+        cursor: Cursor,
+    ) -> Result<Document, StoreError> {
+        // Nothing is on its way to the disk meanwhile, so the snapshot stands for durable records.
+        let _writing = self.writing()?;
+        let conflict = |end_seq| StoreError::Conflict {
+            address: address.clone(),
+            end_seq,
+            first_seq: cursor.seq.saturating_add(1),
+        };
+        let document = self.document(address)?.ok_or_else(|| conflict(0))?;
+        let current = document.snapshot.map(|snapshot| snapshot.cursor(document.epoch));
+        let goes_back = current.is_some_and(|current| cursor.seq < current.seq);
+        let holder = self.record_with(address, document.epoch, cursor.seq)?;
+        let ends_a_record = holder.is_some_and(|(_, end)| end == cursor);
+        if current != Some(cursor) && (goes_back || !ends_a_record) {
+            return Err(conflict(self.end(address, &document)?.cursor.seq));
+        }
+        Ok(document)
+    }
+
+    /// Puts the parts of a snapshot on disk, to which nothing points yet, and reads them back.
+    fn write_snapshot(
+        &self,
+        address: &Address,
+        outline: &SnapshotOutline,
+        snapshot: &Snapshot,
+    ) -> Result<(), StoreError> {
+        let generation = outline.generation;
+        // A put that a crash cut short leaves parts of this very generation.
+        let range = keys::snapshot_part(address, generation, 0)
+            ..keys::snapshot_part(address, u64::MAX, u32::MAX);
+        let mut values = ::sled::Batch::default();
+        for key in self.db.range(range).keys() {
+            values.remove(key.map_err(|error| self.fail(error.to_string()))?);
+        }
+        self.apply(values)?;
+
+        let whole = [&snapshot.body[..], &snapshot.index, &snapshot.attribution].concat();
+        let mut parts = (0_u32..).zip(whole.chunks(CONTENT_BYTES_MAX)).peekable();
+        while parts.peek().is_some() {
+            let mut values = ::sled::Batch::default();
+            for (part, content) in parts.by_ref().take(SNAPSHOT_VALUES_PER_BATCH) {
+                let key = keys::snapshot_part(address, generation, part);
+                let value = value::seal(&key, content);
+                values.insert(key, value);
+            }
+            self.apply(values)?;
+        }
+        self.make_durable()?;
+        // Much of this comes from sled's cache: it proves the keys and the tree, not the device.
+        if self.snapshot_bytes(address, outline, 0, whole.len() as u64)? == whole {
+            return Ok(());
+        }
+        Err(self.damaged(address, "a snapshot read back is not what was written", None))
+    }
+}
+
+fn put_document(values: &mut ::sled::Batch, address: &Address, document: &Document) {
+    let key = keys::document(address);
+    let value = value::seal(&key, &document.encode());
+    values.insert(key, value);
+}
+
+/// Puts a record's parts and returns the bytes of changes up to its end.
+fn put_record(
+    values: &mut ::sled::Batch,
+    address: &Address,
+    bytes_before: u64,
+    record: &Record,
+) -> u64 {
+    let bytes = record::encode(record);
+    let change_bytes: u64 = record.entries.iter().map(|entry| entry.change.len() as u64).sum();
+    let prefix = RecordPrefix { record_bytes: bytes.len() as u64, bytes_before, change_bytes };
+    let whole = [prefix.encode(), bytes].concat();
+    for (part, content) in (0_u32..).zip(whole.chunks(CONTENT_BYTES_MAX)) {
+        let key = keys::record_part(address, record.first_seq, part);
+        let value = value::seal(&key, content);
+        values.insert(key, value);
+    }
+    bytes_before + change_bytes
+}
