@@ -1,1 +1,3 @@
-//! x
+//! What the integration tests, the simulation and the benchmarks of Syncline share.
+
+pub mod sim;

@@ -57,6 +57,12 @@ impl MemoryStore {
         Self::default()
     }
 
+    /// A store of its own with the same logs, as a backup would be.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self { logs: Arc::new(RwLock::new(self.logs().clone())) }
+    }
+
     // A panic while the lock is held cannot leave a log half changed: every method checks first
     // and then only moves values.
     fn logs(&self) -> RwLockReadGuard<'_, BTreeMap<Address, Log>> {
