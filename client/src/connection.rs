@@ -11,8 +11,9 @@ use syncline_engine::limits::FRAME_BYTES_MAX;
 use syncline_engine::session::{ConnectionId, Input};
 use syncline_engine::wire::{CloseCode, SUBPROTOCOL};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::Error as WsError;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
@@ -43,6 +44,14 @@ pub(crate) enum Outgoing {
     Close,
 }
 
+/// How the writing side came to its end.
+enum Written {
+    /// The goodbye is out.
+    Goodbye,
+    /// Nobody is left who could send anything.
+    Dropped,
+}
+
 /// How a connection ended.
 struct End {
     code: Option<CloseCode>,
@@ -55,13 +64,14 @@ impl End {
     }
 }
 
-/// Carries one connection from dialling to its end. Ends early, without a word on the wire, when
-/// the sender of `outgoing` is dropped.
+/// Carries one connection from dialling to its end. Ends without a word on the wire when the sender
+/// of `outgoing` is dropped; ends soon, whatever the socket does, when that of `let_go` is.
 pub(crate) async fn run(
     driver: Arc<Driver>,
     connection: ConnectionId,
     endpoint: Endpoint,
     mut outgoing: mpsc::Receiver<Outgoing>,
+    let_go: oneshot::Receiver<()>,
 ) {
     let dialled = tokio::select! {
         dialled = dial(&endpoint) => dialled,
@@ -72,7 +82,15 @@ pub(crate) async fn run(
         Ok(socket) => {
             tracing::debug!(connection = connection.0, url = %endpoint, "connected");
             driver.input(Input::Connected { connection });
-            converse(&driver, connection, socket, outgoing).await
+            let conversation = converse(&driver, connection, socket, outgoing);
+            tokio::pin!(conversation);
+            tokio::select! {
+                end = &mut conversation => end,
+                // A socket that takes nothing more must not outlive the session's interest in it.
+                _ = let_go => timeout(CLOSE_TIMEOUT, conversation)
+                    .await
+                    .unwrap_or_else(|_| End::because("closed")),
+            }
         }
         Err(end) => end,
     };
@@ -114,22 +132,30 @@ async fn converse(
     outgoing: mpsc::Receiver<Outgoing>,
 ) -> End {
     let (sink, stream) = socket.split();
-    let mut writing = tokio::spawn(write(sink, outgoing));
+    let mut writing = AbortOnDrop(tokio::spawn(write(sink, outgoing)));
     let reading = read(driver, connection, stream);
     tokio::pin!(reading);
-    let end = tokio::select! {
+    tokio::select! {
         end = &mut reading => end,
-        written = &mut writing => match written {
-            // The goodbye is out; the other side's answer ends the reading.
-            Ok(Ok(())) => timeout(CLOSE_TIMEOUT, &mut reading)
+        written = &mut writing.0 => match written {
+            Ok(Ok(Written::Dropped)) => End::because("given up"),
+            // The other side's answer to the goodbye ends the reading.
+            Ok(Ok(Written::Goodbye)) => timeout(CLOSE_TIMEOUT, &mut reading)
                 .await
                 .unwrap_or_else(|_| End::because("closed")),
             Ok(Err(e)) => End::because(format!("sending failed: {e}")),
             Err(_) => End::because("the sending task ended"),
         },
-    };
-    writing.abort();
-    end
+    }
+}
+
+/// The writing half keeps the socket open as long as its task lives.
+struct AbortOnDrop(JoinHandle<Result<Written, WsError>>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 async fn read(
@@ -176,7 +202,7 @@ fn reading_failed(error: &tungstenite::Error) -> String {
 async fn write(
     mut sink: SplitSink<Socket, Message>,
     mut outgoing: mpsc::Receiver<Outgoing>,
-) -> Result<(), WsError> {
+) -> Result<Written, WsError> {
     loop {
         let next = match outgoing.try_recv() {
             Ok(next) => Some(next),
@@ -188,21 +214,16 @@ async fn write(
         };
         match next {
             Some(Outgoing::Message(message)) => sink.feed(Message::Binary(message)).await?,
-            Some(Outgoing::Close) | None => return goodbye(sink).await,
+            Some(Outgoing::Close) => return goodbye(sink).await,
+            None => return Ok(Written::Dropped),
         }
     }
 }
 
-async fn goodbye(mut sink: SplitSink<Socket, Message>) -> Result<(), WsError> {
-    let goodbye = async {
-        let frame = CloseFrame { code: CloseCode::NORMAL.0.into(), reason: "".into() };
-        sink.send(Message::Close(Some(frame))).await
-    };
-    tokio::select! {
-        sent = goodbye => match sent {
-            Err(WsError::ConnectionClosed | WsError::AlreadyClosed) => Ok(()),
-            other => other,
-        },
-        () = sleep(CLOSE_TIMEOUT) => Ok(()),
+async fn goodbye(mut sink: SplitSink<Socket, Message>) -> Result<Written, WsError> {
+    let frame = CloseFrame { code: CloseCode::NORMAL.0.into(), reason: "".into() };
+    match sink.send(Message::Close(Some(frame))).await {
+        Ok(()) | Err(WsError::ConnectionClosed | WsError::AlreadyClosed) => Ok(Written::Goodbye),
+        Err(e) => Err(e),
     }
 }

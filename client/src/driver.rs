@@ -94,6 +94,8 @@ struct Core {
 struct Link {
     connection: ConnectionId,
     queue: mpsc::Sender<Outgoing>,
+    /// Dropped with the rest, which tells the connection that it has little time left.
+    _hold: oneshot::Sender<()>,
 }
 
 /// What the handles of one open document share.
@@ -290,11 +292,12 @@ impl Driver {
             return;
         };
         let (queue, outgoing) = mpsc::channel(SEND_QUEUE_MAX);
-        core.link = Some(Link { connection, queue });
+        let (hold, let_go) = oneshot::channel();
+        core.link = Some(Link { connection, queue, _hold: hold });
         let endpoint = self.endpoint.clone();
         self.connections.send_modify(|count| *count += 1);
         self.runtime.spawn(async move {
-            connection::run(Arc::clone(&driver), connection, endpoint, outgoing).await;
+            connection::run(Arc::clone(&driver), connection, endpoint, outgoing, let_go).await;
             driver.connections.send_modify(|count| *count -= 1);
         });
     }

@@ -205,3 +205,15 @@ async fn going_offline_closes_the_connection_and_an_unanswered_close_is_not_wait
     within(client.close()).await;
     drop(peer);
 }
+
+#[tokio::test]
+async fn a_client_that_is_aborted_says_nothing_more() {
+    let (listener, client) = listen().await;
+    let mut peer = Peer::accept(&listener).await;
+    peer.hears_hello().await;
+    peer.welcomes().await;
+    reaches(&client, |status| *status == ConnectionStatus::Connected).await;
+    within(client.abort()).await;
+    let last = within(peer.0.next()).await;
+    assert!(!matches!(last, Some(Ok(_))), "{last:?}");
+}

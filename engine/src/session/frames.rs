@@ -198,8 +198,11 @@ impl Session {
         let cursor = Cursor { epoch: cursor.epoch, seq: last_seq, tip: Tip(frame.tip) };
         self.stats.changes_received += fresh.len() as u64;
         let write = layout::put_tail(&address, cursor, &fresh);
-        self.on_replica(now, frame.handle, |replica| replica.accept(fresh, cursor));
-        // A log that is being read anew is stored when it is whole.
+        if !self.step(&address, |replica| replica.accept(fresh, cursor)) {
+            return;
+        }
+        // Before anything else: a document that nobody wants is gone after the next step. A log
+        // that is being read anew is stored when it is whole.
         if let Some(document) = self.documents.get_mut(&address)
             && document.replica().is_some_and(|replica| !replica.is_starting_over())
             && document.tails.last().is_none_or(|last| *last < cursor.seq)
@@ -208,6 +211,7 @@ impl Session {
             self.writes.push(write);
         }
         self.compact(&address);
+        self.advance(now, &address);
     }
 
     /// Runs a step on a replica, tells and stores what it did, and goes on from there.
@@ -220,15 +224,29 @@ impl Session {
         let Some(address) = self.handles.get(&handle).cloned() else {
             return;
         };
-        let Some(replica) = self.documents.get_mut(&address).and_then(|d| d.replica_mut()) else {
-            return;
+        if self.step(&address, step) {
+            self.advance(now, &address);
+        }
+    }
+
+    /// Runs a step on a replica, tells and stores what it did. Answers whether that went well.
+    fn step(
+        &mut self,
+        address: &Address,
+        step: impl FnOnce(&mut Replica) -> Result<crate::replica::Outcome, ReplicaError>,
+    ) -> bool {
+        let Some(replica) = self.documents.get_mut(address).and_then(|d| d.replica_mut()) else {
+            return false;
         };
         match step(replica) {
             Ok(outcome) => {
-                self.absorb(&address, outcome, false);
-                self.advance(now, &address);
+                self.absorb(address, outcome, false);
+                true
             }
-            Err(error) => self.broken(&address, &error),
+            Err(error) => {
+                self.broken(address, &error);
+                false
+            }
         }
     }
 
