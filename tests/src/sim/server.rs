@@ -1,6 +1,6 @@
 //! The simulated server: a hub and the store under it, which outlives it.
 
-use syncline_engine::hub::compact::compact;
+use syncline_engine::hub::compact;
 use syncline_engine::hub::{Config, Hub, Identity};
 use syncline_engine::ids::{Address, Cursor};
 use syncline_engine::storage::record::DigestKey;

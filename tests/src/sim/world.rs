@@ -789,7 +789,7 @@ impl World {
                         View::Comments(view),
                         Command::Comments(CommentsCommand::Add { id, author, .. }),
                     ) = (view, command)
-                        && view.get(*id).is_none_or(|comment| comment.author != *author)
+                        && view.comment(*id).is_none_or(|comment| comment.author != *author)
                     {
                         self.report.violations.push(format!("comment {id} is lost"));
                     }
