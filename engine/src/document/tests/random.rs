@@ -2,7 +2,7 @@
 //! read anew after every step, and merging in any order ends in equal views.
 
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -96,7 +96,21 @@ fn comments_command((_, kind, a, b, c): Step) -> CommentsCommand {
     }
 }
 
-fn json_command((_, kind, a, b, c): Step) -> JsonCommand {
+fn list_places(value: &Value, path: &mut Vec<PathSegment>, places: &mut Vec<Vec<PathSegment>>) {
+    places.push(path.clone());
+    let entries: Vec<(PathSegment, &Value)> = match value {
+        Value::Object(map) => map.iter().map(|(k, v)| (k.as_str().into(), v)).collect(),
+        Value::Array(items) => items.iter().enumerate().map(|(k, v)| (k.into(), v)).collect(),
+        _ => Vec::new(),
+    };
+    for (step, inner) in entries {
+        path.push(step);
+        list_places(inner, path, places);
+        path.pop();
+    }
+}
+
+fn json_command(copy: &Copy, (_, kind, a, b, c): Step) -> JsonCommand {
     let keys = ["k", "l", "t", "n"];
     let values = [
         json!(1),
@@ -106,27 +120,27 @@ fn json_command((_, kind, a, b, c): Step) -> JsonCommand {
         json!(null),
         json!({}),
     ];
-    let mut path: Vec<PathSegment> = vec![pick(&keys, a).into()];
-    if a & 16 != 0 {
-        path.push(if b & 1 == 0 {
-            pick(&keys, b / 2).into()
-        } else {
-            usize::from(b / 2 % 4).into()
-        });
-    }
-    if a & 32 != 0 {
-        path.push(if b & 32 == 0 { pick(&keys, c / 2).into() } else { usize::from(b / 64).into() });
+    // Mostly a place that is there, sometimes one next to it.
+    let mut places = Vec::new();
+    list_places(&copy.json().value(), &mut Vec::new(), &mut places);
+    let mut path = pick(&places, a);
+    match b % 8 {
+        0..3 => path.push(pick(&keys, b / 8).into()),
+        3 => path.push(usize::from(b / 8 % 4).into()),
+        _ => {}
     }
     match kind % 9 {
         0 | 1 => JsonCommand::Put { path, value: pick(&values, c) },
         2 => JsonCommand::PutText { path, text: pick(&WORDS, c).to_owned() },
         3 => JsonCommand::PutCounter { path, value: i64::from(c) },
         4 => JsonCommand::Delete { path },
-        5 | 6 => JsonCommand::Insert { path, index: usize::from(b % 4), value: pick(&values, c) },
+        5 | 6 => {
+            JsonCommand::Insert { path, index: usize::from(b / 8 % 4), value: pick(&values, c) }
+        }
         7 => JsonCommand::Splice {
             path,
-            index: usize::from(b % 4),
-            delete: usize::from(b / 4 % 3),
+            index: usize::from(b / 8 % 4),
+            delete: usize::from(b / 32 % 3),
             insert: pick(&WORDS, c).to_owned(),
         },
         _ => JsonCommand::Increment { path, by: i64::from(c) - 100 },
@@ -138,7 +152,7 @@ fn command(copy: &Copy, number: u64, step: Step) -> Command {
         Facet::Post => Command::Post(post_command(copy, step)),
         Facet::Likes => Command::Likes(likes_command(number, step)),
         Facet::Comments => Command::Comments(comments_command(step)),
-        Facet::Json => Command::Json(json_command(step)),
+        Facet::Json => Command::Json(json_command(copy, step)),
     }
 }
 
