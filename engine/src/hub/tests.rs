@@ -223,6 +223,13 @@ impl World {
         self.tell(committed);
     }
 
+    /// Makes durable what was held back.
+    fn finish_commit(&mut self) {
+        while self.held_commit.is_some() {
+            self.release_commit();
+        }
+    }
+
     /// Does the compaction that the hub asked for.
     fn compact(&mut self) -> Input {
         self.compactions += 1;
