@@ -97,7 +97,9 @@ fn post(choices: &mut Choices<'_>) -> PostCommand {
             body: choices.text("body"),
             tags: vec![tag],
         },
-        2..=4 => PostCommand::Splice { field, index, delete: length, insert: choices.text("insert") },
+        2..=4 => {
+            PostCommand::Splice { field, index, delete: length, insert: choices.text("insert") }
+        }
         5 => {
             let value = match name {
                 MarkName::Link => MarkValue::Text("https://example.org/".to_owned()),

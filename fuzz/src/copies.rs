@@ -4,7 +4,10 @@
 
 use std::collections::BTreeSet;
 
-use automerge::{ActorId as Actor, Automerge, Change, ChangeHash, LoadOptions, PatchLog, ReadDoc as _, TextEncoding};
+use automerge::{
+    ActorId as Actor, Automerge, Change, ChangeHash, LoadOptions, PatchLog, ReadDoc as _,
+    TextEncoding,
+};
 use syncline_engine::change::{self, ChangeSet};
 use syncline_engine::document::{View, genesis};
 use syncline_engine::ids::{ActorId, Address, Facet};
@@ -79,7 +82,8 @@ impl World {
         let command = commands::command(self.facet, self.ticks, choices);
         let replica = &mut self.replicas[at];
         for piece in command.split(&replica.doc) {
-            let mut tx = replica.doc.transaction_log_patches(PatchLog::active()).expect("an open document");
+            let mut tx =
+                replica.doc.transaction_log_patches(PatchLog::active()).expect("an open document");
             // A command that does not fit the document is refused and leaves nothing behind.
             if piece.apply(&mut tx).is_err() {
                 tx.rollback();

@@ -1,11 +1,11 @@
 //! Replicas that talk to a server's log: commands with and without a lease, pushes whose answer is
 //! lost, leases that end, refusals, reloads from a store. Whatever happens, a view equals one that is
-//! read anew, a rebase that ends no command shows what it showed before, nothing that was pushed
+//! read anew, a rebase that tells of no change shows what it showed before, nothing that was pushed
 //! comes to lack something, and in the end all replicas and the log agree, each change there once.
 
 use std::collections::BTreeSet;
 
-use automerge::{Change, ChangeHash, ReadDoc as _, TextEncoding};
+use automerge::{Change, ChangeHash, TextEncoding};
 use syncline_engine::clock::Timestamp;
 use syncline_engine::codes::Code;
 use syncline_engine::document::View;
@@ -224,11 +224,13 @@ impl Client {
         assert_eq!(self.replica.view(), &fresh, "the view, and the one read anew");
     }
 
+    /// A rebase may let go of what others replaced meanwhile, but not without telling.
     fn rebase(&mut self, how: impl FnOnce(&mut Replica) -> Outcome) {
         let before = self.replica.view().clone();
         let outcome = how(&mut self.replica);
-        if outcome.ended.is_empty() {
-            assert!(before.diff(self.replica.view()).is_empty(), "a rebase changed what is seen");
+        if outcome.events.is_empty() {
+            let changed = before.diff(self.replica.view());
+            assert!(changed.is_empty(), "a rebase changed silently what is seen: {changed:?}");
         }
     }
 
