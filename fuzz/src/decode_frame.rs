@@ -9,7 +9,7 @@ use syncline_engine::wire::frame::Changes;
 use syncline_engine::wire::{ClientFrame, ServerFrame, pack, unpack};
 
 /// One input. The first byte chooses what the rest is; see `fuzz/seeds/decode_frame`.
-pub fn run(data: &[u8]) {
+pub(crate) fn run(data: &[u8]) {
     let Some((choice, rest)) = data.split_first() else {
         return;
     };

@@ -2,7 +2,8 @@
 //! is `lib.rs`, so that this runs under `cargo test` as well.
 
 use automerge::{
-    ActorId as Actor, Automerge, Change, ChangeHash, LoadOptions, PatchLog, TextEncoding,
+    ActorId as Actor, Automerge, Change, ChangeHash, LoadOptions, PatchLog, ReadDoc as _,
+    TextEncoding,
 };
 use bytes::Bytes;
 use syncline_engine::change::{ChangeSet, SetError};
@@ -104,7 +105,10 @@ impl Copy {
         command.check()?;
         let mut changes = Vec::new();
         for piece in command.split(&self.doc) {
-            let mut tx = self.doc.transaction_log_patches(PatchLog::active())?;
+            let mut tx = self
+                .doc
+                .transaction_log_patches(PatchLog::active())
+                .map_err(automerge::AutomergeError::from)?;
             if let Err(error) = piece.apply(&mut tx) {
                 tx.rollback();
                 return Err(error.into());

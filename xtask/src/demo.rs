@@ -3,7 +3,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use anyhow::{Context as _, bail};
 
@@ -38,17 +38,11 @@ pub(crate) fn demo(at_the_end: AtTheEnd) -> anyhow::Result<()> {
     let url = server.url.clone();
     eprintln!("\nThe server is at {url}; its log is in {}\n", data.join("server").display());
 
-    let shown = run(syncline(&url).args([
-        "replay",
-        DISCUSSION,
-        "--clients",
-        "4",
-        "--offline-share",
-        "0.3",
-        "--seed",
-        "1",
-    ]))
-    .and_then(|()| run(syncline(&url).args(["show", POST])));
+    let ada = ["--server", &url, "--user", "ada", "--data", "target/demo/ada"];
+    let shown = run(command(binary("syncline"))
+        .args(["replay", DISCUSSION, "--server", &url])
+        .args(["--clients", "4", "--offline-share", "0.3", "--seed", "1"]))
+    .and_then(|()| run(command(binary("syncline")).args(["show", POST]).args(ada)));
     if let Err(error) = shown {
         server.stop();
         return Err(error);
@@ -56,11 +50,16 @@ pub(crate) fn demo(at_the_end: AtTheEnd) -> anyhow::Result<()> {
     match at_the_end {
         AtTheEnd::Stop => server.stop(),
         AtTheEnd::Wait => {
-            let syncline = "target/release/syncline";
             println!("\nThe server is still running at {url}. Try, in other terminals:\n");
-            println!("  {syncline} watch {POST} --server {url} --user ada");
-            println!("  {syncline} comment {POST} \"Hello from here\" --server {url} --user bob");
-            println!("  {syncline} like {POST} --server {url} --user eve");
+            // Each has a store of its own, since a store belongs to one process at a time.
+            for (user, what) in [
+                ("ada", format!("watch {POST}")),
+                ("bob", format!("comment {POST} \"Hello from here\"")),
+                ("eve", format!("like {POST}")),
+            ] {
+                let where_to = format!("--server {url} --user {user} --data target/demo/{user}");
+                println!("  target/release/syncline {what} {where_to}");
+            }
             println!("\nCtrl-C stops it.");
             server.process.wait()?;
         }
@@ -70,12 +69,6 @@ pub(crate) fn demo(at_the_end: AtTheEnd) -> anyhow::Result<()> {
 
 fn binary(name: &str) -> PathBuf {
     root().join("target/release").join(name).with_extension(std::env::consts::EXE_EXTENSION)
-}
-
-fn syncline(url: &str) -> Command {
-    let mut syncline = command(binary("syncline"));
-    syncline.args(["--server", url, "--user", "demo"]);
-    syncline
 }
 
 struct Server {

@@ -66,6 +66,8 @@ pub(crate) fn bindgen(module: &str, output: &str) -> anyhow::Result<()> {
         .input_path(root().join(module))
         .nodejs(true)?
         .typescript(true)
+        .remove_name_section(true)
+        .remove_producers_section(true)
         .generate(output)
 }
 
