@@ -3,6 +3,7 @@
 //! process; it does not show that a power cut is survived, because the page cache outlives it.
 
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "the helpers of a test fail it where they stand")]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
