@@ -6,11 +6,12 @@
 //! Nothing is shown before it is synced: while a batch is on its way to the disk its records are
 //! in the tree, and readers cut them off.
 //!
-//! What sled does not do, and is left to its successor here: its file never gets smaller, so
-//! dropped records and snapshots leave space that only later writes use; and it moves values
-//! between segments by its own weaker idea of a sync, so a drive that loses its write cache in the
-//! very moment of a move may lose older values too, which then are missing or fail their checksum
-//! and are reported as damage.
+//! What sled does not do, and is left to its successor here:
+//! - its file never gets smaller: dropped records leave space that only later writes use;
+//! - it moves values between segments by its own weaker idea of a sync, so a drive that loses its
+//!   write cache in the very moment of a move may lose older values too;
+//! - it takes a byte that rotted in its file for the torn end of its log and may open to an earlier
+//!   state of all documents. Each is a whole prefix then; only who holds a later cursor notices.
 
 mod disk;
 mod keys;
@@ -20,6 +21,7 @@ mod value;
 mod write;
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
@@ -93,6 +95,17 @@ impl SledStore {
         StoreError::Failed(why.clone())
     }
 
+    /// Runs a read of one document. sled panics on some damaged pages; that must not take the other
+    /// documents down.
+    fn read_guarded<T>(
+        &self,
+        address: &Address,
+        read: impl FnOnce() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        catch_unwind(AssertUnwindSafe(read))
+            .unwrap_or_else(|_| Err(self.damaged(address, "sled panicked on its pages", None)))
+    }
+
     fn in_flight(&self) -> MutexGuard<'_, BTreeMap<Address, u64>> {
         // Only single inserts and removals happen under it.
         self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
@@ -105,7 +118,7 @@ impl LogStore for SledStore {
     }
 
     fn head(&self, address: &Address) -> Result<Option<LogHead>, StoreError> {
-        self.log_head(address)
+        self.read_guarded(address, || self.log_head(address))
     }
 
     fn read(
@@ -114,7 +127,7 @@ impl LogStore for SledStore {
         from_seq: u64,
         bytes_max: usize,
     ) -> Result<Vec<Record>, StoreError> {
-        self.read_records(address, from_seq, bytes_max)
+        self.read_guarded(address, || self.read_records(address, from_seq, bytes_max))
     }
 
     fn read_snapshot(
@@ -124,7 +137,7 @@ impl LogStore for SledStore {
         offset: u64,
         bytes_max: usize,
     ) -> Result<Option<Bytes>, StoreError> {
-        self.snapshot_body(address, cursor, offset, bytes_max)
+        self.read_guarded(address, || self.snapshot_body(address, cursor, offset, bytes_max))
     }
 
     fn read_attribution(
@@ -132,7 +145,7 @@ impl LogStore for SledStore {
         address: &Address,
         cursor: Cursor,
     ) -> Result<Option<Bytes>, StoreError> {
-        self.snapshot_attribution(address, cursor)
+        self.read_guarded(address, || self.snapshot_attribution(address, cursor))
     }
 
     fn put_snapshot(

@@ -92,9 +92,9 @@ fn check_format(dir: &Path) -> Result<Found, OpenError> {
         Err(error) => return Err(failed(error)),
     };
     let mut words = text.split_whitespace();
-    let found = match (words.next(), words.next().map(str::parse::<u32>)) {
-        (Some(FORMAT_NAME), Some(Ok(found))) => found,
-        _ => return Err(not_a_store()),
+    let (Some(FORMAT_NAME), Some(Ok(found))) = (words.next(), words.next().map(str::parse::<u32>))
+    else {
+        return Err(not_a_store());
     };
     match (found, words.next()) {
         (FORMAT, None) => Ok(Found::Store),

@@ -248,15 +248,20 @@ impl SledStore {
         // The record with `from_seq` may begin before it.
         let up_to = from_seq.saturating_add(1);
         let begin = self.record_between(address, (0, up_to), true)?.unwrap_or(0);
+        // A damaged sled file can make a scan end early without a word, so the end is looked up
+        // from the other side, and before the scan: what is appended meanwhile may be seen or not.
+        let Some(last) = self.record_between(address, (0, u64::MAX), true)? else {
+            return Ok(Vec::new());
+        };
         let mut scan = Scan::new(self, address, from_seq, bytes_max);
         let range = keys::record_part(address, begin, 0)..keys::record_part(address, u64::MAX, 0);
         for item in self.db.range(range) {
             let (key, value) = item.map_err(|error| self.read_failed(address, &error))?;
             if scan.take(&key, &value)?.is_break() {
-                break;
+                return Ok(scan.into_shown());
             }
         }
-        scan.finish()
+        scan.finish(last)
     }
 
     /// Bytes `from..to` of a snapshot's body, index and attribution in a row.
@@ -464,15 +469,20 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Vec<Record>, StoreError> {
-        let hidden_from = self.store.hidden_from(self.address);
-        if let Some(outline) = self.outline
-            && !self.parts.is_empty()
-            && outline.head.first_seq < hidden_from
-        {
+    /// The scan came to the end of the log, whose last record began at `last` or later.
+    fn finish(self, last: u64) -> Result<Vec<Record>, StoreError> {
+        if let Some(outline) = self.outline {
             return Err(self.damaged(outline.head.first_seq, "ends early"));
         }
+        if self.after.is_none_or(|(seq, _)| seq < last) {
+            return Err(self.damaged(last, "cannot be reached from the ones before it"));
+        }
+        Ok(self.into_shown())
+    }
+
+    fn into_shown(mut self) -> Vec<Record> {
+        let hidden_from = self.store.hidden_from(self.address);
         self.records.retain(|record| record.first_seq < hidden_from);
-        Ok(self.records)
+        self.records
     }
 }

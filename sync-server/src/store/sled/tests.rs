@@ -344,61 +344,74 @@ fn readers_beside_appends_and_truncations_see_one_chain_at_any_time() {
     });
 }
 
+/// What a store with sound bytes of `two_long_logs` or less makes of its two logs. Panics if it
+/// serves anything else than a prefix.
+fn serve(dir: &Path) -> String {
+    let store = match SledStore::open(dir, &SledOptions::default()) {
+        Ok(store) => store,
+        Err(OpenError::Damaged { dir: named, .. } | OpenError::Io { dir: named, .. }) => {
+            assert_eq!(named, dir);
+            return "refused".to_owned();
+        }
+        Err(other) => panic!("{other}"),
+    };
+    let serve = |id| -> Result<String, StoreError> {
+        let Some(head) = store.head(&address(id))? else { return Ok("nothing".to_owned()) };
+        let mut again = writer(&store, id);
+        let records = store.read(&address(id), 1, usize::MAX)?;
+        for (round, record) in records.iter().enumerate() {
+            assert_eq!(again.next(&[round, 3_000]).record, *record);
+        }
+        assert_eq!(head.end, again.end());
+        Ok(records.len().to_string())
+    };
+    let served = ["a", "b"].map(|id| match serve(id) {
+        Ok(records) => records,
+        Err(StoreError::Damaged { .. }) => "damaged".to_owned(),
+        Err(StoreError::Failed(_)) => "failed".to_owned(),
+        Err(other) => panic!("{other}"),
+    });
+    served.join(" and ")
+}
+
+fn two_long_logs(dir: &Path) {
+    let store = store(dir);
+    let mut writers = [writer(&store, "a"), writer(&store, "b")];
+    for round in 0..150 {
+        let batch: Vec<_> = writers.iter_mut().map(|writer| writer.next(&[round, 3_000])).collect();
+        store.append(&batch).unwrap();
+    }
+}
+
 #[test]
 fn a_cut_file_is_opened_to_a_whole_prefix_or_refused_by_name() {
     let whole = tempfile::tempdir().unwrap();
-    {
-        let store = store(whole.path());
-        let mut writers = [writer(&store, "a"), writer(&store, "b")];
-        for round in 0..150 {
-            let batch: Vec<_> =
-                writers.iter_mut().map(|writer| writer.next(&[round, 3_000])).collect();
-            store.append(&batch).unwrap();
-        }
-    }
+    two_long_logs(whole.path());
+    assert_eq!(serve(whole.path()), "150 and 150");
     let size = fs::metadata(whole.path().join("log/db")).unwrap().len();
-    let mut outcomes = BTreeMap::new();
     for cut in [1, 7, 100, 5_000, 100_000, 600_000, size / 2, size - 1, size] {
         let torn = tempfile::tempdir().unwrap();
         copy(whole.path(), torn.path());
         let file = fs::OpenOptions::new().write(true).open(torn.path().join("log/db")).unwrap();
         file.set_len(size - cut).unwrap();
-        drop(file);
-        let outcome = match SledStore::open(torn.path(), &SledOptions::default()) {
-            Err(OpenError::Damaged { dir, .. } | OpenError::Io { dir, .. }) => {
-                assert_eq!(dir, torn.path());
-                "refused".to_owned()
-            }
-            Err(other) => panic!("{other}"),
-            Ok(store) => {
-                let mut served = Vec::new();
-                for id in ["a", "b"] {
-                    match store.head(&address(id)) {
-                        Ok(None) => served.push("nothing".to_owned()),
-                        Err(StoreError::Damaged { .. }) => served.push("damage".to_owned()),
-                        Err(other) => panic!("{other}"),
-                        Ok(Some(head)) => {
-                            let mut again = writer(&store, id);
-                            match store.read(&address(id), 1, usize::MAX) {
-                                Ok(records) => {
-                                    for (round, record) in records.iter().enumerate() {
-                                        assert_eq!(again.next(&[round, 3_000]).record, *record);
-                                    }
-                                    assert_eq!(head.end, again.end());
-                                    served.push(format!("{} records", records.len()));
-                                }
-                                Err(StoreError::Damaged { .. }) => served.push("damage".to_owned()),
-                                Err(other) => panic!("{other}"),
-                            }
-                        }
-                    }
-                }
-                served.join(", ")
-            }
-        };
-        outcomes.insert(cut, outcome);
+        println!("cut by {cut}: {}", serve(torn.path()));
     }
-    println!("{outcomes:#?}");
+}
+
+#[test]
+fn a_changed_byte_in_the_file_is_never_served() {
+    let whole = tempfile::tempdir().unwrap();
+    two_long_logs(whole.path());
+    let bytes = fs::read(whole.path().join("log/db")).unwrap();
+    for place in 0..24 {
+        let at = bytes.len() / 24 * place + 1_234;
+        let rotten = tempfile::tempdir().unwrap();
+        copy(whole.path(), rotten.path());
+        let mut bytes = bytes.clone();
+        bytes[at] ^= 4;
+        fs::write(rotten.path().join("log/db"), bytes).unwrap();
+        println!("changed at {at}: {}", serve(rotten.path()));
+    }
 }
 
 fn copy(from: &Path, to: &Path) {
