@@ -1,0 +1,425 @@
+//! A client: how it is opened, what can be asked of it as a whole, how it ends. Must never know what
+//! a document's content means.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use syncline_engine::ids::{Address, Facet, NameError, Ulid, UserId};
+use syncline_engine::session::{
+    Config, ConnectionStatus, Identity, Input, LayoutError, META_PREFIX, Notice, Session,
+    StoreWrite,
+};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::comments::Comments;
+use crate::document::{Document, DocumentError};
+use crate::driver::Driver;
+use crate::endpoint::{Endpoint, EndpointError};
+use crate::json::Json;
+use crate::likes::Likes;
+use crate::post::Post;
+use crate::status::{Problem, SyncStatus};
+use crate::store::{MemoryStore, Pair, SledStore, Store, StoreError, StoreOpenError};
+use crate::writer::Which;
+
+/// Whose store it is. Not the session's: to it a store has no owner.
+const OWNER_KEY: &[u8] = b"client/user";
+
+/// A client can't be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The server's address can't be used.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// The user's name is missing or not acceptable.
+    #[error(transparent)]
+    User(#[from] NameError),
+    /// Neither a directory nor memory was chosen.
+    #[error("say where to keep documents: a data directory, or in memory")]
+    NoStore,
+    /// The store can't be opened.
+    #[error(transparent)]
+    Store(#[from] StoreOpenError),
+    /// The store was opened and does not work.
+    #[error(transparent)]
+    StoreFailed(#[from] StoreError),
+    /// What the store says about itself does not decode.
+    #[error(transparent)]
+    Damaged(#[from] LayoutError),
+    /// The store holds the work of another user.
+    #[error("the store {} belongs to {owner}, not to {user}; choose another directory", dir.display())]
+    OtherUser {
+        /// The store's directory.
+        dir: PathBuf,
+        /// Whose it is.
+        owner: String,
+        /// Who wants to open it.
+        user: UserId,
+    },
+    /// The operating system gives no random numbers.
+    #[error("the operating system gave no random numbers: {0}")]
+    Random(String),
+    /// The store's thread can't be started.
+    #[error("can't start a thread")]
+    Thread(#[source] std::io::Error),
+}
+
+/// Where documents are kept.
+#[derive(Debug, Clone)]
+enum Place {
+    Nowhere,
+    Memory,
+    Directory(PathBuf),
+}
+
+/// How to open a [`Client`].
+#[derive(Debug, Clone)]
+pub struct Builder {
+    url: String,
+    user: String,
+    token: Option<String>,
+    agent: String,
+    place: Place,
+    online: bool,
+    config: Config,
+}
+
+impl Builder {
+    /// Who the user is. On a server that asks for tokens, the name must be the token's.
+    #[must_use]
+    pub fn user(mut self, user: impl Into<String>) -> Self {
+        self.user = user.into();
+        self
+    }
+
+    /// What proves it, where the server asks.
+    #[must_use]
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(token.into());
+        self
+    }
+
+    /// Name and version of the app, for the server's logs.
+    #[must_use]
+    pub fn agent(mut self, agent: impl Into<String>) -> Self {
+        self.agent = agent.into();
+        self
+    }
+
+    /// Keeps documents and pending work in this directory, which one client has open at a time.
+    #[must_use]
+    pub fn data_dir(mut self, dir: impl AsRef<Path>) -> Self {
+        self.place = Place::Directory(dir.as_ref().to_owned());
+        self
+    }
+
+    /// Keeps documents and pending work in memory: they end with the client.
+    #[must_use]
+    pub fn in_memory(mut self) -> Self {
+        self.place = Place::Memory;
+        self
+    }
+
+    /// Whether to connect at once (the default) or to begin offline.
+    #[must_use]
+    pub const fn online(mut self, online: bool) -> Self {
+        self.online = online;
+        self
+    }
+
+    /// What there is to tune: timeouts, backoff, sizes.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Opens the client. Never waits for the network.
+    ///
+    /// # Errors
+    /// [`OpenError`], most often [`StoreOpenError::InUse`].
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn open(self) -> Result<Client, OpenError> {
+        let endpoint: Endpoint = self.url.parse()?;
+        let user = UserId::new(&self.user)?;
+        #[cfg(feature = "tls")]
+        if endpoint.is_secure() {
+            // An app that has chosen one keeps it; without any, rustls would panic.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
+        let mut random = [0; 64];
+        getrandom::fill(&mut random).map_err(|e| OpenError::Random(e.to_string()))?;
+        let (mut seed, mut secret) = ([0; 32], [0; 32]);
+        seed.copy_from_slice(&random[..32]);
+        secret.copy_from_slice(&random[32..]);
+
+        let (place, owner) = (self.place, user.clone());
+        // Recovering a store reads and writes files.
+        let opened = tokio::task::spawn_blocking(move || open_store(&place, &owner)).await;
+        let (store, stored) = match opened {
+            Ok(opened) => opened?,
+            // sled panics on some kinds of damage.
+            Err(e) => return Err(StoreError(e.to_string()).into()),
+        };
+        let identity = Identity { user, token: self.token, agent: self.agent, seed };
+        let session = Session::new(identity, self.config, &stored)?;
+        let driver = Driver::start(session, store, endpoint, secret, Clock::start())
+            .map_err(OpenError::Thread)?;
+        if self.online {
+            driver.input(Input::SetOnline(true));
+        }
+        Ok(Client { running: Arc::new(Running { driver }) })
+    }
+}
+
+/// Opens the store, checks whose it is, and reads what a session needs to begin.
+fn open_store(place: &Place, user: &UserId) -> Result<(Box<dyn Store>, Vec<Pair>), OpenError> {
+    let (mut store, dir): (Box<dyn Store>, _) = match place {
+        Place::Nowhere => return Err(OpenError::NoStore),
+        Place::Memory => (Box::new(MemoryStore::default()), Path::new("")),
+        Place::Directory(dir) => (Box::new(SledStore::open(dir)?), dir.as_path()),
+    };
+    match store.read(OWNER_KEY)?.first() {
+        Some((_, owner)) if owner.as_ref() != user.as_str().as_bytes() => {
+            return Err(OpenError::OtherUser {
+                dir: dir.to_owned(),
+                owner: String::from_utf8_lossy(owner).into_owned(),
+                user: user.clone(),
+            });
+        }
+        Some(_) => {}
+        None => {
+            let value = Bytes::copy_from_slice(user.as_str().as_bytes());
+            store.commit(vec![StoreWrite::Put { key: OWNER_KEY.to_vec(), value }])?;
+        }
+    }
+    let stored = store.read(META_PREFIX)?;
+    Ok((store, stored))
+}
+
+/// A client: one user's documents on this device, kept in sync with one server. Cheap to clone.
+///
+/// Dropping the last clone ends it in the background; [`close`](Self::close) waits for the end.
+#[derive(Clone)]
+pub struct Client {
+    running: Arc<Running>,
+}
+
+struct Running {
+    driver: Arc<Driver>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.driver.input(Input::Shutdown);
+    }
+}
+
+impl Client {
+    /// A client of the server at `url`: `ws`, `wss`, `http` or `https`, a host, a port, and a path
+    /// before which the server is mounted, if it is.
+    pub fn builder(url: impl Into<String>) -> Builder {
+        Builder {
+            url: url.into(),
+            user: String::new(),
+            token: None,
+            agent: concat!("syncline-client/", env!("CARGO_PKG_VERSION")).to_owned(),
+            place: Place::Nowhere,
+            online: true,
+            config: Config::default(),
+        }
+    }
+
+    fn driver(&self) -> &Arc<Driver> {
+        &self.running.driver
+    }
+
+    /// Who the user is.
+    #[must_use]
+    pub fn user(&self) -> &UserId {
+        self.driver().user()
+    }
+
+    /// Goes online, or offline on purpose.
+    pub fn set_online(&self, online: bool) {
+        self.driver().input(Input::SetOnline(online));
+    }
+
+    /// Tries to connect at once instead of waiting for the next attempt; for when the app knows that
+    /// the network is back.
+    pub fn reconnect(&self) {
+        self.driver().input(Input::Reconnect);
+    }
+
+    /// Where the connection is, and each change of it.
+    #[must_use]
+    pub fn connection(&self) -> watch::Receiver<ConnectionStatus> {
+        self.driver().connection()
+    }
+
+    /// How the client as a whole is doing, and each change of it.
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<SyncStatus> {
+        self.driver().status()
+    }
+
+    /// Everything that the session says from here on: resolutions, also of commands that an earlier
+    /// run of the app issued, and problems among it.
+    pub fn notices(&self) -> impl Stream<Item = Notice> + Send + Unpin + 'static {
+        let notices = self.driver().notices();
+        Box::pin(futures_util::stream::unfold(notices, |mut notices| async move {
+            loop {
+                match notices.recv().await {
+                    Ok(notice) => return Some((notice, notices)),
+                    Err(RecvError::Lagged(missed)) => {
+                        tracing::warn!(missed, "a reader of notices is too slow");
+                    }
+                    Err(RecvError::Closed) => return None,
+                }
+            }
+        }))
+    }
+
+    /// Opens a document. It is ready at once, also offline, also if it exists nowhere yet.
+    ///
+    /// # Errors
+    /// [`DocumentError::Problem`] if what the store holds of it can't be read.
+    pub async fn document(&self, address: &Address) -> Result<Document, DocumentError> {
+        Document::open(self.driver(), address, false).await
+    }
+
+    /// Opens a document that will be written soon: the permission to write is asked for along with
+    /// its content, which saves the first command a round trip.
+    ///
+    /// # Errors
+    /// As for [`document`](Self::document).
+    pub async fn document_for_writing(&self, address: &Address) -> Result<Document, DocumentError> {
+        Document::open(self.driver(), address, true).await
+    }
+
+    async fn part(&self, space: &str, id: &str, facet: Facet) -> Result<Document, DocumentError> {
+        self.document(&Address::new(space, id, facet)?).await
+    }
+
+    /// Opens a post.
+    ///
+    /// # Errors
+    /// [`DocumentError::Name`] for a space or id that is not acceptable; else as for
+    /// [`document`](Self::document).
+    pub async fn post(&self, space: &str, id: impl fmt::Display) -> Result<Post, DocumentError> {
+        self.part(space, &id.to_string(), Facet::Post).await.map(Post::new)
+    }
+
+    /// Opens the likes of a post and its comments.
+    ///
+    /// # Errors
+    /// As for [`post`](Self::post).
+    pub async fn likes(&self, space: &str, id: impl fmt::Display) -> Result<Likes, DocumentError> {
+        self.part(space, &id.to_string(), Facet::Likes).await.map(Likes::new)
+    }
+
+    /// Opens the comments of a post.
+    ///
+    /// # Errors
+    /// As for [`post`](Self::post).
+    pub async fn comments(
+        &self,
+        space: &str,
+        id: impl fmt::Display,
+    ) -> Result<Comments, DocumentError> {
+        self.part(space, &id.to_string(), Facet::Comments).await.map(Comments::new)
+    }
+
+    /// Opens a schemaless document.
+    ///
+    /// # Errors
+    /// As for [`post`](Self::post).
+    pub async fn json(&self, space: &str, id: impl fmt::Display) -> Result<Json, DocumentError> {
+        self.part(space, &id.to_string(), Facet::Json).await.map(Json::new)
+    }
+
+    /// Waits until the client is in contact, nothing is pending and every open document is caught
+    /// up. Offline, that is as long as the client stays offline.
+    ///
+    /// # Errors
+    /// The [`Problem`] that is in the way: of the connection, if trying again would not mend it, or
+    /// of an open document.
+    pub async fn synced(&self) -> Result<(), Problem> {
+        let mut status = self.driver().status();
+        let mut ended = self.driver().ended();
+        let mut verdict = None;
+        let settled = status.wait_for(|status| {
+            verdict = self.verdict(status);
+            verdict.is_some()
+        });
+        tokio::select! {
+            biased;
+            _ = settled => {}
+            _ = ended.wait_for(|ended| *ended) => {}
+        }
+        verdict.unwrap_or_else(|| Err(Problem::closed(None)))
+    }
+
+    fn verdict(&self, status: &SyncStatus) -> Option<Result<(), Problem>> {
+        if status.is_synced() {
+            return Some(Ok(()));
+        }
+        match &status.connection {
+            ConnectionStatus::Failed { code, message } => {
+                Some(Err(Problem { address: None, code: *code, message: message.clone() }))
+            }
+            ConnectionStatus::Connected => status.problem.clone().map(Err),
+            ConnectionStatus::Offline
+            | ConnectionStatus::Connecting
+            | ConnectionStatus::Authenticating
+            | ConnectionStatus::Reconnecting { .. }
+            | _ => None,
+        }
+    }
+
+    /// The documents with work that the server may not have, also those that are not open.
+    ///
+    /// # Errors
+    /// If the store fails or the client is closed.
+    pub async fn pending_documents(&self) -> Result<Vec<Address>, Problem> {
+        self.driver().stored(Which::Pending).await
+    }
+
+    /// The documents that this device's store knows.
+    ///
+    /// # Errors
+    /// If the store fails or the client is closed.
+    pub async fn stored_documents(&self) -> Result<Vec<Address>, Problem> {
+        self.driver().stored(Which::All).await
+    }
+
+    /// An id that nobody else draws and that is larger than any drawn before.
+    #[must_use]
+    pub fn new_id(&self) -> Ulid {
+        self.driver().new_id()
+    }
+
+    /// Ends the client, its clones and its documents: says goodbye, so that others need not wait for
+    /// this session's leases, and closes the store. What is pending is on this device's disk and is
+    /// sent when the client is opened again.
+    pub async fn close(self) {
+        self.driver().shut_down().await;
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("user", self.user())
+            .field("connection", &*self.driver().connection().borrow())
+            .finish_non_exhaustive()
+    }
+}

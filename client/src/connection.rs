@@ -1,0 +1,208 @@
+//! One WebSocket to the server: dials, carries messages both ways, and says how it ended. Must never
+//! know what the messages mean or when to dial again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use syncline_engine::limits::FRAME_BYTES_MAX;
+use syncline_engine::session::{ConnectionId, Input};
+use syncline_engine::wire::{CloseCode, SUBPROTOCOL};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::Error as WsError;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+
+use crate::driver::Driver;
+use crate::endpoint::Endpoint;
+
+/// Messages that wait for the socket. What the session has in flight is bounded far below, so a
+/// full queue means a socket that takes nothing.
+pub(crate) const SEND_QUEUE_MAX: usize = 4_096;
+/// Dialling, TLS and the upgrade together.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a close that was said may remain without an answer.
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Most messages are small; a large one gets its own room while it lasts.
+const BUFFER_BYTES: usize = 16 << 10;
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// What the writing side is told.
+#[derive(Debug)]
+pub(crate) enum Outgoing {
+    Message(Bytes),
+    /// Say goodbye after what was sent.
+    Close,
+}
+
+/// How a connection ended.
+struct End {
+    code: Option<CloseCode>,
+    reason: String,
+}
+
+impl End {
+    fn because(reason: impl Into<String>) -> Self {
+        Self { code: None, reason: reason.into() }
+    }
+}
+
+/// Carries one connection from dialling to its end. Ends early, without a word on the wire, when
+/// the sender of `outgoing` is dropped.
+pub(crate) async fn run(
+    driver: Arc<Driver>,
+    connection: ConnectionId,
+    endpoint: Endpoint,
+    mut outgoing: mpsc::Receiver<Outgoing>,
+) {
+    let dialled = tokio::select! {
+        dialled = dial(&endpoint) => dialled,
+        // Nothing is sent before `Connected`: the session has changed its mind.
+        _ = outgoing.recv() => Err(End::because("given up")),
+    };
+    let end = match dialled {
+        Ok(socket) => {
+            tracing::debug!(connection = connection.0, url = %endpoint, "connected");
+            driver.input(Input::Connected { connection });
+            converse(&driver, connection, socket, outgoing).await
+        }
+        Err(end) => end,
+    };
+    tracing::debug!(
+        connection = connection.0,
+        code = end.code.map(|code| code.0),
+        reason = %end.reason,
+        "disconnected"
+    );
+    driver.input(Input::Disconnected { connection, code: end.code, reason: end.reason });
+}
+
+async fn dial(endpoint: &Endpoint) -> Result<Socket, End> {
+    let failed = |why: String| End::because(format!("can't connect to {endpoint}: {why}"));
+    let mut request = endpoint.as_str().into_client_request().map_err(|e| failed(e.to_string()))?;
+    request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(SUBPROTOCOL));
+    let config = WebSocketConfig::default()
+        .read_buffer_size(BUFFER_BYTES)
+        .write_buffer_size(BUFFER_BYTES)
+        .max_message_size(Some(FRAME_BYTES_MAX))
+        .max_frame_size(Some(FRAME_BYTES_MAX));
+    let dialling = connect_async_with_config(request, Some(config), true);
+    match timeout(CONNECT_TIMEOUT, dialling).await {
+        Ok(Ok((socket, _response))) => Ok(socket),
+        Ok(Err(WsError::Http(response))) => {
+            Err(failed(format!("it answered {} to the WebSocket request", response.status())))
+        }
+        Ok(Err(e)) => Err(failed(e.to_string())),
+        Err(_) => Err(failed(format!("no answer in {} s", CONNECT_TIMEOUT.as_secs()))),
+    }
+}
+
+/// Reads until the socket ends, while a task of its own writes: a large frame that is being worked
+/// on does not hold up what goes out.
+async fn converse(
+    driver: &Arc<Driver>,
+    connection: ConnectionId,
+    socket: Socket,
+    outgoing: mpsc::Receiver<Outgoing>,
+) -> End {
+    let (sink, stream) = socket.split();
+    let mut writing = tokio::spawn(write(sink, outgoing));
+    let reading = read(driver, connection, stream);
+    tokio::pin!(reading);
+    let end = tokio::select! {
+        end = &mut reading => end,
+        written = &mut writing => match written {
+            // The goodbye is out; the other side's answer ends the reading.
+            Ok(Ok(())) => timeout(CLOSE_TIMEOUT, &mut reading)
+                .await
+                .unwrap_or_else(|_| End::because("closed")),
+            Ok(Err(e)) => End::because(format!("sending failed: {e}")),
+            Err(_) => End::because("the sending task ended"),
+        },
+    };
+    writing.abort();
+    end
+}
+
+async fn read(
+    driver: &Arc<Driver>,
+    connection: ConnectionId,
+    mut stream: SplitStream<Socket>,
+) -> End {
+    loop {
+        let message = match stream.next().await {
+            None => return End::because("the connection ended"),
+            Some(Err(e)) => return End::because(reading_failed(&e)),
+            Some(Ok(message)) => message,
+        };
+        match message {
+            Message::Binary(message) => {
+                driver.input(Input::Received { connection, message });
+                // A store that can't follow stops the reading, and with it the server.
+                driver.store_has_room().await;
+            }
+            Message::Text(_) => return End::because("the server sent text, which no frame is"),
+            Message::Close(close) => return closed(close),
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+        }
+    }
+}
+
+fn closed(close: Option<CloseFrame>) -> End {
+    close.map_or_else(
+        || End::because("the server closed the connection"),
+        |frame| End {
+            code: Some(CloseCode(frame.code.into())),
+            reason: frame.reason.as_str().to_owned(),
+        },
+    )
+}
+
+fn reading_failed(error: &tungstenite::Error) -> String {
+    if matches!(error, tungstenite::Error::Capacity(_)) {
+        return format!("the server sent more than {FRAME_BYTES_MAX} bytes in one message");
+    }
+    format!("receiving failed: {error}")
+}
+
+async fn write(
+    mut sink: SplitSink<Socket, Message>,
+    mut outgoing: mpsc::Receiver<Outgoing>,
+) -> Result<(), WsError> {
+    loop {
+        let next = match outgoing.try_recv() {
+            Ok(next) => Some(next),
+            Err(_) => {
+                // Everything that is at hand goes out together.
+                sink.flush().await?;
+                outgoing.recv().await
+            }
+        };
+        match next {
+            Some(Outgoing::Message(message)) => sink.feed(Message::Binary(message)).await?,
+            Some(Outgoing::Close) | None => return goodbye(sink).await,
+        }
+    }
+}
+
+async fn goodbye(mut sink: SplitSink<Socket, Message>) -> Result<(), WsError> {
+    let goodbye = async {
+        let frame = CloseFrame { code: CloseCode::NORMAL.0.into(), reason: "".into() };
+        sink.send(Message::Close(Some(frame))).await
+    };
+    tokio::select! {
+        sent = goodbye => match sent {
+            Err(WsError::ConnectionClosed | WsError::AlreadyClosed) => Ok(()),
+            other => other,
+        },
+        () = sleep(CLOSE_TIMEOUT) => Ok(()),
+    }
+}
