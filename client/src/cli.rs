@@ -1,0 +1,5 @@
+//! The command line of Syncline.
+
+mod random;
+mod replay;
+mod statistics;
