@@ -1,5 +1,7 @@
-//! The `syncline` command: everything of it is in [`cli`].
+//! The `syncline` command; all of it is in `cli`.
 
 mod cli;
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

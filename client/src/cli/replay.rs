@@ -29,8 +29,6 @@ mod schedule;
 mod seen;
 mod stage;
 
-pub(crate) use report::table;
-
 use compare::Outcome;
 use device::{Device, DeviceConfig};
 use events::Events;
@@ -372,15 +370,8 @@ async fn compare_one(
 ) -> anyhow::Result<Outcome> {
     let client = device.close_documents();
     let outcome = compare::compare(&client, plan, limit, || bar.inc(1)).await;
-    close(client).await;
+    client.close().await;
     outcome
-}
-
-async fn close(client: Arc<Client>) {
-    // A sample of the latency that never arrived may still hold it; then its end is the process's.
-    if let Some(client) = Arc::into_inner(client) {
-        client.close().await;
-    }
 }
 
 fn print(

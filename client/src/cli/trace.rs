@@ -20,11 +20,12 @@ use futures_util::future::try_join_all;
 use indicatif::ProgressBar;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use syncline_client::{Client, CommandError, Document, Endpoint, Pending, Resolution};
+use syncline_client::{Client, Document, Endpoint, Pending};
 use syncline_engine::clock::Timestamp;
 use syncline_engine::document::{Command, PostCommand, TextField, View};
 use syncline_engine::ids::{Address, Facet, Ulid, UserId};
-use tokio::time::{Instant, sleep, timeout};
+use syncline_engine::session::Resolution;
+use tokio::time::{Instant, timeout};
 
 mod file;
 mod valve;
@@ -33,7 +34,8 @@ use file::{Patch, Trace};
 use valve::Valve;
 
 use super::backend::Backend;
-use super::replay::table;
+use super::issue::issue;
+use super::table::table;
 
 /// Commands that may be on their way at a time.
 const IN_FLIGHT_MAX: usize = 4_096;
@@ -267,17 +269,6 @@ impl Typist {
     }
 }
 
-/// Issues a command; while the device's disk is behind, waits for it.
-pub(crate) async fn issue(document: &Document, command: &Command) -> anyhow::Result<Pending> {
-    loop {
-        match document.command(command.clone()) {
-            Ok(pending) => return Ok(pending),
-            Err(CommandError::StoreBusy) => sleep(Duration::from_millis(2)).await,
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
 /// Per agent, the counts of its patches that some step of another agent has seen as the last.
 fn borders(trace: &Trace) -> Vec<HashSet<usize>> {
     let mut borders = vec![HashSet::new(); trace.agents];
@@ -304,7 +295,8 @@ async fn play_agents(
     for valve in valves.iter() {
         valve.wait_arrived(0, 1).await?;
     }
-    let before: Vec<usize> = valves[0].arrived();
+    // The last to subscribe was caught up after the post was settled, so its count is complete.
+    let before: Vec<usize> = valves.last().map(Valve::arrived).unwrap_or_default();
     for valve in valves.iter() {
         valve.permit(Some(before.clone()));
     }

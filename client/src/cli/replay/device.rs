@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -30,7 +29,7 @@ pub(crate) struct DeviceConfig {
 /// A client and its open documents, the least recently used of which is closed for a new one.
 pub(crate) struct Device {
     config: DeviceConfig,
-    client: Arc<Client>,
+    client: Client,
     documents: HashMap<Address, (Document, u64)>,
     by_use: BTreeMap<u64, Address>,
     uses: u64,
@@ -43,7 +42,7 @@ impl Device {
         let client = open_client(&config, online).await?;
         Ok(Self {
             config,
-            client: Arc::new(client),
+            client: client,
             documents: HashMap::new(),
             by_use: BTreeMap::new(),
             uses: 0,
@@ -51,7 +50,7 @@ impl Device {
         })
     }
 
-    pub(crate) const fn client(&self) -> &Arc<Client> {
+    pub(crate) const fn client(&self) -> &Client {
         &self.client
     }
 
@@ -95,7 +94,7 @@ impl Device {
     }
 
     /// Lets go of the documents and hands out the client.
-    pub(crate) fn close_documents(self) -> Arc<Client> {
+    pub(crate) fn close_documents(self) -> Client {
         self.client
     }
 

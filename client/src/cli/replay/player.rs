@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use syncline_client::{Pending, Resolution};
+use syncline_client::Pending;
 use syncline_engine::document::{Command, PostCommand, TextField, View, text_edit};
+use syncline_engine::session::Resolution;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
@@ -21,6 +22,7 @@ use super::plan::EventIndex;
 use super::schedule::Connectivity;
 use super::seen;
 use super::stage::Stage;
+use crate::cli::issue::issue;
 
 /// Commands of one client that may be unresolved while it is online.
 const IN_FLIGHT_MAX: usize = 256;
@@ -207,7 +209,7 @@ impl Player {
             None
         };
         let called = Instant::now();
-        match document.command(command) {
+        match issue(&document, &command).await {
             Ok(pending) => {
                 self.track(index, pending);
                 if let Some(sample) = sample {

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::cli::statistics::Percentiles;
+use crate::cli::table::table;
 
 /// The figures of a run. The fields and their order are an interface.
 #[derive(Debug, Serialize)]
@@ -68,12 +69,6 @@ impl Report {
         ]);
         table(&rows)
     }
-}
-
-/// Names to the left, values to the right.
-pub(crate) fn table(rows: &[(&str, String)]) -> String {
-    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    rows.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ const PROBLEMS_SHOWN_MAX: usize = 20;
 /// A client's place on the stage.
 #[derive(Default)]
 struct Place {
-    client: Mutex<Option<Arc<Client>>>,
+    client: Mutex<Option<Client>>,
     online: AtomicBool,
     /// Counts changes of connectivity, so that a measurement across one can be told.
     changes: AtomicU64,
@@ -91,8 +91,8 @@ impl Stage {
     }
 
     /// A client came (back).
-    pub(crate) fn joined(&self, index: usize, client: &Arc<Client>, online: bool) {
-        *lock(&self.places[index].client) = Some(Arc::clone(client));
+    pub(crate) fn joined(&self, index: usize, client: &Client, online: bool) {
+        *lock(&self.places[index].client) = Some(client.clone());
         self.connectivity_changed(index, online);
     }
 
@@ -113,7 +113,7 @@ impl Stage {
     }
 
     /// A client that is there and online.
-    pub(crate) fn online_client(&self, index: usize) -> Option<Arc<Client>> {
+    pub(crate) fn online_client(&self, index: usize) -> Option<Client> {
         let place = self.places.get(index)?;
         if !place.online.load(Ordering::Relaxed) {
             return None;

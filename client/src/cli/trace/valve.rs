@@ -49,6 +49,13 @@ struct State {
     failure: Option<String>,
 }
 
+impl State {
+    fn passes(&self, counts: &Counts) -> bool {
+        let permitted = self.permitted.as_ref();
+        permitted.is_none_or(|permitted| counts.iter().zip(permitted).all(|(has, may)| has <= may))
+    }
+}
+
 struct Shared {
     state: Mutex<State>,
     changed: Notify,
@@ -58,6 +65,12 @@ struct Shared {
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next_passable(&self) -> Option<Held> {
+        let mut state = self.state();
+        let first = state.held.front()?;
+        if state.passes(&first.counts) { state.held.pop_front() } else { None }
     }
 
     fn fail(&self, reason: String) {
@@ -134,7 +147,17 @@ impl Valve {
         // A client's own changes come back to it; they are no news.
         permitted[except] = usize::MAX;
         self.permit(Some(permitted));
-        self.wait(|state| covers(&state.passed.0).then_some(state.passed.1)).await
+        let seq = self.wait(|state| {
+            if covers(&state.passed.0) {
+                return Some(Some(state.passed.1));
+            }
+            // Frames pass in order: one that holds too much stays for good.
+            state.held.front().filter(|first| !state.passes(&first.counts)).map(|_| None)
+        });
+        match seq.await? {
+            Some(seq) => Ok(seq),
+            None => bail!("the log's order has no place at which agent {except} sees just {counts:?}"),
+        }
     }
 
     async fn wait<T>(&self, mut done: impl FnMut(&State) -> Option<T>) -> anyhow::Result<T> {
@@ -208,7 +231,7 @@ async fn relay(socket: TcpStream, server: &str, shared: &Shared) -> anyhow::Resu
                 },
                 () = shared.passable.notified() => {}
             }
-            while let Some(held) = next_passable(&mut shared.state()) {
+            while let Some(held) = shared.next_passable() {
                 to_client.send(held.message).await?;
                 shared.state().passed = (held.counts, held.seq);
                 shared.changed.notify_waiters();
@@ -246,13 +269,4 @@ fn changes_in(message: &Message) -> anyhow::Result<Option<Changes>> {
         ServerFrame::PackedChanges(packed) => Some(unpack(&packed).context("packed changes")?),
         _ => None,
     })
-}
-
-fn next_passable(state: &mut State) -> Option<Held> {
-    let first = state.held.front()?;
-    let passes = state
-        .permitted
-        .as_ref()
-        .is_none_or(|permitted| first.counts.iter().zip(permitted).all(|(has, may)| has <= may));
-    if passes { state.held.pop_front() } else { None }
 }
