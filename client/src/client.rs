@@ -413,6 +413,13 @@ impl Client {
     pub async fn close(self) {
         self.driver().shut_down().await;
     }
+
+    /// Ends the client as a crash of the app would: nothing is said to the server, and what has not
+    /// reached the disk is lost. For tests of what a store holds then; waits until the store can be
+    /// opened again.
+    pub async fn abort(self) {
+        self.driver().abort().await;
+    }
 }
 
 impl fmt::Debug for Client {

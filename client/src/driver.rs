@@ -557,6 +557,21 @@ impl Driver {
         let _ = self.store_closed.clone().wait_for(|closed| *closed).await;
     }
 
+    /// Ends at once: no goodbye, and nothing more is written.
+    pub(crate) async fn abort(&self) {
+        {
+            let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(writer) = &core.writer {
+                writer.abandon();
+            }
+            // Without its sender the connection ends without a word.
+            core.link = None;
+            self.end(&mut core);
+        }
+        // An error means that the thread is gone, which is as good.
+        let _ = self.store_closed.clone().wait_for(|closed| *closed).await;
+    }
+
     pub(crate) fn connection(&self) -> watch::Receiver<ConnectionStatus> {
         self.connection.subscribe()
     }

@@ -2,6 +2,8 @@
 //! with one flush. Must never know what is written.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
@@ -48,6 +50,7 @@ pub(crate) enum Which {
 #[derive(Debug)]
 pub(crate) struct Writer {
     requests: Sender<Request>,
+    abandoned: Arc<AtomicBool>,
 }
 
 impl Writer {
@@ -58,15 +61,25 @@ impl Writer {
         closed: watch::Sender<bool>,
     ) -> std::io::Result<Self> {
         let (requests, inbox) = channel();
+        let abandoned = Arc::new(AtomicBool::new(false));
+        let given_up = Arc::clone(&abandoned);
         thread::Builder::new().name("syncline-store".to_owned()).spawn(move || {
             let mut work = Work { store, failed: None };
             while let Ok(first) = inbox.recv() {
+                if given_up.load(Ordering::Acquire) {
+                    break;
+                }
                 answer(work.group(first, &inbox));
             }
             drop(work);
             closed.send_replace(true);
         })?;
-        Ok(Self { requests })
+        Ok(Self { requests, abandoned })
+    }
+
+    /// Lets the thread end without carrying out what is still queued.
+    pub(crate) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Release);
     }
 
     /// Asks. What comes back otherwise is the request that nobody will answer.
