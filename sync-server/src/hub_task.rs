@@ -119,10 +119,10 @@ impl<M: Machine<Input = Input, Effect = Effect>> HubTask<M> {
                 self.hear(Input::Opened { connection });
             }
             Mail::Received { connection, message, room } => {
-                if let Some(state) = self.connections.get_mut(&connection) {
-                    if !std::mem::replace(&mut state.greeted, true) {
-                        log_hello(connection, state.peer, &message);
-                    }
+                if let Some(state) = self.connections.get_mut(&connection)
+                    && !std::mem::replace(&mut state.greeted, true)
+                {
+                    log_hello(connection, state.peer, &message);
                 }
                 self.hear(Input::Received { connection, message });
                 drop(room);
@@ -178,11 +178,9 @@ impl<M: Machine<Input = Input, Effect = Effect>> HubTask<M> {
     fn send(&mut self, connection: ConnectionId, message: Bytes) {
         // The hub may not have heard yet that it is gone.
         let Some(state) = self.connections.get_mut(&connection) else { return };
-        if let Some(&kind) = message.get(1) {
-            if says_why(kind) {
-                state.refusals += 1;
-                log_refusal(connection, &message, state.refusals <= REFUSALS_LOGGED);
-            }
+        if message.get(1).is_some_and(|kind| says_why(*kind)) {
+            state.refusals += 1;
+            log_refusal(connection, &message, state.refusals <= REFUSALS_LOGGED);
         }
         state.outgoing.push(message);
     }
@@ -223,11 +221,14 @@ fn log_hello(connection: ConnectionId, peer: SocketAddr, message: &[u8]) {
 
 fn log_refusal(connection: ConnectionId, message: &[u8], at_info: bool) {
     let Ok(frame) = ServerFrame::decode(message) else { return };
-    let (code, address) = match &frame {
-        ServerFrame::Reject(reject) => (reject.code, None),
-        ServerFrame::Error(error) => (error.code, error.address.as_deref()),
-        ServerFrame::Goodbye(goodbye) => (goodbye.code, None),
-        _ => return,
+    let (code, address) = if let ServerFrame::Reject(reject) = &frame {
+        (reject.code, None)
+    } else if let ServerFrame::Error(error) = &frame {
+        (error.code, error.address.as_deref())
+    } else if let ServerFrame::Goodbye(goodbye) = &frame {
+        (goodbye.code, None)
+    } else {
+        return;
     };
     let (frame, code) = (frame.name(), Code::from_number(code).map(Code::slug));
     if at_info {

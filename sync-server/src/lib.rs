@@ -228,9 +228,12 @@ impl Drop for Server {
 }
 
 async fn bind(listen: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(listen).await.map_err(|source| match source.kind() {
-        io::ErrorKind::AddrInUse => StartError::AddressInUse(listen),
-        _ => StartError::Listen { listen, source },
+    TcpListener::bind(listen).await.map_err(|source| {
+        if source.kind() == io::ErrorKind::AddrInUse {
+            StartError::AddressInUse(listen)
+        } else {
+            StartError::Listen { listen, source }
+        }
     })
 }
 

@@ -38,7 +38,7 @@ const STORE_FAILED: u8 = 6;
 
 fn main() -> ExitCode {
     let Arguments { config, settings } = Arguments::parse();
-    match prepare(config, settings).and_then(|config| run(config)) {
+    match prepare(config, settings).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("syncline-server: {error:#}");

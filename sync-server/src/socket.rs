@@ -11,7 +11,8 @@ use syncline_engine::codes::Code;
 use syncline_engine::hub::{ConnectionId, Input};
 use syncline_engine::limits::FRAME_BYTES_MAX;
 use syncline_engine::wire::CloseCode;
-use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::tungstenite::Error;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 
 use crate::listener::Peer;
 use crate::mailbox::Mailbox;
@@ -163,18 +164,17 @@ async fn progress(
 }
 
 fn classify(error: axum::Error) -> End {
-    let Ok(error) = error.into_inner().downcast::<tungstenite::Error>() else {
+    let Ok(error) = error.into_inner().downcast::<Error>() else {
         return End::Broken;
     };
-    match *error {
-        tungstenite::Error::Capacity(_) => End::Refused(Code::FrameTooLarge),
-        tungstenite::Error::Protocol(
-            tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
-        ) => End::ByPeer(None),
-        tungstenite::Error::Protocol(_) | tungstenite::Error::Utf8(_) => {
-            End::Refused(Code::BadFrame)
-        }
-        _ => End::Broken,
+    if matches!(*error, Error::Capacity(_)) {
+        End::Refused(Code::FrameTooLarge)
+    } else if matches!(*error, Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) {
+        End::ByPeer(None)
+    } else if matches!(*error, Error::Protocol(_) | Error::Utf8(_)) {
+        End::Refused(Code::BadFrame)
+    } else {
+        End::Broken
     }
 }
 

@@ -187,6 +187,14 @@ impl Raw {
         }
     }
 
+    fn read(doc: &Automerge, comment: &ObjId) -> Self {
+        let mut raw = Self::default();
+        for field in doc.map_range(comment, ..) {
+            raw.set(&field.key, Some(&field.value.into_value()));
+        }
+        raw
+    }
+
     fn shown(&self) -> Option<Comment> {
         let body = self.body.as_ref()?;
         Some(Comment {
@@ -298,11 +306,7 @@ impl CommentsView {
                 if !matches!(item.value, ValueRef::Object(ObjType::Map)) {
                     continue;
                 }
-                let mut raw = Raw::default();
-                for field in doc.map_range(item.id(), ..) {
-                    raw.set(&field.key, Some(&field.value.into_value()));
-                }
-                view.raw.insert(id, raw);
+                view.raw.insert(id, Raw::read(doc, &item.id()));
                 view.refresh(id);
             }
         }
@@ -335,11 +339,12 @@ impl CommentsView {
         let mut touched = BTreeSet::new();
         for patch in patches {
             let put = place::map_put(patch);
-            match (place::keys(patch).as_deref(), put) {
-                (Some([]), Put::Value(SET, _) | Put::Gone(SET)) => {
+            match place::keys(patch).as_deref() {
+                Some([]) if matches!(put, Put::Value(SET, _) | Put::Gone(SET)) => {
                     touched.extend(std::mem::take(&mut self.raw).into_keys());
                 }
-                (Some([SET]), Put::Value(name, _) | Put::Gone(name)) => {
+                Some([SET]) => {
+                    let (Put::Value(name, _) | Put::Gone(name)) = put else { continue };
                     self.raw.retain(|id, _| {
                         let stays = bucket_name(bucket(&id.to_string(), count)) != name;
                         if !stays {
@@ -348,34 +353,43 @@ impl CommentsView {
                         stays
                     });
                 }
-                (Some([SET, name]), Put::Value(key, value)) => {
+                Some([SET, name]) => {
+                    let Some(key) = put.key() else { continue };
                     let Some(id) = in_bucket(key, name, count) else { continue };
                     touched.insert(id);
-                    if *value == Value::Object(ObjType::Map) {
-                        self.raw.insert(id, Raw::default());
-                    } else {
-                        self.raw.remove(&id);
+                    self.patch_comment(id, doc, patch, put);
+                }
+                Some([SET, name, key]) => {
+                    let Some(id) = in_bucket(key, name, count) else { continue };
+                    touched.insert(id);
+                    let raw = self.raw.entry(id).or_default();
+                    match put {
+                        Put::Value(field, value) => raw.set(field, Some(value)),
+                        Put::Gone(field) => raw.set(field, None),
+                        Put::Unclear(field) => {
+                            raw.set(field, place::value(doc, patch, field).as_ref());
+                        }
+                        Put::Nothing => {}
                     }
-                }
-                (Some([SET, name]), Put::Gone(key)) => {
-                    let Some(id) = in_bucket(key, name, count) else { continue };
-                    touched.insert(id);
-                    self.raw.remove(&id);
-                }
-                (Some([SET, name, key]), Put::Value(field, value)) => {
-                    let Some(id) = in_bucket(key, name, count) else { continue };
-                    touched.insert(id);
-                    self.raw.entry(id).or_default().set(field, Some(value));
-                }
-                (Some([SET, name, key]), Put::Gone(field)) => {
-                    let Some(id) = in_bucket(key, name, count) else { continue };
-                    touched.insert(id);
-                    self.raw.entry(id).or_default().set(field, None);
                 }
                 _ => {}
             }
         }
         touched.into_iter().filter_map(|id| self.refresh(id)).collect()
+    }
+
+    /// Follows a patch about the key of a comment. The patches that fill a new one come after it.
+    fn patch_comment(&mut self, id: Ulid, doc: &Automerge, patch: &Patch, put: Put<'_>) {
+        let raw = match put {
+            Put::Value(_, Value::Object(ObjType::Map)) => Some(Raw::default()),
+            Put::Unclear(key) => place::object(doc, &patch.obj, key, ObjType::Map)
+                .map(|comment| Raw::read(doc, &comment)),
+            Put::Value(..) | Put::Gone(_) | Put::Nothing => None,
+        };
+        match raw {
+            Some(raw) => self.raw.insert(id, raw),
+            None => self.raw.remove(&id),
+        };
     }
 
     pub(super) fn diff(&self, newer: &Self) -> Vec<Event> {

@@ -467,12 +467,43 @@ impl Node {
         }
     }
 
-    fn child_mut(&mut self, prop: &Prop) -> Option<&mut Self> {
-        match (self, prop) {
-            (Self::Map(entries), Prop::Map(key)) => entries.get_mut(key),
-            (Self::List(items), Prop::Seq(index)) => items.get_mut(*index),
+    fn child_mut(&mut self, segment: &PathSegment) -> Option<&mut Self> {
+        match (self, segment) {
+            (Self::Map(entries), PathSegment::Key(key)) => entries.get_mut(key),
+            (Self::List(items), PathSegment::Index(index)) => items.get_mut(*index),
             _ => None,
         }
+    }
+
+    /// Reads from the document what a patch about this node, at `path`, does not tell. Answers which
+    /// place was read.
+    fn read_again(
+        &mut self,
+        doc: &Automerge,
+        patch: &Patch,
+        path: &[PathSegment],
+    ) -> Option<Vec<PathSegment>> {
+        let mut place = path.to_vec();
+        let inner = inner(&patch.action);
+        match (&mut *self, &inner, &patch.action) {
+            (Self::Map(entries), Some(prop @ Prop::Map(key)), _) => {
+                match read(doc, &patch.obj, prop, path.len() + 1) {
+                    Some(node) => entries.insert(key.clone(), node),
+                    None => entries.remove(key),
+                };
+                place.push(segment(prop));
+            }
+            (Self::List(items), Some(prop @ Prop::Seq(index)), PatchAction::Increment { .. }) => {
+                *items.get_mut(*index)? = read(doc, &patch.obj, prop, path.len() + 1)?;
+                place.push(segment(prop));
+            }
+            // Which element it is can't be said: the patches after it may still move it.
+            (Self::List(_), ..) => {
+                *self = read_object(doc, &patch.obj, ObjType::List, path.len());
+            }
+            _ => return None,
+        }
+        Some(place)
     }
 
     /// Follows one patch about this very node.
@@ -502,11 +533,6 @@ impl Node {
             }
             (Self::Text(text), PatchAction::DeleteSeq { index, length }) => {
                 text.splice(*index, *length, "", encoding);
-            }
-            (node, PatchAction::Increment { prop, value }) => {
-                if let Some(Self::Counter(counter)) = node.child_mut(prop) {
-                    *counter = counter.wrapping_add(*value);
-                }
             }
             _ => {}
         }
@@ -611,8 +637,10 @@ impl JsonView {
         Self { encoding: doc.text_encoding(), root }
     }
 
-    pub(super) fn patch(&mut self, patches: &[Patch]) -> Vec<Event> {
+    pub(super) fn patch(&mut self, doc: &Automerge, patches: &[Patch]) -> Vec<Event> {
         let mut events = Vec::new();
+        // Places that were read anew from the document, which is ahead of the patches.
+        let mut settled: Vec<Vec<PathSegment>> = Vec::new();
         for patch in patches {
             let Some(((_, first), steps)) = patch.path.split_first() else {
                 if matches!(&patch.action, PatchAction::PutMap { key, .. } if key == ROOT_KEY) {
@@ -624,22 +652,22 @@ impl JsonView {
             if *first != Prop::Map(ROOT_KEY.to_owned()) || steps.len() > JSON_DEPTH_MAX {
                 continue;
             }
-            let found =
-                steps.iter().try_fold(&mut self.root, |node, (_, prop)| node.child_mut(prop));
+            let object: Vec<PathSegment> = steps.iter().map(|(_, prop)| segment(prop)).collect();
+            let at: Vec<PathSegment> =
+                object.iter().cloned().chain(inner(&patch.action).as_ref().map(segment)).collect();
+            if settled.iter().any(|place| at.starts_with(place)) {
+                continue;
+            }
+            let found = object.iter().try_fold(&mut self.root, |node, step| node.child_mut(step));
             let Some(node) = found else { continue };
-            node.patch(&patch.action, self.encoding);
-            let inner = match &patch.action {
-                PatchAction::PutMap { key, .. } | PatchAction::DeleteMap { key } => {
-                    Some(PathSegment::Key(key.clone()))
-                }
-                PatchAction::PutSeq { index, .. } => Some(PathSegment::Index(*index)),
-                PatchAction::Increment { prop, .. } => Some(segment(prop)),
-                PatchAction::Insert { .. }
-                | PatchAction::SpliceText { .. }
-                | PatchAction::DeleteSeq { .. } => None,
-                PatchAction::Conflict { .. } | PatchAction::Mark { .. } => continue,
-            };
-            push(&mut events, steps.iter().map(|(_, prop)| segment(prop)).chain(inner).collect());
+            if is_unclear(&patch.action) {
+                settled.extend(node.read_again(doc, patch, &object));
+            } else {
+                node.patch(&patch.action, self.encoding);
+            }
+            if !matches!(patch.action, PatchAction::Mark { .. }) {
+                push(&mut events, at);
+            }
         }
         events
     }
@@ -648,6 +676,38 @@ impl JsonView {
         let mut events = Vec::new();
         self.root.diff(&newer.root, &mut Vec::new(), &mut events);
         events
+    }
+}
+
+/// Whether a patch does not tell what the document shows. automerge 0.12 reports some changes of a
+/// value as a mere conflict, and counters that moved while there was a conflict with a wrong value.
+fn is_unclear(action: &PatchAction) -> bool {
+    let counter = |value: &Value<'_>| matches!(value.as_scalar(), Some(ScalarValue::Counter(_)));
+    match action {
+        PatchAction::Conflict { .. } | PatchAction::Increment { .. } => true,
+        PatchAction::PutMap { value, .. } | PatchAction::PutSeq { value, .. } => counter(&value.0),
+        PatchAction::Insert { values, .. } => values.iter().any(|(value, ..)| counter(value)),
+        PatchAction::SpliceText { .. }
+        | PatchAction::DeleteMap { .. }
+        | PatchAction::DeleteSeq { .. }
+        | PatchAction::Mark { .. } => false,
+    }
+}
+
+/// Which part of the patched object a patch is about, if it is one that stays in its place.
+fn inner(action: &PatchAction) -> Option<Prop> {
+    match action {
+        PatchAction::PutMap { key, .. } | PatchAction::DeleteMap { key } => {
+            Some(Prop::Map(key.clone()))
+        }
+        PatchAction::Increment { prop, .. }
+        | PatchAction::Conflict { prop: prop @ Prop::Map(_) } => Some(prop.clone()),
+        PatchAction::PutSeq { index, .. } => Some(Prop::Seq(*index)),
+        PatchAction::Conflict { .. }
+        | PatchAction::Insert { .. }
+        | PatchAction::SpliceText { .. }
+        | PatchAction::DeleteSeq { .. }
+        | PatchAction::Mark { .. } => None,
     }
 }
 

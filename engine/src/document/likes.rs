@@ -368,7 +368,7 @@ impl LikesView {
                 (Some([]), Put::Value(SET, _) | Put::Gone(SET)) => {
                     self.remove_where(|_| true, &mut events);
                 }
-                (Some([]), Put::Value(key, _) | Put::Gone(key) | Put::Moved(key)) => {
+                (Some([]), Put::Value(key, _) | Put::Gone(key) | Put::Unclear(key)) => {
                     if let Some(counter) = Counter::ALL.into_iter().find(|c| c.as_str() == key) {
                         self.read_counter(doc, counter);
                     }
@@ -384,6 +384,11 @@ impl LikesView {
                 (Some([SET, name]), Put::Gone(key)) => {
                     let key = in_bucket(key, name, count);
                     events.extend(key.and_then(|key| self.set(key, None)));
+                }
+                (Some([SET, name]), Put::Unclear(key)) => {
+                    let at = place::value(doc, patch, key).and_then(|value| like_id(&value));
+                    let key = in_bucket(key, name, count);
+                    events.extend(key.and_then(|key| self.set(key, at)));
                 }
                 _ => {}
             }

@@ -1,7 +1,7 @@
 //! Where things are inside a document: buckets, objects under a key, scalars read as domain values.
 //! Must never know what a thing means.
 
-use automerge::{ObjId, ObjType, Patch, Prop, ReadDoc, ScalarValue, Value};
+use automerge::{Automerge, ObjId, ObjType, Patch, Prop, ReadDoc, ScalarValue, Value};
 
 use super::command::CommandError;
 use crate::clock::Timestamp;
@@ -109,10 +109,26 @@ pub(super) enum Put<'a> {
     Value(&'a str, &'a Value<'static>),
     /// The key is gone.
     Gone(&'a str),
-    /// The counter under this key moved.
-    Moved(&'a str),
+    /// Something happened under this key that the patch does not tell: a counter moved, or there is
+    /// a conflict, which automerge 0.12 also reports where the value has changed.
+    Unclear(&'a str),
     /// Nothing that a map of keys shows.
     Nothing,
+}
+
+impl<'a> Put<'a> {
+    /// The key.
+    pub(super) const fn key(&self) -> Option<&'a str> {
+        match self {
+            Self::Value(key, _) | Self::Gone(key) | Self::Unclear(key) => Some(key),
+            Self::Nothing => None,
+        }
+    }
+}
+
+/// What the document has under a key of the patched object.
+pub(super) fn value<'a>(doc: &'a Automerge, patch: &Patch, key: &str) -> Option<Value<'a>> {
+    doc.get(&patch.obj, key).ok().flatten().map(|(value, _)| value)
 }
 
 /// What a patch does to a map.
@@ -121,7 +137,9 @@ pub(super) fn map_put(patch: &Patch) -> Put<'_> {
     match &patch.action {
         A::PutMap { key, value, .. } => Put::Value(key, &value.0),
         A::DeleteMap { key } => Put::Gone(key),
-        A::Increment { prop: Prop::Map(key), .. } => Put::Moved(key),
+        A::Increment { prop: Prop::Map(key), .. } | A::Conflict { prop: Prop::Map(key) } => {
+            Put::Unclear(key)
+        }
         A::Increment { .. }
         | A::PutSeq { .. }
         | A::Insert { .. }

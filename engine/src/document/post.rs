@@ -511,16 +511,16 @@ impl PostView {
         }
     }
 
-    pub(super) fn patch(&mut self, patches: &[Patch]) -> Vec<Event> {
+    pub(super) fn patch(&mut self, doc: &Automerge, patches: &[Patch]) -> Vec<Event> {
         let mut events = Vec::new();
         let (author, status) = (self.author.clone(), self.status);
         for patch in patches {
             match place::keys(patch).as_deref() {
-                Some([]) => self.patch_root(patch, &mut events),
+                Some([]) => self.patch_root(doc, patch, &mut events),
                 Some(["title"]) => self.patch_text(TextField::Title, patch, &mut events),
                 Some(["body"]) => self.patch_text(TextField::Body, patch, &mut events),
-                Some(["tags"]) => self.patch_tags(patch, &mut events),
-                Some(["editors"]) => self.patch_editors(patch, &mut events),
+                Some(["tags"]) => self.patch_tags(doc, patch, &mut events),
+                Some(["editors"]) => self.patch_editors(doc, patch, &mut events),
                 _ => {}
             }
         }
@@ -544,7 +544,7 @@ impl PostView {
         }
     }
 
-    fn patch_root(&mut self, patch: &Patch, events: &mut Vec<Event>) {
+    fn patch_root(&mut self, doc: &Automerge, patch: &Patch, events: &mut Vec<Event>) {
         match place::map_put(patch) {
             Put::Value("title", _) | Put::Gone("title") => self.clear(TextField::Title, events),
             Put::Value("body", _) | Put::Gone("body") => self.clear(TextField::Body, events),
@@ -558,7 +558,8 @@ impl PostView {
             }
             Put::Value(key, value) => self.set_field(key, Some(value)),
             Put::Gone(key) => self.set_field(key, None),
-            Put::Moved(_) | Put::Nothing => {}
+            Put::Unclear(key) => self.set_field(key, place::value(doc, patch, key).as_ref()),
+            Put::Nothing => {}
         }
     }
 
@@ -624,28 +625,20 @@ impl PostView {
         }
     }
 
-    fn patch_tags(&mut self, patch: &Patch, events: &mut Vec<Event>) {
-        match place::map_put(patch) {
-            Put::Value(tag, _) => {
-                if self.tags.insert(tag.to_owned()) {
-                    events.push(Event::TagAdded { tag: tag.to_owned() });
-                }
+    fn patch_tags(&mut self, doc: &Automerge, patch: &Patch, events: &mut Vec<Event>) {
+        let Some((tag, there)) = member(doc, patch) else { return };
+        let tag = tag.to_owned();
+        if there {
+            if self.tags.insert(tag.clone()) {
+                events.push(Event::TagAdded { tag });
             }
-            Put::Gone(tag) => {
-                if self.tags.remove(tag) {
-                    events.push(Event::TagRemoved { tag: tag.to_owned() });
-                }
-            }
-            Put::Moved(_) | Put::Nothing => {}
+        } else if self.tags.remove(&tag) {
+            events.push(Event::TagRemoved { tag });
         }
     }
 
-    fn patch_editors(&mut self, patch: &Patch, events: &mut Vec<Event>) {
-        let (name, there) = match place::map_put(patch) {
-            Put::Value(name, _) => (name, true),
-            Put::Gone(name) => (name, false),
-            Put::Moved(_) | Put::Nothing => return,
-        };
+    fn patch_editors(&mut self, doc: &Automerge, patch: &Patch, events: &mut Vec<Event>) {
+        let Some((name, there)) = member(doc, patch) else { return };
         let Ok(user) = UserId::new(name) else { return };
         if there {
             if self.editors.insert(user.clone()) {
@@ -683,6 +676,16 @@ impl PostView {
         events.extend(come.map(|user| Event::EditorAdded { user }));
         newer.push_fields(self.author.as_ref(), self.status, &mut events);
         events
+    }
+}
+
+/// Of which member of a flat set a patch tells, and whether it is in the set.
+fn member<'a>(doc: &Automerge, patch: &'a Patch) -> Option<(&'a str, bool)> {
+    match place::map_put(patch) {
+        Put::Value(key, _) => Some((key, true)),
+        Put::Gone(key) => Some((key, false)),
+        Put::Unclear(key) => Some((key, place::value(doc, patch, key).is_some())),
+        Put::Nothing => None,
     }
 }
 

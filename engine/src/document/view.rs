@@ -172,10 +172,10 @@ impl View {
             return Vec::new();
         }
         match self {
-            Self::Post(view) => view.patch(patches),
+            Self::Post(view) => view.patch(doc, patches),
             Self::Likes(view) => view.patch(doc, patches),
             Self::Comments(view) => view.patch(doc, patches),
-            Self::Json(view) => view.patch(patches),
+            Self::Json(view) => view.patch(doc, patches),
         }
     }
 

@@ -30,12 +30,7 @@ pub(super) struct Committing {
 
 impl Live {
     /// Takes up what is pending, as one record of bounded size.
-    fn take_record(
-        &mut self,
-        handle: Handle,
-        key: &DigestKey,
-        bytes_max: usize,
-    ) -> Option<Record> {
+    fn take_record(&mut self, handle: Handle, key: &DigestKey, bytes_max: usize) -> Option<Record> {
         let mut entries: Vec<Entry> = Vec::new();
         let mut numbers = BTreeMap::new();
         let mut bytes = BTreeMap::new();
@@ -123,7 +118,8 @@ impl Hub {
                     live.in_flight.remove(&outbox);
                 }
             }
-            let follows = |p: &Peer| live.followers.get(&p.slot).is_some_and(|f| f.outbox == outbox);
+            let follows =
+                |p: &Peer| live.followers.get(&p.slot).is_some_and(|f| f.outbox == outbox);
             if let Some(peer) = peer.filter(follows) {
                 acks.push((peer, number));
             }

@@ -109,8 +109,8 @@ impl Work {
         for (seq, entry) in (record.first_seq..).zip(&record.entries) {
             // The strict reader goes first, whatever the store says: automerge must not see what
             // it would refuse.
-            let header = reader::read(&entry.change)
-                .map_err(|error| CompactError::Change { seq, error })?;
+            let header =
+                reader::read(&entry.change).map_err(|error| CompactError::Change { seq, error })?;
             if header.hash != entry.hash {
                 return Err(CompactError::Hash(seq));
             }

@@ -433,8 +433,7 @@ impl Hub {
         let connection = self.connections.get(slot).filter(|_| later);
         let retry_after_ms = connection.map(|connection| spread(connection.id));
         let message = message.to_owned();
-        let frame =
-            Error { code: code.number(), message, address, fatal: false, retry_after_ms };
+        let frame = Error { code: code.number(), message, address, fatal: false, retry_after_ms };
         self.send(slot, frame);
     }
 
@@ -442,8 +441,13 @@ impl Hub {
     pub(super) fn fail(&mut self, now: Timestamp, slot: Slot, code: Code, message: &str) {
         let message = message.to_owned();
         let retry_after_ms = None;
-        let frame =
-            Error { code: code.number(), message, address: None, fatal: fatal(code), retry_after_ms };
+        let frame = Error {
+            code: code.number(),
+            message,
+            address: None,
+            fatal: fatal(code),
+            retry_after_ms,
+        };
         self.send(slot, frame);
         self.close(now, slot, CloseCode::of(code));
     }

@@ -257,8 +257,7 @@ impl Live {
             live.assigned = End { seq: indexed, tip: snapshot.cursor.tip };
         }
         if let Some(first) = records.first() {
-            live.assigned =
-                End { seq: first.first_seq.saturating_sub(1), tip: first.tip_before };
+            live.assigned = End { seq: first.first_seq.saturating_sub(1), tip: first.tip_before };
         }
         live.tail_from = live.assigned.seq + 1;
         live.tips_from = live.assigned.seq;
@@ -303,8 +302,8 @@ impl Live {
             if seq <= indexed {
                 continue;
             }
-            let header = reader::read(&entry.change)
-                .map_err(|error| LoadError::Change { seq, error })?;
+            let header =
+                reader::read(&entry.change).map_err(|error| LoadError::Change { seq, error })?;
             if header.hash != entry.hash {
                 return Err(LoadError::Broken(seq));
             }

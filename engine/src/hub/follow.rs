@@ -117,10 +117,10 @@ impl Hub {
         match follower.progress {
             Progress::Log { sent } if sent >= live.durable.seq => Step::Nothing,
             Progress::Log { sent } if sent + 1 < live.tail_from => Step::Restart,
-            Progress::Log { sent } => live.ring.after(sent).map_or(
-                Step::Read { from_seq: sent + 1 },
-                |part| Step::Send(part.clone()),
-            ),
+            Progress::Log { sent } => live
+                .ring
+                .after(sent)
+                .map_or(Step::Read { from_seq: sent + 1 }, |part| Step::Send(part.clone())),
             Progress::Snapshot { .. } => Step::Nothing,
         }
     }

@@ -215,8 +215,7 @@ impl Index {
             self.window.remove(&oldest);
             self.below += 1;
         }
-        self.actors
-            .insert(header.actor, Last { seq: header.seq, max_op, hash: header.hash });
+        self.actors.insert(header.actor, Last { seq: header.seq, max_op, hash: header.hash });
         if let Some(command) = command {
             self.settled.insert(command.outbox, Settled::new(command.number, header.hash));
         }

@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn the_lowest_slot_comes_back_only_when_its_writes_are_durable() {
         let mut leases = Leases::default();
-        let mut grant = |leases: &mut Leases, session| {
+        let grant = |leases: &mut Leases, session| {
             leases.grant(SessionKey(session), 7, 0, Timestamp(0), Timestamp(0)).actor.slot()
         };
         assert_eq!((grant(&mut leases, 1), grant(&mut leases, 2)), (1, 2));

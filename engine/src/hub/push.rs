@@ -173,12 +173,7 @@ impl Gate<'_> {
 }
 
 /// A change without operations; its deps must be sorted.
-fn empty_change(
-    actor: ActorId,
-    seq: u64,
-    start_op: u64,
-    deps: &[ChangeHash],
-) -> Option<Vec<u8>> {
+fn empty_change(actor: ActorId, seq: u64, start_op: u64, deps: &[ChangeHash]) -> Option<Vec<u8>> {
     let change = automerge::Change::from(automerge::ExpandedChange {
         operations: vec![],
         actor_id: automerge::ActorId::from(&actor.0[..]),

@@ -164,7 +164,7 @@ mod tests {
                     at: Timestamp(seq),
                     command: None,
                     hash: ChangeHash([u8::try_from(seq).unwrap(); 32]),
-                    change: (0..*size).map(|i| (i * i) as u8).collect::<Vec<_>>().into(),
+                    change: (0..*size).map(|i| i.to_le_bytes()[0]).collect::<Vec<_>>().into(),
                 };
                 tip = advance(key, tip, &entry);
                 entries.push(entry);
@@ -176,11 +176,12 @@ mod tests {
     }
 
     fn decode(part: &Part) -> Changes {
-        match ServerFrame::decode(&part.message).unwrap() {
-            ServerFrame::Changes(changes) => changes,
-            ServerFrame::PackedChanges(packed) => crate::wire::unpack(&packed).unwrap(),
-            other => panic!("{}", other.name()),
+        let frame = ServerFrame::decode(&part.message).unwrap();
+        if let ServerFrame::PackedChanges(packed) = &frame {
+            return crate::wire::unpack(packed).unwrap();
         }
+        let ServerFrame::Changes(changes) = frame else { panic!("{}", frame.name()) };
+        changes
     }
 
     #[test]
@@ -205,7 +206,10 @@ mod tests {
                     assert_eq!(changes.tip, tips[usize::try_from(next - 1).unwrap()].0);
                     for (seq, entry) in (changes.first_seq..).zip(&changes.entries) {
                         assert_eq!(entry.at_ms, seq);
-                        assert_eq!(changes.authors[usize::from(entry.author)], format!("user{}", seq % 3));
+                        assert_eq!(
+                            changes.authors[usize::from(entry.author)],
+                            format!("user{}", seq % 3)
+                        );
                     }
                 }
                 // What is above 16 belongs to a record that is not wholly allowed yet.

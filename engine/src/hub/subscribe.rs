@@ -114,23 +114,32 @@ impl Hub {
         let (resume, progress) = live.resume(opening.cursor);
         let follower = Follower { session, outbox: opening.outbox, progress, dropping: false };
         live.followers.insert(slot, follower);
-        let lease_kept = live.leases.of_mut(session).map(|held| held.next = None).is_some();
-        if opening.write && !lease_kept {
+        let mut lease_kept = false;
+        if let Some(held) = live.leases.of_mut(session) {
+            held.next = None;
+            lease_kept = resume == Resume::Cursor;
+            if !lease_kept {
+                // What it wrote was on another base, so this is a grant like a new one.
+                held.after = live.assigned.seq;
+            }
+        } else if opening.write {
             self.grant(now, handle, session);
         }
         self.say_subscribed(handle, slot, resume, lease_kept);
         self.have_news(handle, slot);
     }
 
-    /// Starts a follower's resume over where what it was being sent is gone.
+    /// Starts a follower's resume over where what it was being sent is gone. Its base changes by
+    /// that, so its lease ends and what it pushes meanwhile is passed over.
     pub(super) fn restart(&mut self, handle: Handle, slot: Slot) {
         let Some(live) = self.documents.live_mut(handle) else { return };
         let (resume, progress) = live.resume(None);
         let Some(follower) = live.followers.get_mut(&slot) else { return };
         follower.progress = progress;
+        follower.dropping = true;
         let session = follower.session;
-        let lease_kept = live.leases.of(session).is_some();
-        self.say_subscribed(handle, slot, resume, lease_kept);
+        self.end_lease(handle, session);
+        self.say_subscribed(handle, slot, resume, false);
     }
 
     fn say_subscribed(&mut self, handle: Handle, slot: Slot, resume: Resume, lease_kept: bool) {
