@@ -5,11 +5,14 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod backend;
+mod connect;
 mod issue;
 mod random;
+mod render;
 mod replay;
 mod statistics;
 mod table;
+mod talk;
 mod trace;
 
 /// Posts, likes and comments that merge without conflicts, online and offline
@@ -22,6 +25,20 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Subcommands {
+    Post(talk::PostArgs),
+    Show(talk::ShowArgs),
+    Like(talk::LikeArgs),
+    #[command(about = "Takes a reaction back")]
+    Unlike(talk::LikeArgs),
+    Comment(talk::CommentArgs),
+    Edit(talk::EditArgs),
+    Delete(talk::DeleteArgs),
+    #[command(about = "Shows a post and then what happens to it, until interrupted")]
+    Watch(talk::ShowArgs),
+    Sync(talk::SyncArgs),
+    #[command(about = "Says what is on this device and what is pending")]
+    Status(talk::SyncArgs),
+    Export(talk::ExportArgs),
     Replay(replay::ReplayArgs),
     Trace(trace::TraceArgs),
 }
@@ -51,6 +68,17 @@ pub(crate) fn main() -> ExitCode {
 
 async fn run(command: Subcommands) -> anyhow::Result<bool> {
     match command {
+        Subcommands::Post(args) => talk::post(args).await,
+        Subcommands::Show(args) => talk::show(args).await,
+        Subcommands::Like(args) => talk::like(args).await,
+        Subcommands::Unlike(args) => talk::unlike(args).await,
+        Subcommands::Comment(args) => talk::comment(args).await,
+        Subcommands::Edit(args) => talk::edit(args).await,
+        Subcommands::Delete(args) => talk::delete(args).await,
+        Subcommands::Watch(args) => talk::watch(args).await,
+        Subcommands::Sync(args) => talk::sync(args).await,
+        Subcommands::Status(args) => talk::status(args).await,
+        Subcommands::Export(args) => talk::export(args).await,
         Subcommands::Replay(args) => replay::run(args).await,
         Subcommands::Trace(args) => trace::run(args).await,
     }
