@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use automerge::ReadDoc;
 use bytes::Bytes;
 use syncline_engine::clock::Timestamp;
 use syncline_engine::codes::Code;
