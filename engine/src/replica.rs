@@ -253,6 +253,17 @@ impl Replica {
         }
     }
 
+    /// Whether `lease` is the one held: what is unsettled goes on exactly where the server has the
+    /// actor. The actor alone does not tell, because slots are given out again.
+    #[must_use]
+    pub fn continues(&self, lease: Lease) -> bool {
+        let first = self.pending.iter().find(|p| p.number > self.settled);
+        self.lease().is_some_and(|held| {
+            let next_seq = first.map_or(held.next_seq, |first| first.change.seq());
+            held.actor == lease.actor && next_seq == lease.next_seq
+        })
+    }
+
     /// Carries a command out: the view changes at once. The returned ids of new pending entries are
     /// the last ones of [`Replica::pending`]; none were added if the command changes nothing.
     ///
@@ -317,6 +328,7 @@ impl Replica {
         let events = self.view.patch(&self.doc, &patches);
         let number = self.pending.back().map_or(self.settled, |last| last.number) + 1;
         let oversize = change.raw_bytes().len() > CHANGE_BYTES_MAX || change.len() > CHANGE_OPS_MAX;
+        self.advance_lease(&change);
         self.pending.push_back(Pending { id, number, command, change, announced: false });
         if oversize {
             return Err(CommandError::TooLarge {
@@ -326,6 +338,13 @@ impl Replica {
             });
         }
         Ok(events)
+    }
+
+    /// Notes that the leased actor wrote a change.
+    fn advance_lease(&mut self, change: &Change) {
+        if let Writer::Leased(lease) = &mut self.writer {
+            lease.next_seq = change.seq() + 1;
+        }
     }
 
     /// Takes in what follows in the server's log, up to `cursor`.
@@ -503,6 +522,7 @@ impl Replica {
                 Fate::Reauthored { change, whole } => {
                     exact &= whole;
                     number += 1;
+                    self.advance_lease(&change);
                     self.pending.push_back(Pending { number, change: *change, ..pending });
                     continue;
                 }

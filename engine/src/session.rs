@@ -849,7 +849,11 @@ impl Session {
         if let Some(document) = self.documents.get_mut(address) {
             document.body = Body::Broken(Code::DocumentUnavailable);
         }
-        self.problem(Some(address.clone()), Code::DocumentUnavailable, error.to_string());
+        let message = match std::error::Error::source(error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        };
+        self.problem(Some(address.clone()), Code::DocumentUnavailable, message);
     }
 
     fn problem(&mut self, address: Option<Address>, code: Code, message: String) {

@@ -65,7 +65,9 @@ impl Backend {
     pub(crate) async fn kill_and_restart(&mut self) -> anyhow::Result<()> {
         match self {
             Self::Child(process) => process.kill_and_restart().await,
-            Self::External(_) | Self::Embedded(_) => bail!("only a server of its own can be killed"),
+            Self::External(_) | Self::Embedded(_) => {
+                bail!("only a server of its own can be killed")
+            }
         }
     }
 

@@ -16,7 +16,12 @@ use tokio::time::{Instant, timeout_at};
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ConnectArgs {
     /// Server: ws, wss, http or https, host and port
-    #[arg(long, env = "SYNCLINE_SERVER", default_value = "ws://127.0.0.1:4400", value_name = "URL")]
+    #[arg(
+        long,
+        env = "SYNCLINE_SERVER",
+        default_value = "ws://127.0.0.1:4400",
+        value_name = "URL"
+    )]
     server: String,
     /// Your name [default: the name that you are logged in with]
     #[arg(long, env = "SYNCLINE_USER")]
@@ -105,7 +110,11 @@ impl Connection {
     }
 
     /// Opens the part of a post that a command is about.
-    pub(crate) async fn part(&self, place: &Place, facet: Facet) -> anyhow::Result<(Document, bool)> {
+    pub(crate) async fn part(
+        &self,
+        place: &Place,
+        facet: Facet,
+    ) -> anyhow::Result<(Document, bool)> {
         self.document(&place.address(facet)?).await
     }
 
@@ -125,7 +134,9 @@ impl Connection {
             Resolution::Confirmed => Ok(Standing::Confirmed),
             Resolution::NoEffect => Ok(Standing::NoEffect),
             Resolution::Superseded => Ok(Standing::Superseded),
-            Resolution::Refused { code, message } => bail!("the server refused: {message} ({code})"),
+            Resolution::Refused { code, message } => {
+                bail!("the server refused: {message} ({code})")
+            }
         }
     }
 

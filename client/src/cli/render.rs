@@ -223,10 +223,9 @@ pub(crate) fn event(event: &Event, view: &View) -> Option<(String, Value)> {
                 json!({"event": "edit", "id": id.to_string(), "body": text}),
             )
         }
-        Event::CommentDeleted { id } | Event::CommentRemoved { id } => (
-            format!("comment {id} is gone"),
-            json!({"event": "delete", "id": id.to_string()}),
-        ),
+        Event::CommentDeleted { id } | Event::CommentRemoved { id } => {
+            (format!("comment {id} is gone"), json!({"event": "delete", "id": id.to_string()}))
+        }
         _ => return None,
     })
 }

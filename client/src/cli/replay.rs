@@ -140,9 +140,9 @@ fn read_plan(args: &ReplayArgs) -> anyhow::Result<Plan> {
     let mut all = Vec::new();
     while let Some(event) = events.next() {
         let event = event.with_context(|| args.file.display().to_string())?;
-        oracle.apply(&event).with_context(|| {
-            format!("{} line {}", args.file.display(), events.line())
-        })?;
+        oracle
+            .apply(&event)
+            .with_context(|| format!("{} line {}", args.file.display(), events.line()))?;
         all.push(event);
     }
     if all.is_empty() {
@@ -178,9 +178,10 @@ impl WorkDir {
 }
 
 fn progress_bar(length: u64, what: &'static str) -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg:9} [{bar:32}] {human_pos}/{human_len} {per_sec}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .progress_chars("=> ");
+    let style =
+        ProgressStyle::with_template("{msg:9} [{bar:32}] {human_pos}/{human_len} {per_sec}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar())
+            .progress_chars("=> ");
     ProgressBar::new(length).with_style(style).with_message(what)
 }
 

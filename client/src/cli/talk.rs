@@ -293,8 +293,7 @@ async fn react(args: LikeArgs, on: bool) -> anyhow::Result<bool> {
         View::Likes(likes) => likes.count(target, &args.reaction),
         View::Post(_) | View::Comments(_) | View::Json(_) => 0,
     });
-    let sentence =
-        format!("{}: {} {count}{}", args.place, args.reaction, standing.remark());
+    let sentence = format!("{}: {} {count}{}", args.place, args.reaction, standing.remark());
     let value = json!({
         "post": args.place.to_string(), "target": target.to_string(), "reaction": args.reaction,
         "count": count, "state": standing,
@@ -364,8 +363,7 @@ pub(crate) async fn edit(args: EditArgs) -> anyhow::Result<bool> {
                 View::Likes(_) | View::Comments(_) | View::Json(_) => None,
             });
             if let Some((index, delete, insert)) = splice {
-                let command =
-                    Command::Post(PostCommand::Splice { field, index, delete, insert });
+                let command = Command::Post(PostCommand::Splice { field, index, delete, insert });
                 pending.push(issue(&document, &command).await?);
             }
         }
@@ -543,10 +541,7 @@ pub(crate) async fn export(args: ExportArgs) -> anyhow::Result<bool> {
         let (document, live) = connection.document(address).await?;
         let content = render::document_json(&document.view());
         let (facet, name) = (address.facet().as_str(), address.to_string());
-        println!(
-            "{}",
-            json!({"address": name, "facet": facet, "live": live, "content": content})
-        );
+        println!("{}", json!({"address": name, "facet": facet, "live": live, "content": content}));
     }
     connection.client.close().await;
     Ok(true)

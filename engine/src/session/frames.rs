@@ -106,7 +106,7 @@ impl Session {
         let kept = subscribed.lease_kept && subscribed.resume == Resume::Cursor;
         let lease = subscribed.lease.map(lease_from);
         let mut outcome = replica.reconcile(subscribed.settled);
-        let keeps = kept && replica.lease().map(|l| l.actor) == lease.map(|l| l.actor);
+        let keeps = kept && lease.is_some_and(|lease| replica.continues(lease));
         let mut step = Ok(());
         if !keeps {
             step = replica.fall_back().map(|more| join(&mut outcome, more));

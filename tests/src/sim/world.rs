@@ -74,15 +74,43 @@ pub struct Report {
 enum Event {
     /// The user or the weather does something.
     Step,
-    Connect { client: usize, life: u64, connection: session::ConnectionId },
-    ToServer { wire: u64, message: Bytes },
-    ToClient { wire: u64, message: Bytes },
-    ServerHears { wire: u64 },
-    ClientHears { wire: u64, code: Option<CloseCode> },
-    Stored { client: usize, life: u64 },
-    Read { client: usize, life: u64, token: session::StoreToken, prefix: Vec<u8> },
-    Committed { life: u64 },
-    Server { life: u64, input: Box<hub::Input> },
+    Connect {
+        client: usize,
+        life: u64,
+        connection: session::ConnectionId,
+    },
+    ToServer {
+        wire: u64,
+        message: Bytes,
+    },
+    ToClient {
+        wire: u64,
+        message: Bytes,
+    },
+    ServerHears {
+        wire: u64,
+    },
+    ClientHears {
+        wire: u64,
+        code: Option<CloseCode>,
+    },
+    Stored {
+        client: usize,
+        life: u64,
+    },
+    Read {
+        client: usize,
+        life: u64,
+        token: session::StoreToken,
+        prefix: Vec<u8>,
+    },
+    Committed {
+        life: u64,
+    },
+    Server {
+        life: u64,
+        input: Box<hub::Input>,
+    },
     StartServer,
     Wake,
 }
@@ -209,6 +237,17 @@ impl World {
             && self.server.committing.is_none()
             && self.clients.iter().all(Client::is_quiet)
             && self.wires.values().all(|wire| wire.under_way == 0)
+            && self.clients.iter().all(|client| self.has_read_everything(client))
+    }
+
+    fn has_read_everything(&self, client: &Client) -> bool {
+        client.documents.iter().all(|address| {
+            let end = match self.server.store.head(address) {
+                Ok(Some(head)) => head.end.seq,
+                Ok(None) | Err(_) => 0,
+            };
+            client.session.status(address).is_some_and(|status| status.seq == end)
+        })
     }
 
     fn at(&mut self, in_ms: u64, event: Event) {
@@ -384,9 +423,7 @@ impl World {
                 // Whole tokens only, so that each can be looked for at the end.
                 let body = view.body();
                 let places: Vec<usize> = std::iter::once(0)
-                    .chain(
-                        body.chars().enumerate().filter(|(_, c)| *c == ']').map(|(i, _)| i + 1),
-                    )
+                    .chain(body.chars().enumerate().filter(|(_, c)| *c == ']').map(|(i, _)| i + 1))
                     .collect();
                 let index = places[self.choices.index(places.len())];
                 let token = format!("[{}]", self.next_id);
@@ -723,12 +760,13 @@ impl World {
             let heads = doc.get_heads();
             for client in 0..self.clients.len() {
                 let replica = self.clients[client].session.replica(address);
-                let agrees = replica.is_some_and(|replica| {
-                    replica.document().get_heads() == heads && *replica.view() == view
-                });
-                if !agrees {
-                    self.complain(format!("{address}: client {client} differs from the log"));
-                }
+                let found = match replica {
+                    None => "can't open it",
+                    Some(replica) if replica.document().get_heads() != heads => "has other changes",
+                    Some(replica) if *replica.view() != view => "shows something else",
+                    Some(_) => continue,
+                };
+                self.complain(format!("{address}: client {client} {found} than the log"));
             }
             if !self.restored {
                 let (_, all) = self.ledger.expected(address);

@@ -167,8 +167,11 @@ fn read_view(plan: &Plan, post: &str, view: &View, items: &mut BTreeMap<String, 
                     Target::Post => post.to_owned(),
                     Target::Comment(id) => id_of(plan, id),
                 };
-                let like =
-                    if reaction == REACTION { user.to_string() } else { format!("{user} {reaction}") };
+                let like = if reaction == REACTION {
+                    user.to_string()
+                } else {
+                    format!("{user} {reaction}")
+                };
                 // A like of nothing is shown as an item of its own, which the file does not imply.
                 let item = items.entry(id).or_insert_with(|| SeenItem {
                     parent: None,

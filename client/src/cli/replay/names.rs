@@ -40,11 +40,8 @@ impl Names {
     /// Names every item that the oracle knows.
     pub(crate) fn new(space: &str, oracle: &Oracle) -> Result<Self, NameError> {
         Address::new(space, "x", Facet::Post)?;
-        let ulids: BTreeMap<String, Ulid> = oracle
-            .items()
-            .iter()
-            .map(|(id, item)| (id.clone(), ulid(id, item.created)))
-            .collect();
+        let ulids: BTreeMap<String, Ulid> =
+            oracle.items().iter().map(|(id, item)| (id.clone(), ulid(id, item.created))).collect();
         let ids = ulids.iter().map(|(id, ulid)| (*ulid, id.clone())).collect();
         Ok(Self { space: space.to_owned(), ulids, ids })
     }

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 
 use anyhow::Context;
 use syncline_engine::clock::Timestamp;
-use syncline_engine::document::{Command, CommentsCommand, LikesCommand, PostCommand, PostStatus, Target};
+use syncline_engine::document::{
+    Command, CommentsCommand, LikesCommand, PostCommand, PostStatus, Target,
+};
 use syncline_engine::ids::{Address, Facet, Ulid, UserId};
 
 use super::events::{Event, Kind};
@@ -229,8 +231,7 @@ mod tests {
 
     fn plan(clients: usize) -> Plan {
         let mut oracle = Oracle::default();
-        let events: Vec<Event> =
-            Events::new(TALK.as_bytes()).map(|event| event.unwrap()).collect();
+        let events: Vec<Event> = Events::new(TALK.as_bytes()).map(|event| event.unwrap()).collect();
         events.iter().for_each(|event| oracle.apply(event).unwrap());
         let names = Names::new("talk", &oracle).unwrap();
         Plan::new(events, oracle, names, 1, clients)

@@ -102,7 +102,10 @@ impl Player {
             }
             if self.progress_at.elapsed() > self.stage.timeout {
                 let stuck = self.waiting.front().map(|index| self.stage.plan.event(*index));
-                bail!("client {} makes no progress; it waits for the need of {stuck:?}", self.index);
+                bail!(
+                    "client {} makes no progress; it waits for the need of {stuck:?}",
+                    self.index
+                );
             }
             tokio::select! {
                 () = self.in_flight.resolved.notified() => {}
@@ -257,8 +260,12 @@ impl Player {
         let in_flight = std::mem::take(&mut self.in_flight);
         self.stage.left(self.index, self.device.client());
         let config = self.device.crash().await;
-        let lost: Vec<EventIndex> =
-            in_flight.map().iter().filter(|(_, stored)| !**stored).map(|(index, _)| *index).collect();
+        let lost: Vec<EventIndex> = in_flight
+            .map()
+            .iter()
+            .filter(|(_, stored)| !**stored)
+            .map(|(index, _)| *index)
+            .collect();
         let online = self.connectivity.online();
         let device = Device::open(config, online).await.context("a killed client can't return")?;
         self.stage.joined(self.index, device.client(), online);

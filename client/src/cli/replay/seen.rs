@@ -27,11 +27,9 @@ fn has_item(plan: &Plan, item: &str, view: &View) -> bool {
 fn has_text(plan: &Plan, item: &str, text: &str, edited: Option<u64>, view: &View) -> bool {
     match view {
         View::Post(post) => post.author().is_some() && post.body() == text,
-        View::Comments(comments) => {
-            comments.comment(plan.names().ulid(item)).is_some_and(|comment| {
-                comment.body == text && comment.edited == edited.map(Timestamp)
-            })
-        }
+        View::Comments(comments) => comments
+            .comment(plan.names().ulid(item))
+            .is_some_and(|comment| comment.body == text && comment.edited == edited.map(Timestamp)),
         View::Likes(_) | View::Json(_) => false,
     }
 }

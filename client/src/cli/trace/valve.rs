@@ -156,7 +156,9 @@ impl Valve {
         });
         match seq.await? {
             Some(seq) => Ok(seq),
-            None => bail!("the log's order has no place at which agent {except} sees just {counts:?}"),
+            None => {
+                bail!("the log's order has no place at which agent {except} sees just {counts:?}")
+            }
         }
     }
 
