@@ -1,11 +1,12 @@
 //! One device of a replay: a client with a store of its own and a bounded number of open documents. It
 //! can be taken away without goodbye and come back on its store.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
+use futures_util::future::try_join_all;
 use syncline_client::{Client, Document};
 use syncline_engine::ids::Address;
 use tokio::time::{Instant, sleep};
@@ -63,19 +64,41 @@ impl Device {
             self.by_use.insert(self.uses, address.clone());
             return Ok(document.clone());
         }
+        let document = open(&self.client, address).await?;
+        self.keep(address, document.clone());
+        Ok(document)
+    }
+
+    fn keep(&mut self, address: &Address, document: Document) {
         if self.documents.len() >= self.config.documents_max
             && let Some((_, oldest)) = self.by_use.pop_first()
         {
             self.documents.remove(&oldest);
         }
-        let document = self
-            .client
-            .document_for_writing(address)
-            .await
-            .with_context(|| format!("can't open {address}"))?;
-        self.documents.insert(address.clone(), (document.clone(), self.uses));
+        self.uses += 1;
+        self.documents.insert(address.clone(), (document, self.uses));
         self.by_use.insert(self.uses, address.clone());
-        Ok(document)
+    }
+
+    pub(crate) fn has_open(&self, address: &Address) -> bool {
+        self.documents.contains_key(address)
+    }
+
+    /// Whether the item was seen here before.
+    pub(crate) fn knows(&self, item: &str) -> bool {
+        self.known.contains(item)
+    }
+
+    /// Opens those that are not open, all at once.
+    pub(crate) async fn open_all(&mut self, addresses: BTreeSet<Address>) -> anyhow::Result<()> {
+        let closed: Vec<Address> =
+            addresses.into_iter().filter(|address| !self.has_open(address)).collect();
+        let client = &self.client;
+        let opened = try_join_all(closed.iter().map(|address| open(client, address))).await?;
+        for (address, document) in closed.iter().zip(opened) {
+            self.keep(address, document);
+        }
+        Ok(())
     }
 
     /// Whether what an event needs is in this device's replica.
@@ -103,6 +126,11 @@ impl Device {
         self.client.abort().await;
         self.config
     }
+}
+
+async fn open(client: &Client, address: &Address) -> anyhow::Result<Document> {
+    let opened = client.document_for_writing(address).await;
+    opened.with_context(|| format!("can't open {address}"))
 }
 
 /// Opens a client, waiting a while for one before it on the same store to be gone.

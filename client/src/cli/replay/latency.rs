@@ -15,8 +15,10 @@ use super::plan::EventIndex;
 use super::seen;
 use super::stage::Stage;
 
-/// About how many events of a run are measured.
-const SAMPLES: usize = 2_000;
+/// About how many events of a run are measured, and at most one in so many: getting an observer ready
+/// holds the author up.
+const SAMPLES: usize = 1_000;
+const EVERY_MIN: usize = 8;
 /// How long an observer may take to get ready, and an effect to arrive.
 const READY_WITHIN: Duration = Duration::from_millis(500);
 const SEEN_WITHIN: Duration = Duration::from_secs(60);
@@ -32,12 +34,8 @@ pub(crate) struct Sample {
 
 impl Sample {
     /// Gets an observer ready if this event is one of the sample and somebody else is online.
-    pub(crate) async fn prepare(
-        stage: &Arc<Stage>,
-        author: usize,
-        event: EventIndex,
-    ) -> Option<Self> {
-        let every = (stage.plan.len() / SAMPLES).max(1);
+    pub(crate) async fn prepare(stage: &Arc<Stage>, author: usize, event: EventIndex) -> Option<Self> {
+        let every = (stage.plan.len() / SAMPLES).max(EVERY_MIN);
         if stage.clients() < 2 || !event.is_multiple_of(every) {
             return None;
         }

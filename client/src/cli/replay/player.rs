@@ -5,7 +5,7 @@
 //! order per item is that of the file. While the client is offline such events are put off until
 //! it is back, which keeps the offline share; only when everything left waits does it come back early.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 
 use super::device::Device;
 use super::latency;
-use super::plan::EventIndex;
+use super::plan::{EventIndex, Need};
 use super::schedule::Connectivity;
 use super::seen;
 use super::stage::Stage;
@@ -31,6 +31,10 @@ const WAITING_MAX: usize = 96;
 /// How often waiting events are looked at: much less than a round trip through a disk's flush, and
 /// cheap, because only views are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
+/// How long an offline client may be idle because the others are behind: they may need its work.
+const IDLE_OFFLINE: Duration = Duration::from_millis(50);
+/// Events whose documents are opened together: each opening waits for the device's disk.
+const OPEN_AHEAD: usize = 32;
 
 /// Commands that are not resolved, and whether each is on the device's disk.
 #[derive(Default)]
@@ -74,7 +78,7 @@ impl Player {
     ) -> Self {
         let queue = stage.plan.events_of(index).collect();
         stage.joined(index, device.client(), connectivity.online());
-        Self {
+        let this = Self {
             index,
             stage,
             device,
@@ -86,7 +90,9 @@ impl Player {
             kills,
             looked_at: Instant::now(),
             progress_at: Instant::now(),
-        }
+        };
+        this.move_front();
+        this
     }
 
     /// Plays everything, then stays online. Answers the device and how many events were played
@@ -100,20 +106,20 @@ impl Player {
                 self.progress_at = Instant::now();
                 continue;
             }
-            if self.progress_at.elapsed() > self.stage.timeout {
-                let stuck = self.waiting.front().map(|index| self.stage.plan.event(*index));
-                bail!(
-                    "client {} makes no progress; it waits for the need of {stuck:?}",
-                    self.index
-                );
+            if !self.connectivity.online() && self.progress_at.elapsed() > IDLE_OFFLINE {
+                self.come_online();
+                continue;
+            }
+            if self.is_stuck() {
+                bail!("{}", self.what_it_waits_for().await?);
             }
             tokio::select! {
                 () = self.in_flight.resolved.notified() => {}
                 () = sleep(LOOK_EVERY) => {}
             }
         }
-        self.connectivity.come_online();
-        self.set_online(true);
+        self.come_online();
+        self.stage.front_moved(self.index, usize::MAX);
         // A kill that comes when everything is played finds nothing to kill any more.
         self.kills.close();
         Ok((self.device, self.connectivity.played_offline()))
@@ -122,6 +128,41 @@ impl Player {
     fn set_online(&self, online: bool) {
         self.device.client().set_online(online);
         self.stage.connectivity_changed(self.index, online);
+    }
+
+    fn is_stuck(&self) -> bool {
+        // Who only waits for the others lets them say what is wrong first.
+        let patience = if self.waiting.is_empty() { 2 } else { 1 };
+        self.progress_at.elapsed() > self.stage.timeout * patience
+    }
+
+    async fn what_it_waits_for(&mut self) -> anyhow::Result<String> {
+        let plan = Arc::clone(&self.stage.plan);
+        let (client, in_flight) = (self.index, self.in_flight.map().len());
+        let Some(first) = self.waiting.front().copied() else {
+            return Ok(format!("client {client} makes no progress, {in_flight} commands in flight"));
+        };
+        let (event, need) = (plan.event(first), plan.need(first));
+        let place = plan.place_of(&event.id)?;
+        let status = self.device.document(&place).await?.status();
+        let connection = self.device.client().status().borrow().connection.clone();
+        Ok(format!(
+            "client {client} makes no progress: {connection:?}, {in_flight} commands in flight, \
+             {event:?} needs {need:?}, {place} is {status:?}"
+        ))
+    }
+
+    fn come_online(&mut self) {
+        self.connectivity.come_online();
+        self.set_online(true);
+        self.move_front();
+    }
+
+    fn move_front(&self) {
+        // What is put off until the client is back must not hold the others up: it may need them.
+        let waiting = self.waiting.iter().min().filter(|_| self.connectivity.online());
+        let front = self.queue.front().into_iter().chain(waiting).min();
+        self.stage.front_moved(self.index, front.copied().unwrap_or(usize::MAX));
     }
 
     /// Does one thing, if there is one to do.
@@ -134,28 +175,47 @@ impl Player {
             let played = self.look_at_waiting().await?;
             self.looked_at = Instant::now();
             if played {
+                self.move_front();
                 return Ok(true);
             }
         }
         if self.waiting.len() >= WAITING_MAX || self.queue.is_empty() {
             if !online {
-                self.connectivity.come_online();
-                self.set_online(true);
-                return Ok(true);
+                self.come_online();
             }
-            return Ok(false);
+            return Ok(!online);
         }
         let Some(next) = self.queue.front().copied() else { return Ok(false) };
-        if !self.stage.is_due(self.stage.plan.event(next).t) {
+        if !self.stage.is_due(next) {
             return Ok(false);
         }
+        self.open_ahead(next).await?;
         self.queue.pop_front();
         let id = &self.stage.plan.event(next).id;
         let behind = self.waiting.iter().any(|index| self.stage.plan.event(*index).id == *id);
         if behind || !self.try_play(next).await? {
             self.waiting.push_back(next);
         }
+        self.move_front();
         Ok(true)
+    }
+
+    /// Opens the documents of the coming events together, if the next one's are not open.
+    async fn open_ahead(&mut self, next: EventIndex) -> anyhow::Result<()> {
+        if self.device.has_open(&self.stage.plan.address(next)?) {
+            return Ok(());
+        }
+        let plan = &self.stage.plan;
+        let mut addresses = BTreeSet::new();
+        for index in self.queue.iter().take(OPEN_AHEAD) {
+            addresses.insert(plan.address(*index)?);
+            if let Need::Item(item) | Need::Text { item, .. } = plan.need(*index)
+                && !self.device.knows(item)
+            {
+                addresses.insert(plan.place_of(item)?);
+            }
+        }
+        self.device.open_all(addresses).await
     }
 
     /// Plays the waiting events whose need is met, those of one item in order.
@@ -260,12 +320,8 @@ impl Player {
         let in_flight = std::mem::take(&mut self.in_flight);
         self.stage.left(self.index, self.device.client());
         let config = self.device.crash().await;
-        let lost: Vec<EventIndex> = in_flight
-            .map()
-            .iter()
-            .filter(|(_, stored)| !**stored)
-            .map(|(index, _)| *index)
-            .collect();
+        let lost: Vec<EventIndex> =
+            in_flight.map().iter().filter(|(_, stored)| !**stored).map(|(index, _)| *index).collect();
         let online = self.connectivity.online();
         let device = Device::open(config, online).await.context("a killed client can't return")?;
         self.stage.joined(self.index, device.client(), online);

@@ -1,6 +1,6 @@
 //! What the players of a replay share: the plan, the clock, who is there, and what was noted down.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 use syncline_client::Client;
 use tokio::time::Instant;
 
-use super::plan::Plan;
+use super::plan::{EventIndex, Plan};
 use crate::cli::statistics::Durations;
 
 /// How many problems are kept to be shown.
@@ -21,6 +21,9 @@ struct Place {
     online: AtomicBool,
     /// Counts changes of connectivity, so that a measurement across one can be told.
     changes: AtomicU64,
+    /// The first event that the client has yet to play and that keeps the others from going far
+    /// ahead.
+    front: AtomicUsize,
 }
 
 /// Shared by all players of a run.
@@ -30,6 +33,8 @@ pub(crate) struct Stage {
     pub(crate) timeout: Duration,
     /// How many times faster than recorded; `None` for as fast as possible.
     speed: Option<f64>,
+    /// How far a client may be ahead of the one that is last, in events of the file.
+    lead_max: usize,
     started: Instant,
     first_t: u64,
     places: Vec<Place>,
@@ -54,10 +59,14 @@ impl Stage {
         progress: ProgressBar,
     ) -> Self {
         let first_t = if plan.len() == 0 { 0 } else { plan.event(0).t };
+        // The order of the file is kept roughly, so that a client that goes offline has seen most of
+        // what it is about to answer, and strictly enough that nobody waits for long.
+        let lead_max = (plan.len() / 16).clamp(16, 1_024);
         Self {
             plan: Arc::new(plan),
             timeout,
             speed,
+            lead_max,
             started: Instant::now(),
             first_t,
             places: (0..clients).map(|_| Place::default()).collect(),
@@ -69,11 +78,22 @@ impl Stage {
         }
     }
 
-    /// Whether an event of that time may be played.
-    pub(crate) fn is_due(&self, t: u64) -> bool {
+    /// Whether an event may be played as far as the clock and the other clients are concerned.
+    pub(crate) fn is_due(&self, index: EventIndex) -> bool {
+        let fronts = self.places.iter().map(|place| place.front.load(Ordering::Relaxed));
+        if index > fronts.min().unwrap_or(0).saturating_add(self.lead_max) {
+            return false;
+        }
+        let t = self.plan.event(index).t;
         let Some(speed) = self.speed else { return true };
         let recorded = Duration::from_millis(t.saturating_sub(self.first_t));
         self.started.elapsed().as_secs_f64() * speed >= recorded.as_secs_f64()
+    }
+
+    /// Notes the first event that a client has yet to play, apart from those that it has put off
+    /// until it is online.
+    pub(crate) fn front_moved(&self, client: usize, front: EventIndex) {
+        self.places[client].front.store(front, Ordering::Relaxed);
     }
 
     pub(crate) fn elapsed(&self) -> Duration {
