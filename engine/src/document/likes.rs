@@ -297,12 +297,6 @@ impl LikesView {
         self.targets.get(&target)?.users.get(reaction)
     }
 
-    #[cfg(test)]
-    pub(super) fn forget_ids(&mut self) {
-        let users = self.targets.values_mut().flat_map(|reactions| reactions.users.values_mut());
-        users.flat_map(BTreeMap::values_mut).for_each(|at| *at = Ulid([0; 16]));
-    }
-
     pub(super) fn read(doc: &Automerge) -> Self {
         let mut view = Self::default();
         let count = place::bucket_count(doc, SET);

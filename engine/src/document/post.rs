@@ -390,12 +390,24 @@ fn remove(tx: &mut Transaction<'_>, set: &'static str, key: &str) -> Result<(), 
     Ok(())
 }
 
+/// Reads the marks of the body. Not by `marks()`, which in automerge 0.12 overlooks marks that begin
+/// between the same two characters as others.
 fn read_marks(doc: &impl ReadDoc, body: &ObjId) -> Marks {
     let mut marks = Marks::default();
-    for mark in doc.marks(body).unwrap_or_default() {
-        if let Some(name) = MarkName::named(&mark.name) {
-            marks.set(name, mark.start, mark.end, MarkValue::from_scalar(&mark.value));
+    let mut start = 0;
+    for span in doc.spans(body).into_iter().flatten() {
+        let (length, set) = match &span {
+            automerge::Span::Text { text, marks } => {
+                (width_of(text, doc.text_encoding()), marks.as_ref())
+            }
+            automerge::Span::Block(_) => (1, None),
+        };
+        for (name, value) in set.iter().flat_map(|set| set.iter()) {
+            if let Some(name) = MarkName::named(name) {
+                marks.set(name, start, start + length, MarkValue::from_scalar(value));
+            }
         }
+        start += length;
     }
     marks
 }

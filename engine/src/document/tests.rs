@@ -108,11 +108,16 @@ fn id(n: u64) -> Ulid {
     Ulid::new(Timestamp(n), u128::from(n))
 }
 
-/// What a reader has to be told of: everything but which of several ids a like has.
-fn telling(view: &View) -> View {
-    let mut view = view.clone();
-    if let View::Likes(likes) = &mut view {
-        likes.forget_ids();
+/// What a reader has to be told of: everything but which of several ids a like has, and what was
+/// written into a comment that is deleted.
+fn telling(view: &View) -> String {
+    match view {
+        View::Likes(likes) => {
+            let all: Vec<_> =
+                likes.iter().map(|(target, how, who, _)| (target, how, who)).collect();
+            format!("{all:?} {:?}", Counter::ALL.map(|counter| likes.counter(counter)))
+        }
+        View::Comments(comments) => format!("{:?}", comments.iter().collect::<Vec<_>>()),
+        View::Post(_) | View::Json(_) => format!("{view:?}"),
     }
-    view
 }

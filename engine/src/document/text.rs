@@ -2,6 +2,7 @@
 //! single edit between two texts. Must never know which field of which document it is.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use automerge::{ScalarValue, TextEncoding};
 use serde::{Deserialize, Serialize};
@@ -26,11 +27,17 @@ pub(crate) fn width_of(text: &str, encoding: TextEncoding) -> usize {
 }
 
 /// A text with a remembered place, so that typing in one spot does not count from the beginning.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Text {
     string: String,
     /// A position in units and the same one in bytes.
     near: (usize, usize),
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Text({:?})", self.string)
+    }
 }
 
 impl PartialEq for Text {
