@@ -339,6 +339,8 @@ pub struct Session {
     /// Handles of this connection.
     handles: BTreeMap<u32, Address>,
     reads: BTreeMap<StoreToken, Address>,
+    /// When to subscribe again to documents that the server could not open.
+    retries: BTreeMap<Address, Timestamp>,
     effects: VecDeque<Effect>,
     /// Writes gathered while an input is handled; they go out as one.
     writes: Vec<StoreWrite>,
@@ -387,6 +389,7 @@ impl Session {
             documents: BTreeMap::new(),
             handles: BTreeMap::new(),
             reads: BTreeMap::new(),
+            retries: BTreeMap::new(),
             effects: VecDeque::new(),
             writes: Vec::new(),
             last_token: StoreToken(0),
@@ -497,8 +500,11 @@ impl Session {
     }
 
     fn open(&mut self, address: &Address) {
-        if self.documents.contains_key(address) {
-            return;
+        match self.documents.get(address).map(|document| &document.body) {
+            Some(Body::Loading | Body::Ready(_)) => return,
+            // Opening it again is how an app says: try again.
+            Some(Body::Broken(_)) => self.forget(address),
+            None => {}
         }
         self.documents.insert(address.clone(), OpenDocument::new(self.outbox));
         let token = self.next_token();
@@ -574,6 +580,17 @@ impl Session {
         }
     }
 
+    /// Closes a document on both sides, whatever is pending in it; what is stored stays.
+    fn forget(&mut self, address: &Address) {
+        let Some(document) = self.documents.remove(address) else {
+            return;
+        };
+        if let Some(handle) = document.sync.handle() {
+            self.handles.remove(&handle);
+            self.send(Unsubscribe { handle }.into());
+        }
+    }
+
     /// Drops documents that nobody wants and that have nothing left to send.
     fn release(&mut self, address: &Address) {
         let Some(document) = self.documents.get(address) else {
@@ -587,18 +604,15 @@ impl Session {
         if document.wanted || !idle {
             return;
         }
-        if let Some(handle) = document.sync.handle() {
-            self.handles.remove(&handle);
-            self.send(Unsubscribe { handle }.into());
-        } else if matches!(document.sync, open::Sync::Asked) {
-            // The answer would name a document that is gone; it is released when it comes.
-            return;
+        // While Subscribe is unanswered, the answer would name a document that is gone.
+        if !matches!(document.sync, open::Sync::Asked) {
+            self.forget(address);
         }
-        self.documents.remove(address);
     }
 
     fn connection_lost(&mut self, now: Timestamp) {
         self.handles.clear();
+        self.retries.clear();
         for (address, document) in &mut self.documents {
             document.disconnected();
             self.touched.insert(address.clone());
@@ -683,6 +697,12 @@ impl Session {
             Some(Due::GiveUp(..)) => self.hang_up(now),
             Some(Due::Ping(_)) => self.send(Ping { nonce: now.0 }.into()),
             None => {}
+        }
+        let due: Vec<Address> =
+            self.retries.iter().filter(|(_, at)| **at <= now).map(|(a, _)| a.clone()).collect();
+        for address in due {
+            self.retries.remove(&address);
+            self.subscribe(&address);
         }
     }
 
@@ -967,6 +987,8 @@ impl Machine for Session {
     }
 
     fn poll_timeout(&self) -> Option<Wake> {
-        self.link.wake()
+        let retry = self.retries.values().min();
+        let retry = retry.map(|at| Wake { at: *at, why: "open a document again" });
+        Wake::earlier(self.link.wake(), retry)
     }
 }

@@ -411,10 +411,25 @@ impl Session {
         if let Some(wait) = error.retry_after_ms {
             self.link.hold_off(Duration::from_millis(wait.into()));
         }
+        if let Some(address) = &address {
+            self.try_again_later(now, address);
+        }
         self.notify(Notice::Problem { address, code, message: error.message.clone() });
         if error.fatal {
             self.hang_up(now);
             self.link.fail(code, error.message);
+        }
+    }
+
+    /// The server can't open a document for now.
+    fn try_again_later(&mut self, now: Timestamp, address: &Address) {
+        if let Some(document) = self.documents.get_mut(address)
+            && matches!(document.sync, Sync::Asked)
+        {
+            document.sync = Sync::Apart;
+            self.retries.insert(address.clone(), now + self.config.backoff_max);
+            self.touch(address);
+            self.release(address);
         }
     }
 
