@@ -1,1 +1,290 @@
+//! The session against a server that a test plays by hand. Whole days, with faults, are the
+//! simulation's.
 
+use std::time::Duration;
+
+use super::*;
+use crate::document::{LikesCommand, Target};
+use crate::ids::Facet;
+use crate::wire::ServerFrame;
+use crate::wire::frame::{Ack, Goodbye, Leased, Reject, Resume, Subscribed, Welcome, WireLease};
+
+struct Bench {
+    session: Session,
+    now: Timestamp,
+    connection: ConnectionId,
+    /// Frames that the session sent and nobody looked at yet.
+    sent: VecDeque<ClientFrame>,
+    notices: Vec<Notice>,
+    /// Writes that the disk has not finished.
+    writing: Vec<StoreToken>,
+    connects: u64,
+    hung_up: u64,
+}
+
+fn address() -> Address {
+    Address::new("test", "one", Facet::Likes).unwrap()
+}
+
+fn like(number: u64) -> Command {
+    let user = UserId::new("ada").unwrap();
+    let at = Ulid::new(Timestamp(number), 1);
+    Command::Likes(LikesCommand::Like {
+        target: Target::Post,
+        reaction: format!("r{number}"),
+        user,
+        at,
+    })
+}
+
+impl Bench {
+    fn new() -> Self {
+        let user = UserId::new("ada").unwrap();
+        let identity = Identity { user, token: None, agent: "test".into(), seed: [3; 32] };
+        let session = Session::new(identity, Config::default(), &[]).unwrap();
+        let mut bench = Self {
+            session,
+            now: Timestamp(1_000),
+            connection: ConnectionId(0),
+            sent: VecDeque::new(),
+            notices: Vec::new(),
+            writing: Vec::new(),
+            connects: 0,
+            hung_up: 0,
+        };
+        bench.drain();
+        bench
+    }
+
+    fn tell(&mut self, input: Input) {
+        self.session.handle(self.now, input);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Some(effect) = self.session.poll_effect() {
+            match effect {
+                Effect::Connect { connection } => {
+                    self.connects += 1;
+                    self.connection = connection;
+                }
+                Effect::Send { message, .. } => {
+                    self.sent.push_back(ClientFrame::decode(&message).unwrap());
+                }
+                Effect::Disconnect { .. } => self.hung_up += 1,
+                Effect::Write { token, .. } => self.writing.push(token),
+                Effect::Read { token, .. } => {
+                    let result = Ok(Vec::new());
+                    self.session.handle(self.now, Input::Read { token, result });
+                }
+                Effect::Notify(notice) => self.notices.push(notice),
+                Effect::Stop => {}
+            }
+        }
+    }
+
+    fn store_all(&mut self) {
+        for token in std::mem::take(&mut self.writing) {
+            self.tell(Input::Written { token, result: Ok(()) });
+        }
+    }
+
+    fn server_says(&mut self, frame: impl Into<ServerFrame>) {
+        let message = frame.into().encode().unwrap();
+        self.tell(Input::Received { connection: self.connection, message });
+    }
+
+    /// Connected, welcomed, and the document opened from its beginning, with or without a lease.
+    fn live(write: bool) -> Self {
+        let mut bench = Self::new();
+        bench.store_all();
+        bench.tell(Input::Open { address: address(), write });
+        bench.tell(Input::SetOnline(true));
+        bench.tell(Input::Connected { connection: bench.connection });
+        bench.server_says(welcome());
+        bench.server_says(subscribed(write.then_some(lease(1, 1)), 0));
+        bench.sent.clear();
+        bench
+    }
+
+    fn pushes(&mut self) -> Vec<(u64, usize)> {
+        self.sent
+            .drain(..)
+            .filter_map(|frame| match frame {
+                ClientFrame::Push(push) => Some((push.first, push.changes.len())),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn resolutions(&self) -> Vec<Resolution> {
+        self.notices
+            .iter()
+            .filter_map(|notice| match notice {
+                Notice::Resolved { resolution, .. } => Some(resolution.clone()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Goes to the next moment at which the session wants to do something.
+    fn wake(&mut self) -> Duration {
+        let wake = self.session.poll_timeout().expect("something is due");
+        let waited = wake.at.since(self.now);
+        self.now = wake.at;
+        self.tell(Input::Tick);
+        waited
+    }
+
+    fn lose_connection(&mut self) {
+        let connection = self.connection;
+        self.tell(Input::Disconnected { connection, code: None, reason: "cut".into() });
+    }
+}
+
+fn welcome() -> Welcome {
+    Welcome { term: 5, heartbeat_ms: 30_000, now_ms: 1_000, documents_max: 10 }
+}
+
+fn lease(slot: u32, next_seq: u64) -> WireLease {
+    WireLease { actor: ActorId::leased(5, slot).0, next_seq, after: 0 }
+}
+
+fn subscribed(lease: Option<WireLease>, settled: u64) -> Subscribed {
+    Subscribed {
+        address: address().to_string(),
+        handle: 1,
+        epoch: [8; 16],
+        resume: Resume::Beginning,
+        end_seq: 0,
+        settled,
+        lease,
+        lease_kept: false,
+    }
+}
+
+#[test]
+fn nothing_is_said_before_the_stores_generation_is_on_disk() {
+    let mut bench = Bench::new();
+    bench.tell(Input::SetOnline(true));
+    assert_eq!(bench.connects, 0);
+    bench.store_all();
+    assert_eq!(bench.connects, 1);
+    bench.tell(Input::Connected { connection: bench.connection });
+    let Some(ClientFrame::Hello(hello)) = bench.sent.pop_front() else {
+        panic!("the first frame is Hello");
+    };
+    assert_eq!((hello.user.as_str(), hello.generation), ("ada", 1));
+}
+
+#[test]
+fn a_command_is_pushed_only_when_it_is_stored() {
+    let mut bench = Bench::live(true);
+    bench.session.execute(bench.now, Ulid::new(bench.now, 1), &address(), like(1)).unwrap();
+    bench.drain();
+    assert_eq!(bench.pushes(), []);
+    bench.store_all();
+    assert_eq!(bench.pushes(), [(1, 1)]);
+    assert_eq!(bench.resolutions(), []);
+    bench.server_says(Ack { handle: 1, number: 1 });
+    bench.server_says(Ack { handle: 1, number: 1 });
+    assert_eq!(bench.resolutions(), [Resolution::Confirmed], "once, however often it is said");
+}
+
+#[test]
+fn work_without_a_lease_asks_for_one_and_goes_out_under_it() {
+    let mut bench = Bench::live(false);
+    bench.session.execute(bench.now, Ulid::new(bench.now, 1), &address(), like(1)).unwrap();
+    bench.drain();
+    bench.store_all();
+    assert_eq!(bench.sent.pop_front(), Some(RequestLease { handle: 1 }.into()));
+    bench.server_says(Leased { handle: 1, lease: lease(3, 1) });
+    assert_eq!(bench.pushes(), [], "what was written down again is to be stored first");
+    bench.store_all();
+    assert_eq!(bench.pushes(), [(1, 1)]);
+}
+
+#[test]
+fn a_refused_command_is_undone_and_the_rest_goes_out_under_a_new_lease() {
+    let mut bench = Bench::live(true);
+    for number in 1..=3 {
+        let id = Ulid::new(bench.now, number.into());
+        bench.session.execute(bench.now, id, &address(), like(number)).unwrap();
+    }
+    bench.drain();
+    bench.store_all();
+    assert_eq!(bench.pushes(), [(1, 1), (2, 1), (3, 1)]);
+    let code = Code::Forbidden.number();
+    let reject = Reject { handle: 1, number: 2, code, message: "not here".into() };
+    bench.server_says(reject);
+    let Some(View::Likes(view)) = bench.session.view(&address()) else {
+        panic!("the document is open");
+    };
+    let shown: Vec<u64> =
+        (1..=3).map(|n| view.count(Target::Post, &format!("r{n}")) as u64).collect();
+    assert_eq!(shown, [1, 0, 1]);
+    bench.store_all();
+    assert_eq!(bench.sent.pop_front(), Some(RequestLease { handle: 1 }.into()));
+    bench.server_says(Leased { handle: 1, lease: lease(2, 1) });
+    bench.store_all();
+    assert_eq!(bench.pushes(), [(2, 1)], "the number that was refused is given again");
+    let message = "not here".to_owned();
+    let refused = Resolution::Refused { code: Code::Forbidden, message };
+    assert_eq!(bench.resolutions(), [Resolution::Confirmed, refused]);
+}
+
+#[test]
+fn a_lost_connection_is_tried_again_after_a_growing_bounded_wait() {
+    let mut bench = Bench::live(false);
+    for attempt in 0..10_u32 {
+        bench.lose_connection();
+        let before = bench.connects;
+        let waited = bench.wake();
+        let bound = Duration::from_secs((1 << attempt).min(30));
+        assert!(waited <= bound, "attempt {attempt} waited {waited:?}");
+        assert_eq!(bench.connects, before + 1);
+    }
+}
+
+#[test]
+fn the_server_can_ask_to_be_left_alone_for_a_while() {
+    let mut bench = Bench::live(false);
+    let code = Code::ShuttingDown.number();
+    bench.server_says(Goodbye { code, retry_after_ms: Some(90_000) });
+    bench.lose_connection();
+    assert!(bench.wake() >= Duration::from_secs(90));
+}
+
+#[test]
+fn silence_is_asked_about_and_then_given_up() {
+    let mut bench = Bench::live(false);
+    bench.wake();
+    assert!(matches!(bench.sent.pop_front(), Some(ClientFrame::Ping(_))));
+    while bench.hung_up == 0 {
+        bench.wake();
+    }
+    assert_eq!(bench.now.since(Timestamp(1_000)), Duration::from_secs(60));
+}
+
+#[test]
+fn a_close_that_would_repeat_itself_ends_the_attempts() {
+    let mut bench = Bench::live(false);
+    let code = Some(CloseCode::of(Code::Unauthenticated));
+    let connection = bench.connection;
+    bench.tell(Input::Disconnected { connection, code, reason: "who are you".into() });
+    assert_eq!(bench.session.poll_timeout(), None);
+    let status = bench.session.connection(bench.now);
+    assert!(matches!(status, ConnectionStatus::Failed { code: Code::Unauthenticated, .. }));
+}
+
+#[test]
+fn news_of_an_older_connection_changes_nothing() {
+    let mut bench = Bench::live(false);
+    let old = bench.connection;
+    bench.lose_connection();
+    bench.wake();
+    bench.tell(Input::Connected { connection: bench.connection });
+    bench.server_says(welcome());
+    bench.tell(Input::Disconnected { connection: old, code: None, reason: "late".into() });
+    assert_eq!(bench.session.connection(bench.now), ConnectionStatus::Connected);
+}

@@ -34,7 +34,11 @@ pub(crate) struct Sample {
 
 impl Sample {
     /// Gets an observer ready if this event is one of the sample and somebody else is online.
-    pub(crate) async fn prepare(stage: &Arc<Stage>, author: usize, event: EventIndex) -> Option<Self> {
+    pub(crate) async fn prepare(
+        stage: &Arc<Stage>,
+        author: usize,
+        event: EventIndex,
+    ) -> Option<Self> {
         let every = (stage.plan.len() / SAMPLES).max(EVERY_MIN);
         if stage.clients() < 2 || !event.is_multiple_of(every) {
             return None;

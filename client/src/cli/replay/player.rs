@@ -140,7 +140,9 @@ impl Player {
         let plan = Arc::clone(&self.stage.plan);
         let (client, in_flight) = (self.index, self.in_flight.map().len());
         let Some(first) = self.waiting.front().copied() else {
-            return Ok(format!("client {client} makes no progress, {in_flight} commands in flight"));
+            return Ok(format!(
+                "client {client} makes no progress, {in_flight} commands in flight"
+            ));
         };
         let (event, need) = (plan.event(first), plan.need(first));
         let place = plan.place_of(&event.id)?;
@@ -320,8 +322,12 @@ impl Player {
         let in_flight = std::mem::take(&mut self.in_flight);
         self.stage.left(self.index, self.device.client());
         let config = self.device.crash().await;
-        let lost: Vec<EventIndex> =
-            in_flight.map().iter().filter(|(_, stored)| !**stored).map(|(index, _)| *index).collect();
+        let lost: Vec<EventIndex> = in_flight
+            .map()
+            .iter()
+            .filter(|(_, stored)| !**stored)
+            .map(|(index, _)| *index)
+            .collect();
         let online = self.connectivity.online();
         let device = Device::open(config, online).await.context("a killed client can't return")?;
         self.stage.joined(self.index, device.client(), online);
