@@ -222,8 +222,7 @@ fn play(facet: Facet, steps: &[(u8, u8, u16, u16)]) {
             _ => client.restart(),
         }
     }
-    for me in 0..clients.len() {
-        let client = &mut clients[me];
+    for (me, client) in clients.iter_mut().enumerate() {
         client.come_back(me, &mut log);
         client.adopt(me, &mut log);
         client.push(me, &mut log, usize::MAX, true);

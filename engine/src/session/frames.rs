@@ -354,24 +354,20 @@ impl Session {
 
     fn rejected(&mut self, now: Timestamp, reject: &Reject) {
         let code = Code::from_number(reject.code).unwrap_or(Code::BadChange);
-        match code {
-            // Not the command's fault: the same work goes out again under a new lease.
-            Code::LeaseLost | Code::Stale | Code::DroppedAfterRefusal => {
-                self.on_replica(now, reject.handle, |replica| {
-                    let mut outcome = replica.acknowledge(reject.number.saturating_sub(1));
-                    join(&mut outcome, replica.fall_back()?);
-                    Ok(outcome)
-                });
-            }
+        if matches!(code, Code::NumberGap | Code::OutboxReused) {
             // The two sides count differently: the server's word at the next subscription counts.
-            Code::NumberGap | Code::OutboxReused => {
-                self.out_of_step(now, "the outbox is not where the server has it");
-                return;
-            }
-            _ => self.on_replica(now, reject.handle, |replica| {
-                replica.refuse(reject.number, code, &reject.message)
-            }),
+            self.out_of_step(now, "the outbox is not where the server has it");
+            return;
         }
+        self.on_replica(now, reject.handle, |replica| {
+            // Not the command's fault: the same work goes out again under a new lease.
+            if matches!(code, Code::LeaseLost | Code::Stale | Code::DroppedAfterRefusal) {
+                let mut outcome = replica.acknowledge(reject.number.saturating_sub(1));
+                join(&mut outcome, replica.fall_back()?);
+                return Ok(outcome);
+            }
+            replica.refuse(reject.number, code, &reject.message)
+        });
         if let Some(address) = self.handles.get(&reject.handle).cloned() {
             self.lease_gone(&address);
         }

@@ -110,9 +110,9 @@ impl Bench {
     fn pushes(&mut self) -> Vec<(u64, usize)> {
         self.sent
             .drain(..)
-            .filter_map(|frame| match frame {
-                ClientFrame::Push(push) => Some((push.first, push.changes.len())),
-                _ => None,
+            .filter_map(|frame| {
+                let ClientFrame::Push(push) = frame else { return None };
+                Some((push.first, push.changes.len()))
             })
             .collect()
     }
@@ -120,9 +120,9 @@ impl Bench {
     fn resolutions(&self) -> Vec<Resolution> {
         self.notices
             .iter()
-            .filter_map(|notice| match notice {
-                Notice::Resolved { resolution, .. } => Some(resolution.clone()),
-                _ => None,
+            .filter_map(|notice| {
+                let Notice::Resolved { resolution, .. } = notice else { return None };
+                Some(resolution.clone())
             })
             .collect()
     }
