@@ -366,13 +366,13 @@ fn put(
         Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {
             return match prop {
                 Prop::Seq(index) if insert => Ok(tx.insert(parent, index, scalar(value))?),
-                prop => Ok(tx.put(parent, prop, scalar(value))?),
+                prop @ (Prop::Seq(_) | Prop::Map(_)) => Ok(tx.put(parent, prop, scalar(value))?),
             };
         }
     };
     let id = match prop {
         Prop::Seq(index) if insert => tx.insert_object(parent, index, kind)?,
-        prop => tx.put_object(parent, prop, kind)?,
+        prop @ (Prop::Seq(_) | Prop::Map(_)) => tx.put_object(parent, prop, kind)?,
     };
     match value {
         Json::Object(entries) => entries

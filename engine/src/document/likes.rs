@@ -169,7 +169,7 @@ impl LikesCommand {
                 let key = key(*target, reaction, user);
                 let bucket = place::bucket_of(tx, SET, &key)?;
                 let present = tx.get(&bucket, key.as_str())?;
-                if !present.is_some_and(|(value, _)| like_id(&value).is_some()) {
+                if present.is_none_or(|(value, _)| like_id(&value).is_none()) {
                     tx.put(bucket, key, at.to_string())?;
                 }
                 Ok(())

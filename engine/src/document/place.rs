@@ -80,10 +80,8 @@ pub(super) fn as_str(value: &Value<'_>) -> Option<String> {
 
 /// A scalar as a time.
 pub(super) fn as_time(value: &Value<'_>) -> Option<Timestamp> {
-    match value.as_scalar()? {
-        ScalarValue::Timestamp(millis) => u64::try_from(*millis).ok().map(Timestamp),
-        _ => None,
-    }
+    let ScalarValue::Timestamp(millis) = value.as_scalar()? else { return None };
+    u64::try_from(*millis).ok().map(Timestamp)
 }
 
 /// A time as a scalar.

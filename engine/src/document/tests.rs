@@ -72,31 +72,23 @@ impl Copy {
     }
 
     fn likes(&self) -> &LikesView {
-        match &self.view {
-            View::Likes(view) => view,
-            other => unreachable!("{other:?}"),
-        }
+        let View::Likes(view) = &self.view else { unreachable!("{:?}", self.view) };
+        view
     }
 
     fn comments(&self) -> &CommentsView {
-        match &self.view {
-            View::Comments(view) => view,
-            other => unreachable!("{other:?}"),
-        }
+        let View::Comments(view) = &self.view else { unreachable!("{:?}", self.view) };
+        view
     }
 
     fn post(&self) -> &PostView {
-        match &self.view {
-            View::Post(view) => view,
-            other => unreachable!("{other:?}"),
-        }
+        let View::Post(view) = &self.view else { unreachable!("{:?}", self.view) };
+        view
     }
 
     fn json(&self) -> &JsonView {
-        match &self.view {
-            View::Json(view) => view,
-            other => unreachable!("{other:?}"),
-        }
+        let View::Json(view) = &self.view else { unreachable!("{:?}", self.view) };
+        view
     }
 }
 

@@ -201,7 +201,8 @@ fn split_delete(
     let text = if one_unit { None } else { text() };
     let Some(text) = text else {
         let mut pieces = vec![SPLICE_CHARS_MAX; delete / SPLICE_CHARS_MAX];
-        pieces.extend((delete % SPLICE_CHARS_MAX > 0).then_some(delete % SPLICE_CHARS_MAX));
+        let rest = delete % SPLICE_CHARS_MAX;
+        pieces.extend((rest > 0).then_some(rest));
         return pieces;
     };
     let start = forward(&text, index, encoding);

@@ -55,7 +55,9 @@ fn post_command(copy: &Copy, (_, kind, a, b, c): Step) -> PostCommand {
                 let value = MarkValue::Text(pick(&["a:", "b:"], c / 4).to_owned());
                 PostCommand::Mark { start, end, name, value }
             }
-            name => PostCommand::Mark { start, end, name, value: MarkValue::Flag(true) },
+            name @ (MarkName::Bold | MarkName::Italic | MarkName::Code) => {
+                PostCommand::Mark { start, end, name, value: MarkValue::Flag(true) }
+            }
         },
         7 => PostCommand::Unmark { start, end, name: pick(&MarkName::ALL, c) },
         8 => PostCommand::AddTag { tag: pick(&tags, a) },
@@ -101,7 +103,7 @@ fn list_places(value: &Value, path: &mut Vec<PathSegment>, places: &mut Vec<Vec<
     let entries: Vec<(PathSegment, &Value)> = match value {
         Value::Object(map) => map.iter().map(|(k, v)| (k.as_str().into(), v)).collect(),
         Value::Array(items) => items.iter().enumerate().map(|(k, v)| (k.into(), v)).collect(),
-        _ => Vec::new(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
     };
     for (step, inner) in entries {
         path.push(step);
@@ -177,7 +179,7 @@ fn shown(view: &View) -> String {
 }
 
 fn play(facet: Facet, encoding: TextEncoding, steps: &[Step]) {
-    let mut copies = vec![
+    let mut copies = [
         Copy::new(facet, 1, encoding),
         Copy::new(facet, 2, encoding),
         Copy::new(facet, 3, if encoding == UTF16 { POINTS } else { UTF16 }),
