@@ -116,7 +116,6 @@ impl CommentsCommand {
             Self::Delete { id, at } => {
                 let comment = find(tx, *id, "the comment")?;
                 if tx.get(&comment, "deleted")?.is_none() {
-                    tx.put(&comment, "body", "")?;
                     tx.put(&comment, "deleted", place::time(*at))?;
                 }
                 Ok(())
@@ -153,7 +152,7 @@ pub struct Comment {
     pub parent: Option<Ulid>,
     /// When it was written.
     pub created: Timestamp,
-    /// The text; empty if it was deleted.
+    /// The text. A deleted comment keeps it, as a post does; whoever shows comments leaves it out.
     pub body: String,
     /// When it was last edited.
     pub edited: Option<Timestamp>,
@@ -201,8 +200,7 @@ impl Raw {
             author: self.author.clone()?,
             parent: self.parent,
             created: self.created?,
-            // An edit that was made while the comment was being deleted does not bring text back.
-            body: if self.deleted.is_some() { String::new() } else { body.clone() },
+            body: body.clone(),
             edited: self.edited,
             deleted: self.deleted,
         })
