@@ -72,10 +72,7 @@ impl Server {
                     .read_snapshot(address, old.cursor, 0, usize::MAX)?
                     .unwrap_or_default(),
                 index: old.index.clone(),
-                attribution: self
-                    .store
-                    .read_attribution(address, old.cursor)?
-                    .unwrap_or_default(),
+                attribution: self.store.read_attribution(address, old.cursor)?.unwrap_or_default(),
             }),
             None => None,
         };

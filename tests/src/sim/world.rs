@@ -74,15 +74,43 @@ pub struct Report {
 enum Event {
     /// The user or the weather does something.
     Step,
-    Connect { client: usize, life: u64, connection: session::ConnectionId },
-    ToServer { wire: u64, message: Bytes },
-    ToClient { wire: u64, message: Bytes },
-    ServerHears { wire: u64 },
-    ClientHears { wire: u64, code: Option<CloseCode> },
-    Stored { client: usize, life: u64 },
-    Read { client: usize, life: u64, token: session::StoreToken, prefix: Vec<u8> },
-    Committed { life: u64 },
-    Server { life: u64, input: Box<hub::Input> },
+    Connect {
+        client: usize,
+        life: u64,
+        connection: session::ConnectionId,
+    },
+    ToServer {
+        wire: u64,
+        message: Bytes,
+    },
+    ToClient {
+        wire: u64,
+        message: Bytes,
+    },
+    ServerHears {
+        wire: u64,
+    },
+    ClientHears {
+        wire: u64,
+        code: Option<CloseCode>,
+    },
+    Stored {
+        client: usize,
+        life: u64,
+    },
+    Read {
+        client: usize,
+        life: u64,
+        token: session::StoreToken,
+        prefix: Vec<u8>,
+    },
+    Committed {
+        life: u64,
+    },
+    Server {
+        life: u64,
+        input: Box<hub::Input>,
+    },
     StartServer,
     Wake,
 }
@@ -384,9 +412,7 @@ impl World {
                 // Whole tokens only, so that each can be looked for at the end.
                 let body = view.body();
                 let places: Vec<usize> = std::iter::once(0)
-                    .chain(
-                        body.chars().enumerate().filter(|(_, c)| *c == ']').map(|(i, _)| i + 1),
-                    )
+                    .chain(body.chars().enumerate().filter(|(_, c)| *c == ']').map(|(i, _)| i + 1))
                     .collect();
                 let index = places[self.choices.index(places.len())];
                 let token = format!("[{}]", self.next_id);
