@@ -55,7 +55,7 @@ impl Session {
                 }
             },
             ServerFrame::Ack(ack) => {
-                self.on_replica(now, ack.handle, |replica| Ok(replica.acknowledge(ack.number)))
+                self.on_replica(now, ack.handle, |replica| Ok(replica.acknowledge(ack.number)));
             }
             ServerFrame::Reject(reject) => self.rejected(now, &reject),
             ServerFrame::Leased(leased) => {
