@@ -7,7 +7,9 @@ use automerge::Change;
 use proptest::prelude::*;
 
 use super::*;
-use crate::document::{CommentsCommand, LikesCommand, PostCommand, Target, TextField};
+use crate::document::{
+    CommentsCommand, LikesCommand, MarkName, MarkValue, PostCommand, Target, TextField,
+};
 use crate::ids::{Epoch, Facet, Tip, UserId};
 
 /// The server, as far as a replica can tell.
@@ -242,6 +244,78 @@ fn play(facet: Facet, steps: &[(u8, u8, u16, u16)]) {
     for change in &log.changes {
         assert!(seen.insert((change.actor_id().clone(), change.seq())), "an actor's seq is unique");
         assert!(!ActorId::is_provisional(author_of_change(change)), "nothing provisional travels");
+    }
+}
+
+/// The body's text and marks after some edits, of which the server refuses one.
+fn after_refusal(edits: &[PostCommand], refused: u64) -> View {
+    let address = Address::new("test", "refusal", Facet::Post).unwrap();
+    let mut log = Log::default();
+    let mut client = Client::new(&address, 1);
+    client.read_to(&log, 0);
+    let lease = log.lease(0);
+    client.replica.adopt(lease).unwrap();
+    for (number, edit) in edits.iter().enumerate() {
+        let id = Ulid::new(Timestamp(number as u64 + 1), 1);
+        let now = Timestamp(1);
+        let outcome = client.replica.execute(now, id, Command::Post(edit.clone())).unwrap();
+        client.take(outcome);
+    }
+    let outcome = client.replica.refuse(refused, Code::Forbidden, "no").unwrap();
+    client.take(outcome);
+    client.replica.view.clone()
+}
+
+fn create(body: &str) -> PostCommand {
+    PostCommand::Create {
+        author: UserId::new("ada").unwrap(),
+        created: Timestamp(1),
+        title: "Title".to_owned(),
+        body: body.to_owned(),
+        tags: Vec::new(),
+    }
+}
+
+fn splice(index: usize, delete: usize, insert: &str) -> PostCommand {
+    PostCommand::Splice { field: TextField::Body, index, delete, insert: insert.to_owned() }
+}
+
+fn mark(start: usize, end: usize, name: MarkName) -> PostCommand {
+    PostCommand::Mark { start, end, name, value: MarkValue::Flag(true) }
+}
+
+#[test]
+fn leaving_a_refused_edit_out_equals_never_having_made_it() {
+    let bold = mark(2, 8, MarkName::Bold);
+    let italic = mark(2, 8, MarkName::Italic);
+    // Each case: the edits, which is refused (from 1), and the edits that show the same without it.
+    let cases = [
+        (
+            vec![create("hello world"), splice(0, 0, ">> "), splice(14, 0, "!")],
+            2,
+            vec![create("hello world"), splice(11, 0, "!")],
+        ),
+        (
+            vec![create("hello world"), splice(0, 6, ""), splice(5, 0, "!")],
+            2,
+            vec![create("hello world"), splice(11, 0, "!")],
+        ),
+        (
+            vec![create("hello world"), bold.clone(), italic.clone(), splice(4, 3, "")],
+            4,
+            vec![create("hello world"), bold.clone(), italic.clone()],
+        ),
+        (
+            vec![create("hello world"), bold.clone(), italic.clone()],
+            3,
+            vec![create("hello world"), bold],
+        ),
+    ];
+    for (number, (edits, refused, without)) in cases.into_iter().enumerate() {
+        // A refusal of the number after the last one refuses nothing.
+        let expected = after_refusal(&without, without.len() as u64 + 1);
+        let found = after_refusal(&edits, refused);
+        assert!(found.diff(&expected).is_empty(), "case {number}: {:?}", found.diff(&expected));
     }
 }
 
