@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod backend;
+mod bench;
 mod connect;
 mod issue;
 mod random;
@@ -41,6 +42,7 @@ enum Subcommands {
     Export(talk::ExportArgs),
     Replay(replay::ReplayArgs),
     Trace(trace::TraceArgs),
+    Bench(bench::BenchArgs),
 }
 
 /// Reads the command line, does what it says, and answers how it went.
@@ -81,5 +83,6 @@ async fn run(command: Subcommands) -> anyhow::Result<bool> {
         Subcommands::Export(args) => talk::export(args).await,
         Subcommands::Replay(args) => replay::run(args).await,
         Subcommands::Trace(args) => trace::run(args).await,
+        Subcommands::Bench(args) => bench::run(args).await,
     }
 }
