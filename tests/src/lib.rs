@@ -1,3 +1,6 @@
 //! What the integration tests, the simulation and the benchmarks of Syncline share.
 
+pub mod process;
+pub mod proxy;
+pub mod raw;
 pub mod sim;
