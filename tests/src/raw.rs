@@ -112,7 +112,12 @@ impl RawClient {
     ///
     /// # Panics
     /// If the answer is an error.
-    pub async fn subscribe(&mut self, address: &Address, outbox: [u8; 16], write: bool) -> Subscribed {
+    pub async fn subscribe(
+        &mut self,
+        address: &Address,
+        outbox: [u8; 16],
+        write: bool,
+    ) -> Subscribed {
         self.subscribe_at(address, None, outbox, write).await
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::document::{LikesCommand, Target};
-use crate::ids::Facet;
+use crate::ids::{Facet, Ulid};
 use crate::wire::ServerFrame;
 use crate::wire::frame::{Ack, Goodbye, Leased, Reject, Resume, Subscribed, Welcome, WireLease};
 

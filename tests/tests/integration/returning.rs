@@ -12,7 +12,8 @@ use syncline_tests::process::copy_folder;
 use tempfile::tempdir;
 
 use crate::support::{
-    Proxy, RawClient, ServerProcess, agree, confirmed, fresh_id, join, join_stored, shows, synced, within,
+    Proxy, RawClient, ServerProcess, agree, confirmed, fresh_id, join, join_stored, shows, synced,
+    within,
 };
 
 const ADDRESS: &str = "town/square/likes";
@@ -46,9 +47,10 @@ async fn all_have(url: &str, clients: &[&Likes], shares: i64) {
     let seen = likes(&fresh).await;
     live(&seen).await;
     for likes in clients {
-        shows(likes.document(), |view| {
-            matches!(view, View::Likes(view) if view.counter(Counter::Shares) == shares)
-        })
+        shows(
+            likes.document(),
+            |view| matches!(view, View::Likes(view) if view.counter(Counter::Shares) == shares),
+        )
         .await;
         agree(seen.document(), likes.document()).await;
         assert_eq!(likes.document().status().pending, 0);
@@ -188,9 +190,10 @@ async fn changes_that_a_restored_server_lost_come_back_from_those_who_have_them_
 async fn server_has(url: &str, shares: i64) {
     let observer = join(url, "observer").await;
     let seen = likes(&observer).await;
-    shows(seen.document(), |view| {
-        matches!(view, View::Likes(view) if view.counter(Counter::Shares) >= shares)
-    })
+    shows(
+        seen.document(),
+        |view| matches!(view, View::Likes(view) if view.counter(Counter::Shares) >= shares),
+    )
     .await;
     observer.close().await;
 }

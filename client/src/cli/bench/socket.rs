@@ -165,12 +165,8 @@ impl Socket {
 
     /// Into the writing and the reading half.
     pub(crate) fn split(self) -> (Sink, Reader) {
-        let reader = Reader {
-            protocol: self.protocol,
-            stream: self.stream,
-            received: self.early,
-            bytes: 0,
-        };
+        let reader =
+            Reader { protocol: self.protocol, stream: self.stream, received: self.early, bytes: 0 };
         (self.sink, reader)
     }
 }
