@@ -50,7 +50,9 @@ impl std::str::FromStr for Mix {
     fn from_str(s: &str) -> Result<Self, String> {
         let parts: Result<Vec<usize>, _> = s.split(':').map(str::parse).collect();
         match parts.as_deref() {
-            Ok(&[likes, comments, typing]) if (1..=1_000).contains(&(likes + comments + typing)) => {
+            Ok(&[likes, comments, typing])
+                if (1..=1_000).contains(&(likes + comments + typing)) =>
+            {
                 Ok(Self([likes, comments, typing]))
             }
             _ => Err("a mix is likes:comments:typing in small numbers, such as 6:3:1".to_owned()),
@@ -283,8 +285,13 @@ async fn measure(
         per_s: args.rate.0.map(|rate| rate / writers_of(args, clients) as f64),
         window: args.window.max(1),
     };
-    let late = tokio::spawn(join_late(args.protocol, url.to_owned(), args.late_joiners, clients,
-        Arc::clone(&topics)));
+    let late = tokio::spawn(join_late(
+        args.protocol,
+        url.to_owned(),
+        args.late_joiners,
+        clients,
+        Arc::clone(&topics),
+    ));
     let bytes_received = drive(args.protocol, seats, &topics, pace, started).await?;
     let wall = started.elapsed();
     let after = usage();
@@ -440,9 +447,8 @@ async fn prepared(
         Protocol::Relay => ActorId::leased(1, u32::try_from(client)? + 1),
     };
     let (address, kind) = (topic.address.clone(), topic.kind);
-    let made = tokio::task::spawn_blocking(move || {
-        make_changes(&address, actor, kind, client, count)
-    });
+    let made =
+        tokio::task::spawn_blocking(move || make_changes(&address, actor, kind, client, count));
     let changes = made.await.context("making changes failed")??;
     if protocol == Protocol::Syncline {
         return Ok(changes);

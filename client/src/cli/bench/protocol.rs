@@ -26,7 +26,10 @@ pub(crate) enum Protocol {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Heard {
     /// So many changes; with their authors if they were asked for.
-    Changes { count: usize, authors: Vec<String> },
+    Changes {
+        count: usize,
+        authors: Vec<String>,
+    },
     /// The first so many of one's own changes are durable.
     Acknowledged(usize),
     Nothing,
@@ -34,7 +37,12 @@ pub(crate) enum Heard {
 
 impl Protocol {
     /// The message that hands in changes, the first of which has the number `first` (from 0).
-    pub(crate) fn push(self, handle: u32, first: usize, changes: &[Bytes]) -> anyhow::Result<Bytes> {
+    pub(crate) fn push(
+        self,
+        handle: u32,
+        first: usize,
+        changes: &[Bytes],
+    ) -> anyhow::Result<Bytes> {
         match self {
             Self::Syncline => {
                 let changes = changes.iter().map(|change| Blob(change.clone())).collect();
@@ -82,7 +90,12 @@ fn hear_frame(message: &[u8]) -> anyhow::Result<Heard> {
         ServerFrame::LeaseEnded(_) => bail!("the lease ended"),
         ServerFrame::Error(error) => bail!("the server says: {}", error.message),
         ServerFrame::Goodbye(_) => bail!("the server said goodbye"),
-        _ => Heard::Nothing,
+        ServerFrame::Welcome(_)
+        | ServerFrame::Subscribed(_)
+        | ServerFrame::SnapshotPart(_)
+        | ServerFrame::Leased(_)
+        | ServerFrame::Restored(_)
+        | ServerFrame::Pong(_) => Heard::Nothing,
     })
 }
 
