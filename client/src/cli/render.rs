@@ -226,7 +226,15 @@ pub(crate) fn event(event: &Event, view: &View) -> Option<(String, Value)> {
         Event::CommentDeleted { id } | Event::CommentRemoved { id } => {
             (format!("comment {id} is gone"), json!({"event": "delete", "id": id.to_string()}))
         }
-        _ => return None,
+        Event::PostRemoved
+        | Event::MarksChanged { .. }
+        | Event::TagAdded { .. }
+        | Event::TagRemoved { .. }
+        | Event::EditorAdded { .. }
+        | Event::EditorRemoved { .. }
+        | Event::CounterChanged { .. }
+        | Event::JsonChanged { .. }
+        | _ => return None,
     })
 }
 

@@ -53,6 +53,15 @@ pub(crate) enum Speed {
     Times(f64),
 }
 
+impl Speed {
+    const fn times(self) -> Option<f64> {
+        match self {
+            Self::Max => None,
+            Self::Times(times) => Some(times),
+        }
+    }
+}
+
 impl std::str::FromStr for Speed {
     type Err = String;
 
@@ -191,11 +200,7 @@ async fn play(
     backend: &mut Backend,
 ) -> anyhow::Result<bool> {
     let clients = usize::from(args.clients);
-    let events = plan.len() as u64;
-    let speed = match args.speed {
-        Speed::Max => None,
-        Speed::Times(times) => Some(times),
-    };
+    let events = plan.oracle().events();
     let config = |name: &str| DeviceConfig {
         url: backend.url(),
         user: format!("replay-{name}"),
@@ -209,7 +214,7 @@ async fn play(
     }
     let limit = Duration::from_secs(args.timeout);
     let bar = progress_bar(events, "playing");
-    let stage = Arc::new(Stage::new(plan, clients, speed, limit, bar));
+    let stage = Arc::new(Stage::new(plan, clients, args.speed.times(), limit, bar));
     let mut players = JoinSet::new();
     let mut kills = Vec::with_capacity(clients);
     for (index, device) in devices.into_iter().enumerate() {
@@ -246,6 +251,7 @@ async fn play(
         clients,
         converged: outcomes.iter().all(|outcome| outcome.digest == fresh.digest),
         state_matches: outcomes.iter().all(Outcome::matches)
+            && fresh.live_likes == stage.plan.oracle().live_likes()
             && fresh.state_sha256 == stage.plan.oracle().state_sha256(),
         state_sha256: fresh.state_sha256.clone(),
         live_likes: fresh.live_likes,

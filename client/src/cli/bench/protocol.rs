@@ -90,7 +90,12 @@ fn hear_frame(message: &[u8]) -> anyhow::Result<Heard> {
         ServerFrame::LeaseEnded(_) => bail!("the lease ended"),
         ServerFrame::Error(error) => bail!("the server says: {}", error.message),
         ServerFrame::Goodbye(_) => bail!("the server said goodbye"),
-        _ => Heard::Nothing,
+        ServerFrame::Welcome(_)
+        | ServerFrame::Subscribed(_)
+        | ServerFrame::SnapshotPart(_)
+        | ServerFrame::Leased(_)
+        | ServerFrame::Restored(_)
+        | ServerFrame::Pong(_) => Heard::Nothing,
     })
 }
 

@@ -107,9 +107,9 @@ impl Socket {
             let subscribe = Subscribe { address: address.to_string(), cursor: None, outbox, write };
             this.say(subscribe.into()).await?;
             let subscribed: Subscribed = this
-                .answer(|frame| match frame {
-                    ServerFrame::Subscribed(subscribed) => Some(subscribed),
-                    _ => None,
+                .answer(|frame| {
+                    let ServerFrame::Subscribed(subscribed) = frame else { return None };
+                    Some(subscribed)
                 })
                 .await?;
             this.follow(&subscribed, write).await?;
@@ -126,9 +126,9 @@ impl Socket {
         let mut lease = subscribed.lease;
         if write && lease.is_none() {
             lease = self
-                .answer(|frame| match frame {
-                    ServerFrame::Leased(leased) => Some(Some(leased.lease)),
-                    _ => None,
+                .answer(|frame| {
+                    let ServerFrame::Leased(leased) = frame else { return None };
+                    Some(Some(leased.lease))
                 })
                 .await?;
         }
@@ -197,7 +197,9 @@ impl Reader {
             let bytes: Bytes = match message? {
                 Message::Binary(bytes) => bytes,
                 Message::Close(_) => bail!("the server closed the connection"),
-                _ => continue,
+                Message::Text(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {
+                    continue;
+                }
             };
             self.bytes += bytes.len() as u64;
             match self.protocol.hear(&bytes, sample.is_some())? {

@@ -43,7 +43,7 @@ impl Device {
         let client = open_client(&config, online).await?;
         Ok(Self {
             config,
-            client: client,
+            client,
             documents: HashMap::new(),
             by_use: BTreeMap::new(),
             uses: 0,

@@ -266,9 +266,12 @@ fn sort(message: Message, shared: &Shared) -> anyhow::Result<Option<Message>> {
 fn changes_in(message: &Message) -> anyhow::Result<Option<Changes>> {
     let Message::Binary(bytes) = message else { return Ok(None) };
     let bytes: &Bytes = bytes;
-    Ok(match ServerFrame::decode(bytes).context("the server's frame")? {
-        ServerFrame::Changes(changes) => Some(changes),
-        ServerFrame::PackedChanges(packed) => Some(unpack(&packed).context("packed changes")?),
-        _ => None,
-    })
+    let frame = ServerFrame::decode(bytes).context("the server's frame")?;
+    if let ServerFrame::PackedChanges(packed) = &frame {
+        return Ok(Some(unpack(packed).context("packed changes")?));
+    }
+    if let ServerFrame::Changes(changes) = frame {
+        return Ok(Some(changes));
+    }
+    Ok(None)
 }

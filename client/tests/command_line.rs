@@ -1,0 +1,176 @@
+//! The `syncline` command as a person or a script meets it: as a process, against a real server.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic, also in what its tests share")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use syncline_server::Server;
+use syncline_server::config::{Config, Storage};
+
+/// A server in this process and a folder for the clients' data.
+struct World {
+    runtime: tokio::runtime::Runtime,
+    server: Option<Server>,
+    url: String,
+    data: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let config = Config { listen, storage: Storage::Memory, ..Config::default() };
+        let server = runtime.block_on(Server::start(config)).unwrap();
+        let url = format!("http://{}", server.local_addr());
+        Self { runtime, server: Some(server), url, data: tempfile::tempdir().unwrap() }
+    }
+
+    fn run(&self, user: &str, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_syncline"))
+            .args(arguments)
+            .args(["--server", &self.url, "--user", user, "--data"])
+            .arg(self.data.path().join(user))
+            .args(["--wait", "20"])
+            .output()
+            .unwrap()
+    }
+
+    /// Runs a command that must succeed; its last line as JSON.
+    fn json(&self, user: &str, arguments: &[&str]) -> Value {
+        let output = self.run(user, &[arguments, &["--json"]].concat());
+        last_line(&output)
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            // The figures of a test do not hang on how its server ends.
+            let _ = self.runtime.block_on(server.shutdown());
+        }
+    }
+}
+
+fn last_line(output: &Output) -> Value {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}{errors}");
+    serde_json::from_str(text.lines().last().unwrap_or_default()).unwrap()
+}
+
+#[test]
+fn a_conversation_between_two_people_one_of_them_offline_for_a_while() {
+    let world = World::new();
+    let made = world.json("alice", &["post", "town", "Shall we?", "--title", "A picnic"]);
+    assert_eq!(made["state"], "confirmed");
+    let post = made["post"].as_str().unwrap();
+    assert!(post.starts_with("town/") && post.len() == "town/".len() + 26, "{post}");
+
+    let comment = world.json("bob", &["comment", post, "Yes!"]);
+    let id = comment["id"].as_str().unwrap();
+    // Bob's device has the post: he goes on without the network.
+    let reply = world.json("bob", &["comment", post, "On Sunday", "--reply-to", id, "--offline"]);
+    assert_eq!(reply["state"], "pending");
+    let like = world.json("bob", &["like", post, "--offline"]);
+    assert_eq!((like["state"].as_str(), like["count"].as_u64()), (Some("pending"), Some(1)));
+    let liked = world.json("alice", &["like", post, "--comment", id, "--reaction", "🎉"]);
+    assert_eq!(liked["count"], 1);
+    assert_eq!(world.json("alice", &["show", post])["comments"].as_array().unwrap().len(), 1);
+
+    let synced = world.json("bob", &["sync"]);
+    assert_eq!((synced["synced"].as_bool(), synced["pending"].as_u64()), (Some(true), Some(0)));
+    world.json("alice", &["edit", post, "Shall we go?"]);
+    world.json("alice", &["delete", post, "--comment", reply["id"].as_str().unwrap()]);
+
+    let shown = world.json("bob", &["show", post]);
+    assert_eq!(shown["content"]["title"], "A picnic");
+    assert_eq!(shown["content"]["body"], "Shall we go?");
+    assert_eq!(shown["reactions"]["like"], 1);
+    assert_eq!(shown["comments"][0]["reactions"]["🎉"], 1);
+    assert_eq!(shown["comments"][1]["parent"].as_str(), Some(id));
+    assert_eq!(shown["comments"][1]["body"], "");
+    let text = String::from_utf8(world.run("carol", &["show", post]).stdout).unwrap();
+    assert!(text.contains("    (deleted)") && text.contains("like 1"), "{text}");
+
+    let exported = world.run("bob", &["export", post]);
+    let lines = String::from_utf8(exported.stdout).unwrap();
+    let facets: Vec<Value> =
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(facets.len(), 3);
+    assert_eq!(facets[1]["content"]["likes"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn mistakes_are_answered_in_one_line_that_says_what_to_do() {
+    let world = World::new();
+    let complaint = |arguments: &[&str]| {
+        let output = world.run("alice", arguments);
+        assert!(!output.status.success(), "{arguments:?}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        text
+    };
+    assert!(complaint(&["show", "town/nowhere"]).contains("there is no post town/nowhere"));
+    assert!(complaint(&["like", "town/nowhere"]).contains("`syncline post town/nowhere`"));
+    let made = world.json("alice", &["post", "town/once"]);
+    assert_eq!(made["post"], "town/once");
+    assert!(complaint(&["post", "town/once"]).contains("exists"));
+    let nobody = "01J8ZQ4W5X6Y7Z8A9B0C1D2E3F";
+    assert!(complaint(&["edit", "town/once", "x", "--comment", nobody]).contains("no comment"));
+    assert!(complaint(&["edit", "town/once"]).contains("say what"));
+}
+
+#[test]
+fn a_small_discussion_is_replayed_to_the_state_that_it_implies() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data");
+    let expect: Value =
+        serde_json::from_slice(&std::fs::read(data.join("tiny.expect.json")).unwrap()).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_syncline"))
+        .arg("replay")
+        .arg(data.join("tiny.jsonl"))
+        .args(["--clients", "4", "--offline-share", "0.3", "--kill-clients", "2", "--json"])
+        .args(["--timeout", "120"])
+        .output()
+        .unwrap();
+    let report = last_line(&output);
+    for name in ["converged", "state_matches"] {
+        assert_eq!(report[name], true, "{report}");
+    }
+    for name in ["events", "live_likes", "state_sha256"] {
+        assert_eq!(report[name], expect[name], "{name}");
+    }
+    assert_eq!((report["lost"].as_u64(), report["duplicated"].as_u64()), (Some(0), Some(0)));
+}
+
+#[test]
+fn a_trace_is_typed_to_its_end_by_one_and_by_two() {
+    let dir = tempfile::tempdir().unwrap();
+    let sequential = r#"{"startContent":"","endContent":"hello you","txns":[
+        {"patches":[[0,0,"hell"],[4,0,"o"]]},{"patches":[[5,0," world"]]},{"patches":[[6,5,"you"]]}]}"#;
+    // Two agents type at the same time, see each other's work late, and go on.
+    let concurrent = r#"{"kind":"concurrent","endContent":"[ab-cd]","numAgents":2,"txns":[
+        {"parents":[],"numChildren":2,"agent":0,"patches":[[0,0,"-"]]},
+        {"parents":[0],"numChildren":1,"agent":0,"patches":[[0,0,"a"]]},
+        {"parents":[0],"numChildren":1,"agent":1,"patches":[[1,0,"c"]]},
+        {"parents":[1],"numChildren":1,"agent":0,"patches":[[1,0,"b"]]},
+        {"parents":[2],"numChildren":1,"agent":1,"patches":[[2,0,"d"]]},
+        {"parents":[3,2],"numChildren":1,"agent":0,"patches":[[0,0,"["]]},
+        {"parents":[4,3],"numChildren":1,"agent":1,"patches":[[5,0,"]"]]},
+        {"parents":[5,6],"numChildren":0,"agent":0,"patches":[[0,1,"["]]}]}"#;
+    for (name, trace, clients) in [("one", sequential, 1), ("two", concurrent, 2)] {
+        let file = dir.path().join(name);
+        std::fs::write(&file, trace).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_syncline"))
+            .arg("trace")
+            .arg(file)
+            .args(["--json", "--timeout", "120"])
+            .output()
+            .unwrap();
+        let report = last_line(&output);
+        assert_eq!(report["state_matches"], true, "{report}");
+        assert_eq!(report["converged"], true, "{report}");
+        assert_eq!(report["clients"], clients);
+    }
+}
