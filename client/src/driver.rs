@@ -217,7 +217,7 @@ impl Driver {
             }
             inputs = std::mem::take(&mut core.next);
         }
-        if told {
+        if told || core.session.documents() != self.status.borrow().open_documents {
             self.publish(core);
         }
         let wake = core.session.poll_timeout();

@@ -213,6 +213,13 @@ impl Session {
         Stats { documents: self.documents.len(), live, pending, ..self.stats }
     }
 
+    /// How many documents it holds, those included that the app has closed and that are still being
+    /// sent. No notice tells that one of these is done with.
+    #[must_use]
+    pub fn documents(&self) -> usize {
+        self.documents.len()
+    }
+
     /// Carries a command out at once, as [`Input::Command`] does, and says at once if it can't be.
     /// How it ends is told by [`Notice::Resolved`], unless this answers an error.
     ///
