@@ -358,15 +358,19 @@ impl Replica {
     ) -> Result<Outcome, ReplicaError> {
         let mut outcome = Outcome::default();
         let mut log = PatchLog::active();
-        self.doc.apply_changes_log_patches(changes.clone(), &mut log)?;
+        // A change is costly to copy; mostly its name and deps are all that is needed afterwards.
+        let names: Vec<_> =
+            changes.iter().map(|change| (change.hash(), change.deps().to_vec())).collect();
+        let copies = self.apart.is_some().then(|| changes.clone());
+        self.doc.apply_changes_log_patches(changes, &mut log)?;
         if !self.doc.get_missing_deps(&[]).is_empty() {
             return Err(ReplicaError::Gap);
         }
         let patches = self.doc.make_patches(&mut log);
         outcome.events = self.view.patch(&self.doc, &patches);
-        for change in &changes {
-            let hash = ChangeHash(change.hash().0);
-            for dep in change.deps() {
+        for (hash, deps) in names {
+            let hash = ChangeHash(hash.0);
+            for dep in deps {
                 self.accepted_heads.remove(&ChangeHash(dep.0));
             }
             self.accepted_heads.insert(hash);
@@ -375,7 +379,7 @@ impl Replica {
             }
             self.arrived(hash, &mut outcome);
         }
-        if let Some(apart) = &mut self.apart {
+        if let Some((apart, changes)) = self.apart.as_mut().zip(copies) {
             apart.apply_changes(changes)?;
         }
         self.cursor = Some(cursor);
