@@ -306,7 +306,7 @@ fn leaving_a_refused_edit_out_equals_never_having_made_it() {
             vec![create("hello world"), bold.clone(), italic.clone()],
         ),
         (
-            vec![create("hello world"), bold.clone(), italic.clone()],
+            vec![create("hello world"), bold.clone(), italic],
             3,
             vec![create("hello world"), bold],
         ),
