@@ -2,7 +2,6 @@
 //! Knows bytes and directions, nothing else.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -25,7 +24,7 @@ struct State {
 pub struct Proxy {
     port: u16,
     state: Arc<watch::Sender<State>>,
-    bytes_up: Arc<AtomicU64>,
+    bytes_up: Arc<watch::Sender<u64>>,
     accepting: JoinHandle<()>,
 }
 
@@ -45,7 +44,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("it is bound").port();
         let (state, watching) = watch::channel(State { era: 0, up: true, down: true, target });
-        let bytes_up = Arc::new(AtomicU64::new(0));
+        let bytes_up = Arc::new(watch::Sender::new(0));
         let counter = Arc::clone(&bytes_up);
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -84,11 +83,17 @@ impl Proxy {
     /// Bytes that clients have said and the server was given.
     #[must_use]
     pub fn bytes_up(&self) -> u64 {
-        self.bytes_up.load(Ordering::SeqCst)
+        *self.bytes_up.borrow()
+    }
+
+    /// The same, to wait for more.
+    #[must_use]
+    pub fn watch_bytes_up(&self) -> watch::Receiver<u64> {
+        self.bytes_up.subscribe()
     }
 }
 
-async fn relay(client: TcpStream, mut state: watch::Receiver<State>, bytes_up: Arc<AtomicU64>) {
+async fn relay(client: TcpStream, mut state: watch::Receiver<State>, bytes_up: Arc<watch::Sender<u64>>) {
     let State { era, target, .. } = *state.borrow();
     let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await else { return };
     let (from_client, to_client) = client.into_split();
@@ -108,7 +113,7 @@ async fn copy(
     mut to: OwnedWriteHalf,
     mut state: watch::Receiver<State>,
     open: fn(&State) -> bool,
-    counter: Option<&AtomicU64>,
+    counter: Option<&watch::Sender<u64>>,
 ) {
     let mut buffer = vec![0; 16 << 10];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
@@ -116,7 +121,7 @@ async fn copy(
             return;
         }
         if let Some(counter) = counter {
-            counter.fetch_add(count as u64, Ordering::SeqCst);
+            counter.send_modify(|bytes| *bytes += count as u64);
         }
     }
 }

@@ -1,1 +1,209 @@
-//! Placeholder
+//! Large documents and many documents: what is served costs the server no decoding, and what was
+//! served once does not stay in its memory.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use syncline_client::engine::document::Target;
+use syncline_engine::clock::Timestamp;
+use syncline_engine::document::{Command, JsonCommand, View};
+use syncline_engine::hub::compact;
+use syncline_engine::ids::{ActorId, Address, ChangeHash, Cursor, Epoch, Facet, Tip};
+use syncline_engine::storage::record::advance;
+use syncline_engine::storage::{Append, Entry, LogStore, Record, Snapshot};
+use syncline_engine::wire::ServerFrame;
+use syncline_engine::wire::frame::{Resume, Unsubscribe, WireLease};
+use syncline_server::store::{SledOptions, SledStore};
+use syncline_tests::raw::RawDocument;
+use tempfile::tempdir;
+use tokio::time::Instant;
+
+use crate::support::{
+    PATIENCE, RawClient, ServerProcess, comment, confirmed, fresh_id, join, like, user, within,
+};
+
+const LIKES: usize = 10_000;
+const COMMENTS: usize = 2_000;
+const EPOCH: Epoch = Epoch([7; 16]);
+/// Changes in one record, as one busy group commit would have them.
+const RECORD_ENTRIES: usize = 500;
+
+/// The log that somebody's commands make.
+fn records(store: &SledStore, address: &Address, commands: &[Command]) -> Vec<Record> {
+    let actor = ActorId::leased(1, 1).0;
+    let lease = WireLease { actor, next_seq: 1, after: 0 };
+    let changes = RawDocument::new(address).write(&lease, commands);
+    let (mut tip, mut first_seq) = (Tip::EMPTY, 1);
+    let mut records = Vec::new();
+    for changes in changes.chunks(RECORD_ENTRIES) {
+        let entries: Vec<Entry> = changes
+            .iter()
+            .map(|change| Entry {
+                author: user("ada"),
+                at: Timestamp(1_700_000_000_000),
+                command: None,
+                hash: ChangeHash(change.hash().0),
+                change: Bytes::copy_from_slice(change.raw_bytes()),
+            })
+            .collect();
+        let tip_before = tip;
+        for entry in &entries {
+            tip = advance(store.digest_key(), tip, entry);
+        }
+        let count = entries.len() as u64;
+        records.push(Record { first_seq, tip_before, tip, entries });
+        first_seq += count;
+    }
+    records
+}
+
+fn append(store: &SledStore, address: &Address, records: &[Record]) -> Cursor {
+    let appends: Vec<Append> = records
+        .iter()
+        .map(|record| Append { address: address.clone(), epoch: EPOCH, record: record.clone() })
+        .collect();
+    store.append(&appends).expect("it is stored");
+    let last = records.last().expect("there is something to store");
+    Cursor { epoch: EPOCH, seq: last.last_seq(), tip: last.tip }
+}
+
+/// Stores a document as the server's own compaction leaves it, its body passed through `edit`.
+fn store_compacted(
+    store: &SledStore,
+    address: &Address,
+    commands: &[Command],
+    edit: impl FnOnce(Bytes) -> Bytes,
+) -> Bytes {
+    let records = records(store, address, commands);
+    let end = append(store, address, &records);
+    let made = compact(address, end, None, &records).expect("it compacts");
+    let body = edit(made.body);
+    let snapshot = Snapshot { body: body.clone(), ..made };
+    store.put_snapshot(address, &snapshot, end.seq + 1).expect("it is stored");
+    body
+}
+
+fn open(dir: &Path) -> SledStore {
+    SledStore::open(dir, &SledOptions::default()).expect("it opens")
+}
+
+fn many_likes() -> Vec<Command> {
+    (0..LIKES).map(|n| like(&format!("user{n}"))).collect()
+}
+
+#[tokio::test]
+async fn ten_thousand_likes_and_two_thousand_comments_are_served_without_being_decoded_sub3_sub5() {
+    let dir = tempdir().expect("a directory");
+    let data = dir.path().join("server");
+    let likes: Address = "town/square/likes".parse().expect("an address");
+    let comments = likes.with_facet(Facet::Comments);
+    let opaque: Address = "town/opaque/likes".parse().expect("an address");
+    let store = open(&data);
+    store_compacted(&store, &likes, &many_likes(), |body| body);
+    let talk: Vec<Command> = (0..COMMENTS)
+        .map(|n| comment(&format!("user{n}"), &format!("What I think of it, number {n}.")))
+        .collect();
+    store_compacted(&store, &comments, &talk, |body| body);
+    // The same size and outline with a body in which automerge would find nothing: who decodes it
+    // anywhere on its way fails.
+    let noise = store_compacted(&store, &opaque, &many_likes(), |body| {
+        body.iter().map(|byte| byte.wrapping_mul(31) ^ 0xa5).collect::<Vec<u8>>().into()
+    });
+    assert!(automerge::Automerge::load(&noise).is_err());
+    drop(store);
+
+    let server = ServerProcess::start(&data, &[]).await;
+    let mut reader = RawClient::hello(&server.url(), "reader", fresh_id(), 1).await;
+    for (address, live) in [(&likes, LIKES), (&comments, COMMENTS)] {
+        let opened = reader.subscribe(address, fresh_id(), false).await;
+        let document = reader.read(address, &opened).await;
+        assert!(document.snapshot_bytes > 0 && document.hashes.is_empty(), "a snapshot and no tail");
+        let shown = match View::read(address.facet(), &document.automerge) {
+            View::Likes(view) => view.count(Target::Post, "like"),
+            View::Comments(view) => view.live(),
+            View::Post(_) | View::Json(_) => 0,
+        };
+        assert_eq!((shown, opened.end_seq), (live, live as u64));
+    }
+
+    let opened = reader.subscribe(&opaque, fresh_id(), true).await;
+    let Resume::Snapshot { bytes, .. } = opened.resume else { panic!("{opened:?}") };
+    let mut served = Vec::new();
+    while (served.len() as u64) < bytes {
+        if let ServerFrame::SnapshotPart(part) = reader.hear().await {
+            served.extend_from_slice(&part.bytes.0);
+        }
+    }
+    assert!(served == noise, "the stored body, byte for byte");
+    assert!(opened.lease.is_some(), "the outline is all that a writer needs of the server");
+
+    let ada = join(&server.url(), "ada").await;
+    let hers = within(ada.likes("town", "square")).await.expect("it opens");
+    within(hers.document().live()).await.expect("in sync");
+    confirmed(hers.like(Target::Post, "like").expect("taken")).await;
+    assert_eq!(hers.count(Target::Post, "like"), LIKES + 1);
+    assert_eq!(server.terminate().await, Some(0));
+}
+
+/// How many documents are served once, and how much each has to say.
+const DOCUMENTS: usize = 2_000;
+const DOCUMENT_COMMANDS: usize = 12;
+const TEXT_BYTES: usize = 4_000;
+
+#[tokio::test]
+async fn a_server_that_served_many_documents_once_returns_to_near_its_idle_size() {
+    let dir = tempdir().expect("a directory");
+    let data = dir.path().join("server");
+    let address = |n: usize| -> Address { format!("town/d{n}/json").parse().expect("an address") };
+    let store = open(&data);
+    let commands: Vec<Command> = (0..DOCUMENT_COMMANDS)
+        .map(|n| {
+            let path = vec![format!("key{n}").as_str().into()];
+            let value = serde_json::Value::String("x".repeat(TEXT_BYTES));
+            Command::Json(JsonCommand::Put { path, value })
+        })
+        .collect();
+    for batch in (0..DOCUMENTS).collect::<Vec<_>>().chunks(100) {
+        let appends: Vec<Append> = batch
+            .iter()
+            .flat_map(|n| {
+                let address = address(*n);
+                records(&store, &address, &commands).into_iter().map(move |record| Append {
+                    address: address.clone(),
+                    epoch: EPOCH,
+                    record,
+                })
+            })
+            .collect();
+        store.append(&appends).expect("it is stored");
+    }
+    drop(store);
+
+    let settings = ["--evict-idle-ms", "100", "--cache-bytes", "4194304"];
+    let server = ServerProcess::start(&data, &settings).await;
+    let mut reader = RawClient::hello(&server.url(), "reader", fresh_id(), 1).await;
+    let idle = server.resident_bytes();
+    let mut first_handle = None;
+    for n in 0..DOCUMENTS {
+        let opened = reader.subscribe(&address(n), fresh_id(), false).await;
+        reader.read(&address(n), &opened).await;
+        reader.say(Unsubscribe { handle: opened.handle }).await;
+        first_handle.get_or_insert(opened.handle);
+    }
+    // A handle is a document's name while it is in memory: a new one means that it was let go of.
+    let again = reader.subscribe(&address(0), fresh_id(), false).await;
+    assert_ne!(Some(again.handle), first_handle);
+    let kept = (DOCUMENTS * DOCUMENT_COMMANDS * TEXT_BYTES) as u64;
+    if let Some(idle) = idle {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let now = server.resident_bytes().expect("it was told before");
+            if now < idle + kept / 3 {
+                break;
+            }
+            assert!(Instant::now() < deadline, "from {idle} to {now} bytes, served {kept}");
+            tokio::task::yield_now().await;
+        }
+    }
+    assert_eq!(server.terminate().await, Some(0));
+}
