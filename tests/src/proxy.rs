@@ -93,7 +93,11 @@ impl Proxy {
     }
 }
 
-async fn relay(client: TcpStream, mut state: watch::Receiver<State>, bytes_up: Arc<watch::Sender<u64>>) {
+async fn relay(
+    client: TcpStream,
+    mut state: watch::Receiver<State>,
+    bytes_up: Arc<watch::Sender<u64>>,
+) {
     let State { era, target, .. } = *state.borrow();
     let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await else { return };
     let (from_client, to_client) = client.into_split();

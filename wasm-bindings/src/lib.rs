@@ -170,7 +170,8 @@ impl Document {
                 "author": comment.author.as_str(),
                 "parent": comment.parent.map(|parent| parent.to_string()),
                 "created": comment.created.0,
-                "body": comment.body,
+                // The text of a deleted comment stays in the document, and is not shown.
+                "body": if comment.deleted.is_some() { "" } else { comment.body.as_str() },
                 "edited": comment.edited.map(|at| at.0),
                 "deleted": comment.deleted.map(|at| at.0),
             })

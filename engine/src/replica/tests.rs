@@ -305,11 +305,7 @@ fn leaving_a_refused_edit_out_equals_never_having_made_it() {
             4,
             vec![create("hello world"), bold.clone(), italic.clone()],
         ),
-        (
-            vec![create("hello world"), bold.clone(), italic],
-            3,
-            vec![create("hello world"), bold],
-        ),
+        (vec![create("hello world"), bold.clone(), italic], 3, vec![create("hello world"), bold]),
     ];
     for (number, (edits, refused, without)) in cases.into_iter().enumerate() {
         // A refusal of the number after the last one refuses nothing.

@@ -149,8 +149,13 @@ async fn malformed_truncated_oversized_and_flipped_frames_hurt_their_own_connect
     for (round, (bytes, expected)) in hostile.into_iter().enumerate() {
         let mut eve = stage.hello().await;
         let shown = format!("{:?}", &bytes[..bytes.len().min(200)]);
-        eve.say(Subscribe { address: place.to_string(), cursor: None, outbox: fresh_id(), write: true })
-            .await;
+        eve.say(Subscribe {
+            address: place.to_string(),
+            cursor: None,
+            outbox: fresh_id(),
+            write: true,
+        })
+        .await;
         let (codes, close) = send(&mut eve, bytes).await;
         if let Some(code) = expected {
             // A socket that is full of what nobody reads may break before the close is read.

@@ -117,7 +117,10 @@ async fn ten_thousand_likes_and_two_thousand_comments_are_served_without_being_d
     for (address, live) in [(&likes, LIKES), (&comments, COMMENTS)] {
         let opened = reader.subscribe(address, fresh_id(), false).await;
         let document = reader.read(address, &opened).await;
-        assert!(document.snapshot_bytes > 0 && document.hashes.is_empty(), "a snapshot and no tail");
+        assert!(
+            document.snapshot_bytes > 0 && document.hashes.is_empty(),
+            "a snapshot and no tail"
+        );
         let shown = match View::read(address.facet(), &document.automerge) {
             View::Likes(view) => view.count(Target::Post, "like"),
             View::Comments(view) => view.live(),

@@ -10,9 +10,7 @@ use tempfile::tempdir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
-use crate::support::{
-    Proxy, RawClient, ServerProcess, confirmed, fresh_id, join, shows, within,
-};
+use crate::support::{Proxy, RawClient, ServerProcess, confirmed, fresh_id, join, shows, within};
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("a path in UTF-8")
@@ -143,7 +141,9 @@ async fn a_client_killed_while_it_watches_leaves_its_store_usable() {
     let complaint = String::from_utf8_lossy(&second.stderr);
     assert!(complaint.contains("in use"), "{complaint}");
     run_json(alice(&["comment", "town/square", "seen"], &dir.path().join("phone"), &url)).await;
-    assert!(within(lines.next_line()).await.expect("text").is_some_and(|line| line.contains("seen")));
+    assert!(
+        within(lines.next_line()).await.expect("text").is_some_and(|line| line.contains("seen"))
+    );
     within(child.kill()).await.expect("it can be killed");
     let said = run_json(alice(&["sync"], &store, &url)).await;
     assert_eq!(said["synced"], true, "{said}");
@@ -182,14 +182,10 @@ async fn on_sigterm_everyone_is_sent_away_and_everything_acknowledged_is_there_g
     let mut idle = RawClient::hello(&server.url(), "idle", fresh_id(), 1).await;
     let ada = join(&server.url(), "ada").await;
     let likes = within(ada.likes("town", "square")).await.expect("it opens");
-    let pending: Vec<_> =
-        (0..100).map(|_| likes.add(Counter::Views, 1).expect("taken")).collect();
+    let pending: Vec<_> = (0..100).map(|_| likes.add(Counter::Views, 1).expect("taken")).collect();
     let ending = tokio::spawn(server.terminate());
     let goodbye = idle.hear().await;
-    assert!(
-        matches!(goodbye, syncline_engine::wire::ServerFrame::Goodbye(_)),
-        "{goodbye:?}"
-    );
+    assert!(matches!(goodbye, syncline_engine::wire::ServerFrame::Goodbye(_)), "{goodbye:?}");
     assert_eq!(within(ending).await.expect("it ends"), Some(0));
     let server = ServerProcess::try_start(&data, port, &[]).await.expect("it starts again");
     for pending in pending {
