@@ -1,19 +1,24 @@
 //! One post, many users, fifty at a time: what a like costs when there are ten thousand of them.
 //!
-//! Fifty devices join a hub under real leases, each likes once without having seen the others of
-//! its round, all hear of all, and fifty other users follow. Beside it the same likes in plain
+//! Fifty users join a hub and get real leases, each likes once without having seen the others of
+//! the round, all hear of all, they leave, and fifty other users follow. A replica follows it all. Beside it the same likes in plain
 //! automerge as it is usually done: one map, one actor for each user, the same concurrency.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use automerge::legacy::OpType as Action;
 use automerge::transaction::Transactable;
 use automerge::{Automerge, Change, ExpandedChange, ObjType, ROOT, ReadDoc};
+use bytes::Bytes;
 use syncline_engine::clock::Timestamp;
-use syncline_engine::document::{Command, LikesCommand, Target, View};
-use syncline_engine::hub::Config;
+use syncline_engine::document::{Command, LikesCommand, Target, View, bucket};
+use syncline_engine::hub::{Config, ConnectionId};
 use syncline_engine::ids::{ActorId, Address, Cursor, Epoch, Facet, Lease, Tip, Ulid, UserId};
+use syncline_engine::limits::BUCKETS;
 use syncline_engine::replica::{Replica, Stored};
+use syncline_engine::wire::ServerFrame;
+use syncline_engine::wire::frame::{Blob, Bye, Hello, Push, Subscribe, WireCursor, WireLease};
 use syncline_tests::measure::{
     Device, Heap, Lanes, World, kb, median, row, size, table, times, us,
 };
@@ -74,49 +79,139 @@ fn like(user: &str, i: usize) -> (Ulid, Command) {
 
 fn leased(sizes: [usize; 2]) -> [Stage; 2] {
     let mut world = World::new(Config::default());
-    let mut devices: Vec<Device> =
-        (0..AT_A_TIME as u64).map(|number| Device::new(address(), number)).collect();
+    let mut reader = Device::new(address(), 0);
+    reader.join(&mut world, "reader", u64::MAX);
+    let templates = leased_templates(reader.replica.document());
     let mut likes = 0;
     sizes.map(|size| {
         let mut hub = Vec::new();
         while likes < size {
             world.in_hub = Duration::ZERO;
-            likes += leased_round(&mut world, &mut devices, likes);
+            likes += leased_round(&mut world, &mut reader, &templates, likes);
             hub.push(world.in_hub / u32::try_from(AT_A_TIME).expect("fifty"));
         }
-        let device = &mut devices[0];
-        device.join(&mut world, "reader", u64::MAX - size as u64);
-        device.leave(&mut world);
-        let View::Likes(view) = device.replica.view() else { panic!("likes were opened") };
+        let View::Likes(view) = reader.replica.view() else { panic!("likes were opened") };
         assert_eq!(view.count(Target::Post, "like"), size);
-        let document = device.replica.document();
+        let document = reader.replica.document();
         let (changes, saved) = (document.get_changes(&[]), document.save());
         let last = hub.len().saturating_sub(10);
         Stage { likes, changes, saved, hub: median(&hub[last..]) }
     })
 }
 
-fn leased_round(world: &mut World, devices: &mut [Device], before: usize) -> usize {
-    for (number, device) in devices.iter_mut().enumerate() {
-        let user = format!("user{}", before + number);
-        device.join(world, &user, (before + number) as u64);
+/// A like in each of the buckets, as the engine makes it; those of a round differ from it only in
+/// who writes what on top of what.
+fn leased_templates(doc: &Automerge) -> BTreeMap<u32, ExpandedChange> {
+    let mut templates = BTreeMap::new();
+    for i in 0.. {
+        let user = format!("user{i}");
+        let place = bucket_of(&user);
+        if !templates.contains_key(&place) {
+            let mut doc = doc.clone().with_actor(user_actor(i));
+            let mut tx = doc.transaction();
+            like(&user, i).1.apply(&mut tx).expect("a good command");
+            tx.commit();
+            let change = doc.get_last_local_change().expect("the first like");
+            templates.insert(place, change.decode());
+        }
+        if templates.len() == BUCKETS as usize {
+            break;
+        }
     }
+    templates
+}
+
+fn bucket_of(user: &str) -> u32 {
+    bucket(&format!("post/like/{user}"), BUCKETS)
+}
+
+/// A user with a lease on the document, who is where the reader is.
+struct Guest {
+    connection: ConnectionId,
+    handle: u32,
+    lease: WireLease,
+}
+
+impl Guest {
+    fn arrive(world: &mut World, user: &str, session: u64, at: Cursor) -> Self {
+        let connection = world.open();
+        let mut id = [3; 16];
+        id[..8].copy_from_slice(&session.to_be_bytes());
+        let hello = Hello {
+            session: id,
+            generation: 1,
+            user: user.to_owned(),
+            token: None,
+            agent: "bench".to_owned(),
+        };
+        world.say(connection, hello);
+        let cursor = Some(WireCursor { epoch: at.epoch.0, seq: at.seq, tip: at.tip.0 });
+        let address = address().to_string();
+        world.say(connection, Subscribe { address, cursor, outbox: id, write: true });
+        for message in world.heard(connection) {
+            if let Ok(ServerFrame::Subscribed(subscribed)) = ServerFrame::decode(&message) {
+                let lease = subscribed.lease.expect("a lease with the answer");
+                return Self { connection, handle: subscribed.handle, lease };
+            }
+        }
+        panic!("the hub did not answer")
+    }
+
+    fn like(
+        &self,
+        world: &mut World,
+        templates: &BTreeMap<u32, ExpandedChange>,
+        i: usize,
+        round: u64,
+        deps: &[automerge::ChangeHash],
+    ) {
+        let user = format!("user{i}");
+        let mut change = templates[&bucket_of(&user)].clone();
+        change.actor_id = self.lease.actor.into();
+        change.seq = self.lease.next_seq;
+        change.start_op = change.start_op.saturating_add(round);
+        change.deps = deps.to_vec();
+        change.hash = None;
+        change.operations[0].key = format!("post/like/{user}").into();
+        change.operations[0].action = Action::Put(like(&user, i).0.to_string().into());
+        let bytes = Bytes::copy_from_slice(Change::from(change).raw_bytes());
+        let push = Push { handle: self.handle, first: 1, changes: vec![Blob(bytes)] };
+        world.say(self.connection, push);
+    }
+
+    fn leave(self, world: &mut World) {
+        world.say(self.connection, Bye {});
+        let heard = world.heard(self.connection);
+        let acked = |message: &Bytes| {
+            matches!(ServerFrame::decode(message), Ok(ServerFrame::Ack(_)))
+        };
+        assert!(heard.iter().any(acked), "the like was accepted");
+    }
+}
+
+fn leased_round(
+    world: &mut World,
+    reader: &mut Device,
+    templates: &BTreeMap<u32, ExpandedChange>,
+    before: usize,
+) -> usize {
+    let at = reader.replica.cursor().expect("it has joined");
+    let guests: Vec<Guest> = (before..before + AT_A_TIME)
+        .map(|i| Guest::arrive(world, &format!("user{i}"), i as u64, at))
+        .collect();
     // Nothing becomes durable before all of them have liked: they are truly concurrent.
     world.hold_commits = true;
-    for (number, device) in devices.iter_mut().enumerate() {
-        let (id, command) = like(&format!("user{}", before + number), before + number);
-        device.execute(world, id, command);
+    let mut deps = reader.replica.document().get_heads();
+    deps.sort_unstable();
+    for (number, guest) in guests.iter().enumerate() {
+        let round = (before / AT_A_TIME) as u64;
+        guest.like(world, templates, before + number, round, &deps);
     }
     world.commit();
     world.hold_commits = false;
-    for device in devices.iter_mut() {
-        device.listen(world);
-        assert_eq!(device.replica.pending().len(), 0, "the log brought it back");
-    }
-    for device in devices.iter_mut() {
-        device.leave(world);
-    }
-    devices.len()
+    reader.listen(world);
+    guests.into_iter().for_each(|guest| guest.leave(world));
+    AT_A_TIME
 }
 
 fn cursor(seq: usize) -> Cursor {
