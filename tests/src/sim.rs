@@ -2,7 +2,7 @@
 //! what was not synced, and a network that delays, cuts and reorders connections. One seed is one
 //! run, byte for byte.
 //!
-//! The parts: [`world`] moves events through virtual time, [`client`] and [`server`] carry out the
+//! The parts: [`world`] moves events through virtual time, `client` and `server` carry out the
 //! machines' effects, [`oracle`] knows what must be true. A failing run prints its seed.
 
 pub mod choices;
