@@ -46,3 +46,9 @@ pub use self::json::Json;
 pub use self::likes::Likes;
 pub use self::post::Post;
 pub use self::status::{ClientClosed, Problem, SyncStatus};
+
+/// The README's code must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+#[derive(Debug)]
+pub struct Readme;
