@@ -1,7 +1,7 @@
 //! The command `syncline-server`: settings, logs, signals, exit codes. Everything else is in the
 //! library.
 
-use std::io::Write;
+use std::io::{IsTerminal as _, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -73,7 +73,10 @@ fn prepare(file: Option<PathBuf>, settings: Settings) -> anyhow::Result<Config> 
     let filter = EnvFilter::builder()
         .parse(filter)
         .with_context(|| format!("--log {filter:?} is not a filter such as info or debug"))?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     match settings.log_format.unwrap_or_default() {
         LogFormat::Text => logs.init(),
         LogFormat::Json => logs.json().init(),
