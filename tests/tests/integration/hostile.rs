@@ -177,7 +177,7 @@ async fn malformed_truncated_oversized_and_flipped_frames_hurt_their_own_connect
 }
 
 #[tokio::test]
-async fn frames_out_of_the_protocols_order_are_refused_hs1_hs2_sub1_sub7() {
+async fn frames_out_of_the_protocols_order_are_refused_hs1_hs2_sub1() {
     let mut stage = Stage::set().await;
     let url = stage.server.url();
     let fatal = CloseCode::of(Code::OutOfProtocol).0;
