@@ -6,6 +6,7 @@ mod crowd;
 mod damage;
 mod hostile;
 mod large;
+mod manners;
 mod processes;
 mod returning;
 mod support;

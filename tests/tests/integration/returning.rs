@@ -111,7 +111,7 @@ async fn all_have_after(url: &str, client: &Client, clients: &[&Likes], shares: 
 }
 
 #[tokio::test]
-async fn a_client_with_a_stale_epoch_hands_back_what_a_new_server_lacks_rs1_rs2_rs3_hs4() {
+async fn a_client_with_a_stale_epoch_hands_back_what_a_new_server_lacks_rs1_rs2_rs3() {
     let dir = tempdir().expect("a directory");
     let server = ServerProcess::start(&dir.path().join("one"), &[]).await;
     let url = server.url();
