@@ -667,15 +667,17 @@ impl Replica {
         };
         let unsettled: BTreeSet<ChangeHash> =
             self.pending.iter().filter(|p| p.number > self.settled).map(Pending::hash).collect();
+        // Nearly always nothing is missing, and only changes that are have to be built.
         self.doc
-            .get_changes(&[])
-            .into_iter()
-            .filter(|change| {
-                let hash = ChangeHash(change.hash().0);
+            .get_changes_meta(&[])
+            .iter()
+            .filter(|meta| {
+                let hash = ChangeHash(meta.hash.0);
                 !received.contains(&hash)
                     && !unsettled.contains(&hash)
-                    && change.actor_id().to_bytes() != ActorId::GENESIS.0
+                    && meta.actor.to_bytes() != ActorId::GENESIS.0
             })
+            .filter_map(|meta| self.doc.get_change_by_hash(&meta.hash))
             .collect()
     }
 
