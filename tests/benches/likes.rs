@@ -182,9 +182,8 @@ impl Guest {
     fn leave(self, world: &mut World) {
         world.say(self.connection, Bye {});
         let heard = world.heard(self.connection);
-        let acked = |message: &Bytes| {
-            matches!(ServerFrame::decode(message), Ok(ServerFrame::Ack(_)))
-        };
+        let acked =
+            |message: &Bytes| matches!(ServerFrame::decode(message), Ok(ServerFrame::Ack(_)));
         assert!(heard.iter().any(acked), "the like was accepted");
     }
 }
