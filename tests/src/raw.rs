@@ -1,6 +1,11 @@
 //! A client that says exactly the frames it is told to, right or wrong, and hears exactly the frames
 //! that come. Has no session, no outbox and no manners.
 
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "what is not waited for is passed over, whatever it is"
+)]
+
 use automerge::{Automerge, Change, ReadDoc, TextEncoding};
 use futures_util::{SinkExt, StreamExt};
 use syncline_engine::document::{Command, genesis};

@@ -61,7 +61,7 @@ impl Stage {
     }
 
     /// The end of every test: alive, and not grown.
-    async fn is_unharmed(mut self) {
+    async fn ends_unharmed(mut self) {
         self.others_go_on().await;
         assert!(self.server.is_alive());
         if let (Some(idle), Some(grown)) = (self.idle_bytes, self.server.resident_bytes()) {
@@ -173,7 +173,7 @@ async fn malformed_truncated_oversized_and_flipped_frames_hurt_their_own_connect
         }
     }
     assert!(refused > 100, "{refused}");
-    stage.is_unharmed().await;
+    stage.ends_unharmed().await;
 }
 
 #[tokio::test]
@@ -218,7 +218,7 @@ async fn frames_out_of_the_protocols_order_are_refused_hs1_hs2_sub1() {
     assert_eq!(outcome(&mut late).await.1, replaced);
     second.say(Ping { nonce: 1 }).await;
     assert_eq!(outcome(&mut second).await, (vec![], None));
-    stage.is_unharmed().await;
+    stage.ends_unharmed().await;
 }
 
 #[tokio::test]
@@ -350,7 +350,7 @@ async fn changes_that_do_not_fit_are_refused_with_their_code_pu1_pu2_pu4_rj1_le1
     }
     let reader = Forger::begin(&stage, &place).await;
     assert_eq!(reader.document.seq(), eve.next - 1, "the log holds what was acknowledged");
-    stage.is_unharmed().await;
+    stage.ends_unharmed().await;
 }
 
 #[tokio::test]
@@ -393,7 +393,7 @@ async fn bytes_that_are_no_change_and_too_many_of_them_are_refused_pu1_pu3() {
     eve.client.push(handle, eve.next, &[other]).await;
     assert_eq!(refusal(&mut eve.client).await, Code::OutboxReused.number());
     stage.others_go_on().await;
-    stage.is_unharmed().await;
+    stage.ends_unharmed().await;
 }
 
 /// The code of the next refusal. It may come late, after what was accepted before it is durable.
@@ -405,12 +405,6 @@ async fn refusal(client: &mut RawClient) -> u16 {
             _ => None,
         })
         .await
-}
-
-/// What was said up to here.
-async fn outcome_now(client: &mut RawClient) -> (Vec<u16>, Option<u16>) {
-    client.say(Ping { nonce: 2 }).await;
-    outcome(client).await
 }
 
 impl Forger {
@@ -452,5 +446,5 @@ async fn nobody_restores_what_the_server_never_leased_rs2() {
     assert_eq!(reader.document.seq(), 0, "nothing was appended");
     eve.recovers_from_nothing().await;
     stage.others_go_on().await;
-    stage.is_unharmed().await;
+    stage.ends_unharmed().await;
 }
