@@ -82,12 +82,13 @@ fn leased(sizes: [usize; 2]) -> [Stage; 2] {
     let mut reader = Device::new(address(), 0);
     reader.join(&mut world, "reader", u64::MAX);
     let templates = leased_templates(reader.replica.document());
+    let mut chains = Chains::default();
     let mut likes = 0;
     sizes.map(|size| {
         let mut hub = Vec::new();
         while likes < size {
             world.in_hub = Duration::ZERO;
-            likes += leased_round(&mut world, &mut reader, &templates, likes);
+            likes += leased_round(&mut world, &mut reader, &templates, (&mut chains, likes));
             hub.push(world.in_hub / u32::try_from(AT_A_TIME).expect("fifty"));
         }
         let View::Likes(view) = reader.replica.view() else { panic!("likes were opened") };
@@ -123,6 +124,23 @@ fn leased_templates(doc: &Automerge) -> BTreeMap<u32, ExpandedChange> {
 
 fn bucket_of(user: &str) -> u32 {
     bucket(&format!("post/like/{user}"), BUCKETS)
+}
+
+/// What the next changes build on: what was there when the round began, and the actor's own last.
+#[derive(Default)]
+struct Chains {
+    heads: Vec<automerge::ChangeHash>,
+    last: BTreeMap<[u8; 16], automerge::ChangeHash>,
+}
+
+impl Chains {
+    fn deps(&self, actor: [u8; 16]) -> Vec<automerge::ChangeHash> {
+        let mut deps = self.heads.clone();
+        deps.extend(self.last.get(&actor));
+        deps.sort_unstable();
+        deps.dedup();
+        deps
+    }
 }
 
 /// A user with a lease on the document, who is where the reader is.
@@ -163,18 +181,20 @@ impl Guest {
         templates: &BTreeMap<u32, ExpandedChange>,
         i: usize,
         round: u64,
-        deps: &[automerge::ChangeHash],
+        chains: &mut Chains,
     ) {
         let user = format!("user{i}");
         let mut change = templates[&bucket_of(&user)].clone();
         change.actor_id = self.lease.actor.into();
         change.seq = self.lease.next_seq;
         change.start_op = change.start_op.saturating_add(round);
-        change.deps = deps.to_vec();
+        change.deps = chains.deps(self.lease.actor);
         change.hash = None;
         change.operations[0].key = format!("post/like/{user}").into();
         change.operations[0].action = Action::Put(like(&user, i).0.to_string().into());
-        let bytes = Bytes::copy_from_slice(Change::from(change).raw_bytes());
+        let change = Change::from(change);
+        chains.last.insert(self.lease.actor, change.hash());
+        let bytes = Bytes::copy_from_slice(change.raw_bytes());
         let push = Push { handle: self.handle, first: 1, changes: vec![Blob(bytes)] };
         world.say(self.connection, push);
     }
@@ -182,9 +202,9 @@ impl Guest {
     fn leave(self, world: &mut World) {
         world.say(self.connection, Bye {});
         let heard = world.heard(self.connection);
-        let acked =
-            |message: &Bytes| matches!(ServerFrame::decode(message), Ok(ServerFrame::Ack(_)));
-        assert!(heard.iter().any(acked), "the like was accepted");
+        let frames: Vec<_> = heard.iter().map(|bytes| ServerFrame::decode(bytes)).collect();
+        let acked = frames.iter().any(|frame| matches!(frame, Ok(ServerFrame::Ack(_))));
+        assert!(acked, "the like was not accepted: {frames:?}");
     }
 }
 
@@ -192,7 +212,7 @@ fn leased_round(
     world: &mut World,
     reader: &mut Device,
     templates: &BTreeMap<u32, ExpandedChange>,
-    before: usize,
+    (chains, before): (&mut Chains, usize),
 ) -> usize {
     let at = reader.replica.cursor().expect("it has joined");
     let guests: Vec<Guest> = (before..before + AT_A_TIME)
@@ -200,11 +220,10 @@ fn leased_round(
         .collect();
     // Nothing becomes durable before all of them have liked: they are truly concurrent.
     world.hold_commits = true;
-    let mut deps = reader.replica.document().get_heads();
-    deps.sort_unstable();
+    chains.heads = reader.replica.document().get_heads();
     for (number, guest) in guests.iter().enumerate() {
         let round = (before / AT_A_TIME) as u64;
-        guest.like(world, templates, before + number, round, &deps);
+        guest.like(world, templates, before + number, round, chains);
     }
     world.commit();
     world.hold_commits = false;
