@@ -133,7 +133,7 @@ fn small(facet: Facet, number: usize, i: usize) -> Command {
     if facet == Facet::Post {
         let index = (i / RUN * 37) % (i - i % RUN).max(1) + i % RUN;
         // The letters of a text in which nothing repeats for long.
-        let letter = (i * i / 7 + i / 3) % 27;
+        let letter = (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) % 27;
         let insert = "etaoin shrdlucmfwypvbgkqjxz"[letter..=letter].to_owned();
         let field = TextField::Body;
         return Command::Post(PostCommand::Splice {

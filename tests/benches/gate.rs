@@ -57,7 +57,7 @@ fn changes() -> Vec<(&'static str, Vec<u8>)> {
         body,
     });
     let paste =
-        splice("the quick brown fox jumps over the lazy dog, ".repeat(91)[..4_096].to_owned());
+        splice("the quick brown fox jumps over the lazy dog, ".repeat(92)[..4_096].to_owned());
     vec![
         ("character", change(Facet::Post, &[create.clone(), splice("x".to_owned())])),
         ("like", change(Facet::Likes, &[like])),

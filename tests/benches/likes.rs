@@ -36,6 +36,8 @@ struct Stage {
     saved: Vec<u8>,
     /// Time in the hub for each of the last likes, relaying included.
     hub: Duration,
+    /// What the document that made it keeps, where it takes too long to grow another.
+    heap: usize,
 }
 
 fn main() {
@@ -45,18 +47,19 @@ fn main() {
     let columns = ["", "likes", "actors", "changes", "saved", "heap", "heap per like"];
     table("Documents", &columns);
     for stage in &leased {
-        documents("replica (document and view)", stage, || grown(stage));
-        documents("its document alone", stage, || grown_document(stage));
+        let (_replica, heap) = HEAP.of(|| grown(stage));
+        documents("replica (document and view)", stage, heap);
+        let (_document, heap) = HEAP.of(|| grown_document(stage));
+        documents("its document alone", stage, heap);
     }
     for stage in &plain {
-        documents("plain automerge, an actor per user", stage, || grown_plain(stage));
+        documents("plain automerge, an actor per user", stage, stage.heap);
     }
     table("One more like", &["", "at 1,000", "at 10,000", "ratio"]);
     costs(&leased, &plain);
 }
 
-fn documents<T>(what: &str, stage: &Stage, make: impl Fn() -> T) {
-    let (_kept, heap) = HEAP.of(&make);
+fn documents(what: &str, stage: &Stage, heap: usize) {
     let actors: BTreeSet<&[u8]> =
         stage.changes.iter().map(|change| change.actor_id().to_bytes()).collect();
     let each = format!("{} B", heap / stage.likes);
@@ -82,12 +85,13 @@ fn leased(sizes: [usize; 2]) -> [Stage; 2] {
     let mut reader = Device::new(address(), 0);
     reader.join(&mut world, "reader", u64::MAX);
     let templates = leased_templates(reader.replica.document());
+    let mut chains = Chains::default();
     let mut likes = 0;
     sizes.map(|size| {
         let mut hub = Vec::new();
         while likes < size {
             world.in_hub = Duration::ZERO;
-            likes += leased_round(&mut world, &mut reader, &templates, likes);
+            likes += leased_round(&mut world, &mut reader, &templates, (&mut chains, likes));
             hub.push(world.in_hub / u32::try_from(AT_A_TIME).expect("fifty"));
         }
         let View::Likes(view) = reader.replica.view() else { panic!("likes were opened") };
@@ -95,7 +99,7 @@ fn leased(sizes: [usize; 2]) -> [Stage; 2] {
         let document = reader.replica.document();
         let (changes, saved) = (document.get_changes(&[]), document.save());
         let last = hub.len().saturating_sub(10);
-        Stage { likes, changes, saved, hub: median(&hub[last..]) }
+        Stage { likes, changes, saved, hub: median(&hub[last..]), heap: 0 }
     })
 }
 
@@ -123,6 +127,23 @@ fn leased_templates(doc: &Automerge) -> BTreeMap<u32, ExpandedChange> {
 
 fn bucket_of(user: &str) -> u32 {
     bucket(&format!("post/like/{user}"), BUCKETS)
+}
+
+/// What the next changes build on: what was there when the round began, and the actor's own last.
+#[derive(Default)]
+struct Chains {
+    heads: Vec<automerge::ChangeHash>,
+    last: BTreeMap<[u8; 16], automerge::ChangeHash>,
+}
+
+impl Chains {
+    fn deps(&self, actor: [u8; 16]) -> Vec<automerge::ChangeHash> {
+        let mut deps = self.heads.clone();
+        deps.extend(self.last.get(&actor));
+        deps.sort_unstable();
+        deps.dedup();
+        deps
+    }
 }
 
 /// A user with a lease on the document, who is where the reader is.
@@ -163,18 +184,20 @@ impl Guest {
         templates: &BTreeMap<u32, ExpandedChange>,
         i: usize,
         round: u64,
-        deps: &[automerge::ChangeHash],
+        chains: &mut Chains,
     ) {
         let user = format!("user{i}");
         let mut change = templates[&bucket_of(&user)].clone();
         change.actor_id = self.lease.actor.into();
         change.seq = self.lease.next_seq;
         change.start_op = change.start_op.saturating_add(round);
-        change.deps = deps.to_vec();
+        change.deps = chains.deps(self.lease.actor);
         change.hash = None;
         change.operations[0].key = format!("post/like/{user}").into();
         change.operations[0].action = Action::Put(like(&user, i).0.to_string().into());
-        let bytes = Bytes::copy_from_slice(Change::from(change).raw_bytes());
+        let change = Change::from(change);
+        chains.last.insert(self.lease.actor, change.hash());
+        let bytes = Bytes::copy_from_slice(change.raw_bytes());
         let push = Push { handle: self.handle, first: 1, changes: vec![Blob(bytes)] };
         world.say(self.connection, push);
     }
@@ -182,9 +205,9 @@ impl Guest {
     fn leave(self, world: &mut World) {
         world.say(self.connection, Bye {});
         let heard = world.heard(self.connection);
-        let acked =
-            |message: &Bytes| matches!(ServerFrame::decode(message), Ok(ServerFrame::Ack(_)));
-        assert!(heard.iter().any(acked), "the like was accepted");
+        let frames: Vec<_> = heard.iter().map(|bytes| ServerFrame::decode(bytes)).collect();
+        let acked = frames.iter().any(|frame| matches!(frame, Ok(ServerFrame::Ack(_))));
+        assert!(acked, "the like was not accepted: {frames:?}");
     }
 }
 
@@ -192,7 +215,7 @@ fn leased_round(
     world: &mut World,
     reader: &mut Device,
     templates: &BTreeMap<u32, ExpandedChange>,
-    before: usize,
+    (chains, before): (&mut Chains, usize),
 ) -> usize {
     let at = reader.replica.cursor().expect("it has joined");
     let guests: Vec<Guest> = (before..before + AT_A_TIME)
@@ -200,11 +223,10 @@ fn leased_round(
         .collect();
     // Nothing becomes durable before all of them have liked: they are truly concurrent.
     world.hold_commits = true;
-    let mut deps = reader.replica.document().get_heads();
-    deps.sort_unstable();
+    chains.heads = reader.replica.document().get_heads();
     for (number, guest) in guests.iter().enumerate() {
         let round = (before / AT_A_TIME) as u64;
-        guest.like(world, templates, before + number, round, &deps);
+        guest.like(world, templates, before + number, round, chains);
     }
     world.commit();
     world.hold_commits = false;
@@ -257,16 +279,18 @@ fn plain(sizes: [usize; 2]) -> [Stage; 2] {
     tx.commit();
     let template = plain_template(&doc);
     let mut changes = doc.get_changes(&[]);
-    let mut likes = 0;
+    let (mut likes, mut heap) = (0, 0_usize);
     sizes.map(|size| {
         while likes < size {
             let round = plain_round(&doc, &template, likes);
             likes += round.len();
+            let before = HEAP.used();
             doc.apply_changes(round.clone()).expect("they fit");
+            heap = heap.wrapping_add(HEAP.used()).wrapping_sub(before);
             changes.extend(round);
         }
         let saved = doc.save();
-        Stage { likes, changes: changes.clone(), saved, hub: Duration::ZERO }
+        Stage { likes, changes: changes.clone(), saved, hub: Duration::ZERO, heap }
     })
 }
 
@@ -300,10 +324,6 @@ fn plain_like(doc: &mut Automerge, user: &str) -> Change {
     doc.get_last_local_change().expect("the put is new")
 }
 
-fn grown_plain(stage: &Stage) -> Automerge {
-    grown_document(stage)
-}
-
 // What one more costs.
 
 fn costs(leased: &[Stage; 2], plain: &[Stage; 2]) {
@@ -314,7 +334,7 @@ fn costs(leased: &[Stage; 2], plain: &[Stage; 2]) {
     }
     for (at, stage) in plain.iter().enumerate() {
         // A first edit of a new actor is slow here; fewer turns tell enough.
-        plain_turns(stage, turns / 4 + 1, &mut lanes, 4 + at);
+        plain_turns(stage, turns / 10 + 1, &mut lanes, 4 + at);
     }
     let rows = [
         ("leased, made here", 0),
