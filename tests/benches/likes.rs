@@ -110,14 +110,13 @@ fn leased_templates(doc: &Automerge) -> BTreeMap<u32, ExpandedChange> {
     for i in 0.. {
         let user = format!("user{i}");
         let place = bucket_of(&user);
-        if !templates.contains_key(&place) {
+        templates.entry(place).or_insert_with(|| {
             let mut doc = doc.clone().with_actor(user_actor(i));
             let mut tx = doc.transaction();
             like(&user, i).1.apply(&mut tx).expect("a good command");
             tx.commit();
-            let change = doc.get_last_local_change().expect("the first like");
-            templates.insert(place, change.decode());
-        }
+            doc.get_last_local_change().expect("the first like").decode()
+        });
         if templates.len() == BUCKETS as usize {
             break;
         }
