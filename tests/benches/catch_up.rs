@@ -43,9 +43,7 @@ fn from_log_and_snapshot(what: &str, facet: Facet, count: usize) {
         ..hub::Config::default()
     };
     let (log, changes, saved) = written(facet, count, never);
-    // Leaves a tail of eight per cent above the last snapshot.
-    let often =
-        hub::Config { compact_entries: (count * 23 / 100) as u64, ..hub::Config::default() };
+    let often = hub::Config { compact_entries: (count / 5) as u64, ..hub::Config::default() };
     let (compacted, ..) = written(facet, count, often);
     let bytes_all: usize = changes.iter().map(|change| change.raw_bytes().len()).sum();
 

@@ -37,9 +37,11 @@ pub struct Config {
     pub pending_bytes_max: usize,
     /// Bytes of changes of one document in one commit; what is above waits for the next.
     pub record_bytes_max: usize,
-    /// Bytes of changes above a document's snapshot that call for a new one.
+    /// Bytes of changes above a document's snapshot that call for a new one, unless there are more
+    /// than twice as many below it.
     pub compact_bytes: u64,
-    /// Entries above a document's snapshot that call for a new one.
+    /// Entries above a document's snapshot that call for a new one, unless there are more than
+    /// twice as many below it.
     pub compact_entries: u64,
     /// Entries that stay readable below a snapshot, for clients that are a little behind.
     pub compact_keep: u64,

@@ -467,8 +467,13 @@ impl Hub {
     /// Asks for a new snapshot if the log above the last one has grown enough.
     pub(super) fn consider_compaction(&mut self, handle: Handle) {
         let Some(live) = self.documents.live(handle) else { return };
-        let grown = live.tail.bytes >= self.config.compact_bytes
-            || live.durable.seq.saturating_sub(live.tail.since) >= self.config.compact_entries;
+        // A snapshot costs what all of the log costs, so the longer the log, the longer the wait:
+        // making snapshots then takes a fixed share of the work however fast the log grows.
+        let entries = live.durable.seq.saturating_sub(live.tail.since);
+        let bytes = live.tail.bytes;
+        let below = live.index.bytes().saturating_sub(bytes);
+        let grown = entries >= self.config.compact_entries.max(live.tail.since / 2)
+            || bytes >= self.config.compact_bytes.max(below / 2);
         if grown && live.durable.seq > live.tail.since && !live.tail.compacting {
             self.wanting_compaction.insert(handle);
             self.start_compaction();

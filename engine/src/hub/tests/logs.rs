@@ -328,3 +328,16 @@ fn compaction_in_steps_ends_like_compaction_at_once() {
     let body = compact(&address(), at(11), Some(&other), &log.records);
     assert!(matches!(body, Err(CompactError::Body(_))));
 }
+
+#[test]
+fn the_longer_a_log_the_rarer_its_snapshots() {
+    let mut world = World::with(small(), 1);
+    let mut ada = Client::join(&mut world, 1, true);
+    let mut taken = vec![];
+    while ada.seq() < 200 {
+        ada.edit(&mut world, 1);
+        taken.extend(world.logs[&address()].snapshot.as_ref().map(|s| s.cursor.seq));
+    }
+    taken.dedup();
+    assert_eq!(taken, [20, 40, 60, 90, 135]);
+}
