@@ -116,6 +116,24 @@ codes! {
     DamagedRecord = 501, "damaged_record";
 }
 
+impl Code {
+    /// Whether a change was refused for where it stands in the log and not for what it does, so
+    /// that the same work can be written down again and handed in.
+    #[must_use]
+    pub const fn is_about_place(self) -> bool {
+        matches!(
+            self,
+            Self::WrongActor
+                | Self::WrongSeq
+                | Self::UnknownDeps
+                | Self::WrongStartOp
+                | Self::Stale
+                | Self::LeaseLost
+                | Self::DroppedAfterRefusal
+        )
+    }
+}
+
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.slug())

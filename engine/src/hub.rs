@@ -262,6 +262,8 @@ pub struct Hub {
     pending_entries: usize,
     pending_bytes: usize,
     accepted: Accepted,
+    /// Slots up to this one may have unanswered changes in documents that were evicted.
+    slots_spent: u32,
 }
 
 impl Hub {
@@ -287,6 +289,7 @@ impl Hub {
             pending_entries: 0,
             pending_bytes: 0,
             accepted: Accepted::default(),
+            slots_spent: 0,
         }
     }
 

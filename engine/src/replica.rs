@@ -7,6 +7,8 @@
 //! pending down again under the leased actor ([`Replica::adopt`]), and from there on local changes
 //! are final when they are made. When the lease is gone, what the server did not settle goes back
 //! under the provisional actor ([`Replica::fall_back`]). Both are the one mechanism in `rebase`.
+//! Only when the server began a new term meanwhile, and so may have lost what it had accepted and
+//! shown to others, is what is unsettled handed in again as it is ([`Replica::lapse`]).
 
 mod rebase;
 #[cfg(test)]
@@ -100,6 +102,11 @@ pub enum ReplicaError {
 enum Writer {
     Provisional,
     Leased(Lease),
+    /// A lease of an earlier term: final are the commands up to a number.
+    Lapsed {
+        actor: ActorId,
+        until: u64,
+    },
 }
 
 /// One copy of one document.
@@ -249,8 +256,34 @@ impl Replica {
     pub const fn lease(&self) -> Option<Lease> {
         match self.writer {
             Writer::Leased(lease) => Some(lease),
-            Writer::Provisional => None,
+            Writer::Provisional | Writer::Lapsed { .. } => None,
         }
+    }
+
+    /// The highest number of a command whose change will not be made anew.
+    #[must_use]
+    pub const fn final_until(&self) -> u64 {
+        match self.writer {
+            Writer::Provisional => 0,
+            Writer::Leased(_) => u64::MAX,
+            Writer::Lapsed { until, .. } => until,
+        }
+    }
+
+    /// Whether commands are unsettled that were made under a lease of an earlier term.
+    #[must_use]
+    pub const fn is_lapsed(&self) -> bool {
+        match self.writer {
+            Writer::Lapsed { until, .. } => self.settled < until,
+            Writer::Provisional | Writer::Leased(_) => false,
+        }
+    }
+
+    /// The author of what is unsettled, if that is a leased actor.
+    #[must_use]
+    pub fn leased_author(&self) -> Option<ActorId> {
+        let first = self.pending.iter().find(|p| p.number > self.settled)?;
+        Some(author_of(first)).filter(|actor| !actor.is_provisional())
     }
 
     /// Whether `lease` is the one held: what is unsettled goes on exactly where the server has the
@@ -457,6 +490,15 @@ impl Replica {
         }
     }
 
+    /// Keeps what is unsettled as it is although its lease is of an earlier term: others may have
+    /// seen it, and may bring it back themselves, so it must not be made a second time. The actor
+    /// is still nobody else's. Commands that are executed from here on are not final.
+    pub fn lapse(&mut self) {
+        if let (Some(actor), Some(last)) = (self.leased_author(), self.pending.back()) {
+            self.writer = Writer::Lapsed { actor, until: last.number };
+        }
+    }
+
     /// Goes back to the provisional actor: the lease is gone, and nothing but what is
     /// acknowledged of its work was accepted.
     ///
@@ -499,6 +541,7 @@ impl Replica {
     fn rewrite(&mut self, refusal: Option<&Refusal>) -> Result<Outcome, ReplicaError> {
         let actor = match self.writer {
             Writer::Leased(lease) => lease.actor,
+            Writer::Lapsed { actor, .. } => actor,
             Writer::Provisional => self.provisional,
         };
         if self.unsettled() == 0 {
@@ -542,7 +585,7 @@ impl Replica {
         // Under a lease accepted and pending share one document again.
         self.apart = match self.writer {
             Writer::Leased(_) => None,
-            Writer::Provisional => Some(base),
+            Writer::Provisional | Writer::Lapsed { .. } => Some(base),
         };
         if !exact {
             let view = View::read(self.address.facet(), &self.doc);

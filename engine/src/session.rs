@@ -40,7 +40,7 @@ use crate::ids::{ActorId, Address, OutboxId, SessionId, UserId};
 use crate::machine::{Machine, Wake};
 pub use crate::replica::Resolution;
 use crate::replica::{Outcome, Replica, ReplicaError};
-use crate::wire::frame::{Bye, Hello, Ping, RequestLease, Unsubscribe};
+use crate::wire::frame::{Bye, Hello, Ping, Release, RequestLease, Unsubscribe};
 use crate::wire::{ClientFrame, CloseCode};
 
 /// A command was not taken on.
@@ -114,6 +114,10 @@ pub struct Session {
     durable: StoreToken,
     /// Documents of which something changed while an input is handled.
     touched: BTreeSet<Address>,
+    /// Documents that may have an actor to give back.
+    releasing: BTreeSet<Address>,
+    /// The server's ownership term, as it said last.
+    term: u64,
     /// Documents with commands that may not be on the device's disk yet.
     unstored: BTreeSet<Address>,
     /// The store holds this start's generation only from here on.
@@ -160,6 +164,8 @@ impl Session {
             last_write: StoreToken(0),
             durable: StoreToken(0),
             touched: BTreeSet::new(),
+            releasing: BTreeSet::new(),
+            term: 0,
             unstored: BTreeSet::new(),
             identity_stored: StoreToken(1),
             told: None,
@@ -357,7 +363,27 @@ impl Session {
         };
         if let Some(handle) = document.sync.handle() {
             self.handles.remove(&handle);
+            if document.can_release(self.durable) {
+                self.send(Release { handle }.into());
+            }
             self.send(Unsubscribe { handle }.into());
+        }
+    }
+
+    /// Gives the actors of ended leases back under which nothing is open any more.
+    fn release_actors(&mut self) {
+        for address in std::mem::take(&mut self.releasing) {
+            let Some(document) = self.documents.get_mut(&address) else { continue };
+            match document.sync.handle() {
+                Some(handle) if document.owes && document.can_release(self.durable) => {
+                    document.owes = false;
+                    self.send(Release { handle }.into());
+                }
+                Some(_) if document.owes => {
+                    self.releasing.insert(address);
+                }
+                Some(_) | None => {}
+            }
         }
     }
 
@@ -502,6 +528,15 @@ impl Session {
     fn shutdown(&mut self, now: Timestamp) {
         self.stopping = true;
         if self.link.up().is_some() {
+            let quiet: Vec<u32> = self
+                .documents
+                .values()
+                .filter(|document| document.can_release(self.durable))
+                .filter_map(|document| document.sync.handle())
+                .collect();
+            for handle in quiet {
+                self.send(Release { handle }.into());
+            }
             self.send(Bye {}.into());
         }
         if let Some(connection) = self.link.current() {
@@ -522,6 +557,7 @@ impl Session {
                 }
             }
         }
+        self.release_actors();
         self.flush_writes();
         self.tell_connection(now);
         if self.stopping && self.durable >= self.last_write {

@@ -186,8 +186,8 @@ pub(super) struct Session {
     generation: u64,
     /// Its connection, or until when its leases are kept.
     place: Place,
-    /// The documents in which it holds a lease.
-    pub(super) leases: BTreeSet<Handle>,
+    /// The documents in which it holds a lease, or a slot that nobody else may have.
+    pub(super) slots: BTreeSet<Handle>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -223,10 +223,10 @@ impl Sessions {
         self.by_key.get_mut(&key)
     }
 
-    fn remove(&mut self, key: SessionKey) {
-        if let Some(session) = self.by_key.remove(&key) {
-            self.by_name.remove(&(session.id, session.user));
-        }
+    fn remove(&mut self, key: SessionKey) -> Option<Session> {
+        let session = self.by_key.remove(&key)?;
+        self.by_name.remove(&(session.id, session.user.clone()));
+        Some(session)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -295,6 +295,7 @@ impl Hub {
             ClientFrame::Restore(frame) => self.restore(now, slot, frame),
             ClientFrame::Ping(frame) => self.send(slot, Pong { nonce: frame.nonce }),
             ClientFrame::Bye(_) => self.bye(now, slot),
+            ClientFrame::Release(frame) => self.release(now, slot, frame.handle),
         }
     }
 
@@ -322,7 +323,7 @@ impl Hub {
             self.sessions.by_name.insert(name.clone(), key);
             key
         };
-        let leases = self.sessions.by_key.remove(&session).map(|s| s.leases).unwrap_or_default();
+        let slots = self.sessions.by_key.remove(&session).map(|s| s.slots).unwrap_or_default();
         self.sessions.by_key.insert(
             session,
             Session {
@@ -330,7 +331,7 @@ impl Hub {
                 user: name.1,
                 generation: hello.generation,
                 place: Place::Connected(slot),
-                leases,
+                slots,
             },
         );
         if let Some(connection) = self.connections.get_mut(slot) {
@@ -375,8 +376,8 @@ impl Hub {
     }
 
     fn end_leases_of(&mut self, now: Timestamp, session: SessionKey) {
-        let leases = self.sessions.get(session).map(|s| s.leases.clone()).unwrap_or_default();
-        for handle in leases {
+        let slots = self.sessions.get(session).map(|s| s.slots.clone()).unwrap_or_default();
+        for handle in slots {
             self.end_lease(handle, session);
             self.watch_idle(now, handle);
         }
@@ -386,7 +387,12 @@ impl Hub {
     pub(super) fn grace_over(&mut self, now: Timestamp, session: SessionKey) {
         if self.sessions.get(session).is_some_and(|s| s.slot().is_none()) {
             self.end_leases_of(now, session);
-            self.sessions.remove(session);
+            let slots = self.sessions.remove(session).map(|s| s.slots).unwrap_or_default();
+            for handle in slots {
+                if let Some(live) = self.documents.live_mut(handle) {
+                    live.leases.forfeit(session);
+                }
+            }
         }
     }
 

@@ -371,7 +371,7 @@ impl Live {
     fn is_idle(&self) -> bool {
         self.followers.is_empty()
             && self.openings.is_empty()
-            && self.leases.is_empty()
+            && self.leases.is_idle()
             && self.pending.is_empty()
             && self.committing.is_none()
             && !self.tail.compacting
@@ -406,7 +406,8 @@ impl Hub {
             Err(error) => Err(error.into()),
         };
         match live {
-            Ok(live) => {
+            Ok(mut live) => {
+                live.leases = Leases::above(self.slots_spent);
                 document.state = State::Live(Box::new(live));
                 for (slot, opening) in openings {
                     self.answer_opening(now, handle, slot, opening);
@@ -459,6 +460,9 @@ impl Hub {
             document.idle_armed = true;
             self.timers.arm(deadline, Timer::Idle(handle));
         } else {
+            if let Some(spent) = live.leases.spent() {
+                self.slots_spent = self.slots_spent.max(spent);
+            }
             self.wanting_compaction.remove(&handle);
             self.documents.remove(handle);
         }

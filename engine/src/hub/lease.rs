@@ -23,6 +23,14 @@ pub(super) struct Held {
     pub(super) next: Option<(OutboxId, u64)>,
 }
 
+/// A slot that is a session's without a lease.
+#[derive(Debug, Clone, Copy)]
+struct Owed {
+    slot: u32,
+    /// The log seq of the last change that was accepted under it.
+    written: u64,
+}
+
 /// The leases of one document.
 #[derive(Debug, Default)]
 pub(super) struct Leases {
@@ -32,10 +40,27 @@ pub(super) struct Leases {
     free: BTreeSet<u32>,
     /// Slots whose last change is not durable yet, with its log seq.
     cooling: Vec<(u32, u64)>,
+    /// Slots whose lease has ended, but whose holder may have changes under it that were never
+    /// answered. They are its alone until it says otherwise, and nobody's after it is gone: such a
+    /// change may be handed back to a later term that has lost what this one made of it.
+    owed: BTreeMap<SessionKey, Owed>,
+    /// Whether a slot was given up because its holder went without a word.
+    spent: bool,
 }
 
 impl Leases {
-    /// Grants a lease on the lowest free slot. The session must not hold one.
+    /// Leases that begin with a slot above `slots`.
+    pub(super) fn above(slots: u32) -> Self {
+        Self { slots, ..Self::default() }
+    }
+
+    /// The slots that may never be granted again in this term, unless this is kept: all up to here.
+    pub(super) fn spent(&self) -> Option<u32> {
+        (self.spent || !self.owed.is_empty()).then_some(self.slots)
+    }
+
+    /// Grants a lease on the session's own slot or the lowest free one. The session must not hold
+    /// one.
     pub(super) fn grant(
         &mut self,
         session: SessionKey,
@@ -44,12 +69,15 @@ impl Leases {
         now: Timestamp,
         wake: Timestamp,
     ) -> &mut Held {
-        let slot = self.free.pop_first().unwrap_or_else(|| {
+        let own = self.owed.remove(&session);
+        let slot = own.map(|owed| owed.slot).or_else(|| self.free.pop_first());
+        let slot = slot.unwrap_or_else(|| {
             self.slots += 1;
             self.slots
         });
         let actor = ActorId::leased(term, slot);
-        let held = Held { slot, actor, after, used: now, wake, written: 0, next: None };
+        let written = own.map_or(0, |owed| owed.written);
+        let held = Held { slot, actor, after, used: now, wake, written, next: None };
         self.held.entry(session).insert_entry(held).into_mut()
     }
 
@@ -61,15 +89,27 @@ impl Leases {
         self.held.get_mut(&session)
     }
 
-    /// Ends a lease. Its slot becomes free once the log is durable up to what was written under it.
-    pub(super) fn end(&mut self, session: SessionKey, durable: u64) -> Option<Held> {
+    /// Ends a lease. Its slot stays with the session.
+    pub(super) fn end(&mut self, session: SessionKey) -> Option<Held> {
         let held = self.held.remove(&session)?;
-        if held.written > durable {
-            self.cooling.push((held.slot, held.written));
-        } else {
-            self.free.insert(held.slot);
-        }
+        self.owed.insert(session, Owed { slot: held.slot, written: held.written });
         Some(held)
+    }
+
+    /// The session, which holds no lease, has nothing open under its slot. It becomes free once the
+    /// log is durable up to what was written under it.
+    pub(super) fn release(&mut self, session: SessionKey, durable: u64) {
+        let Some(Owed { slot, written }) = self.owed.remove(&session) else { return };
+        if written > durable {
+            self.cooling.push((slot, written));
+        } else {
+            self.free.insert(slot);
+        }
+    }
+
+    /// The session is gone and will not say what became of its slot.
+    pub(super) fn forfeit(&mut self, session: SessionKey) {
+        self.spent |= self.owed.remove(&session).is_some();
     }
 
     /// The log is durable up to here.
@@ -89,7 +129,7 @@ impl Leases {
     }
 
     /// Whether nobody holds a lease and no slot is cooling.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.held.is_empty() && self.cooling.is_empty()
     }
 }
@@ -106,9 +146,28 @@ mod tests {
         };
         assert_eq!((grant(&mut leases, 1), grant(&mut leases, 2)), (1, 2));
         leases.of_mut(SessionKey(1)).unwrap().written = 5;
-        leases.end(SessionKey(1), 4);
+        leases.end(SessionKey(1));
+        leases.release(SessionKey(1), 4);
         assert_eq!(grant(&mut leases, 3), 3);
         leases.advance(5);
         assert_eq!(grant(&mut leases, 4), 1);
+    }
+
+    #[test]
+    fn a_slot_is_its_holders_until_it_is_released_and_nobodys_after_it_was_forfeited() {
+        let mut leases = Leases::default();
+        let grant = |leases: &mut Leases, session| {
+            leases.grant(SessionKey(session), 7, 0, Timestamp(0), Timestamp(0)).actor.slot()
+        };
+        assert_eq!(grant(&mut leases, 1), 1);
+        leases.end(SessionKey(1));
+        assert_eq!(grant(&mut leases, 2), 2);
+        assert_eq!(grant(&mut leases, 1), 1, "its own");
+        leases.end(SessionKey(1));
+        leases.forfeit(SessionKey(1));
+        assert_eq!(grant(&mut leases, 3), 3);
+        assert_eq!(leases.spent(), Some(3));
+        let mut reloaded = Leases::above(3);
+        assert_eq!(grant(&mut reloaded, 4), 4);
     }
 }

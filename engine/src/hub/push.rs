@@ -73,17 +73,19 @@ impl Gate<'_> {
     }
 
     fn try_push(&mut self, command: CommandRef, change: &Blob) -> Result<(), Refusal> {
+        let header = self.read(change)?;
+        if self.is_of_earlier_term(header.actor) {
+            return self.try_push_again(command, &header, change);
+        }
         let Some(held) = self.live.leases.of(self.session) else {
             return refuse(Code::LeaseLost, "ask for a lease before writing");
         };
         // The first command under a lease may leave numbers out: those that were refused.
         let continues = held.next.is_none_or(|next| next == (command.outbox, command.number));
-        let leased = held.actor;
         if !continues {
             return refuse(Code::NumberGap, "the numbers of commands follow each other");
         }
-        let header = self.read(change)?;
-        if header.actor != leased {
+        if header.actor != held.actor {
             return refuse(Code::WrongActor, "the change is not by the leased actor");
         }
         self.live.index.check(&header)?;
@@ -94,6 +96,27 @@ impl Gate<'_> {
             held.written = seq;
         }
         self.accept(&header, change, Some(command));
+        Ok(())
+    }
+
+    /// Whether no lease on an actor is held, or will ever be again.
+    fn is_of_earlier_term(&self, actor: ActorId) -> bool {
+        !actor.is_provisional() && (1..self.identity.term).contains(&actor.term())
+    }
+
+    /// Takes in a command whose change was made, and perhaps accepted and seen, in an earlier term
+    /// of which this one has lost the end. It stays the change that it was.
+    fn try_push_again(
+        &mut self,
+        command: CommandRef,
+        header: &Header,
+        change: &Blob,
+    ) -> Result<(), Refusal> {
+        if self.live.index.has(header) {
+            return Ok(());
+        }
+        self.check_earlier(header)?;
+        self.accept(header, change, Some(command));
         Ok(())
     }
 
@@ -110,17 +133,20 @@ impl Gate<'_> {
         if self.live.index.has(&header) {
             return Ok(false);
         }
-        let actor = header.actor;
-        if actor.is_provisional() || actor.term() == 0 || actor.term() >= self.identity.term {
+        if !self.is_of_earlier_term(header.actor) {
             return refuse(Code::WrongActor, "only changes of an earlier term can be restored");
         }
-        let actors = self.live.index.actors();
-        if !self.live.index.knows_actor(actor) && actors >= self.config.actors_max {
-            return refuse(Code::DocumentFull, "the document has as many actors as it may");
-        }
-        self.live.index.check(&header)?;
+        self.check_earlier(&header)?;
         self.accept(&header, change, None);
         Ok(true)
+    }
+
+    fn check_earlier(&self, header: &Header) -> Result<(), Refusal> {
+        let actors = self.live.index.actors();
+        if !self.live.index.knows_actor(header.actor) && actors >= self.config.actors_max {
+            return refuse(Code::DocumentFull, "the document has as many actors as it may");
+        }
+        self.live.index.check(header)
     }
 
     fn read(&self, change: &Blob) -> Result<Header, Refusal> {

@@ -220,20 +220,37 @@ impl Hub {
         live.leases.grant(session, self.identity.term, live.assigned.seq, now, wake);
         self.timers.arm(wake, Timer::Lease(handle, session));
         if let Some(session) = self.sessions.get_mut(session) {
-            session.leases.insert(handle);
+            session.slots.insert(handle);
         }
     }
 
-    /// Ends a session's lease on a document, if it holds one, without a word.
+    /// Ends a session's lease on a document, if it holds one, without a word. Its slot stays its.
     pub(super) fn end_lease(&mut self, handle: Handle, session: SessionKey) {
-        if let Some(holder) = self.sessions.get_mut(session) {
-            holder.leases.remove(&handle);
-        }
-        let Some(live) = self.documents.live_mut(handle) else { return };
-        let durable = live.durable.seq;
-        if let Some(held) = live.leases.end(session, durable) {
+        if let Some(live) = self.documents.live_mut(handle)
+            && let Some(held) = live.leases.end(session)
+        {
             self.timers.disarm(held.wake, Timer::Lease(handle, session));
         }
+    }
+
+    /// A session gives its lease back, or the slot that it kept from an earlier one.
+    pub(super) fn release(&mut self, now: Timestamp, slot: Slot, handle: Handle) {
+        let Some(live) = self.documents.live_mut(handle) else {
+            return self.unknown_handle(slot);
+        };
+        let Some(follower) = live.followers.get_mut(&slot) else {
+            return self.unknown_handle(slot);
+        };
+        follower.dropping = true;
+        let (session, durable) = (follower.session, live.durable.seq);
+        self.end_lease(handle, session);
+        if let Some(live) = self.documents.live_mut(handle) {
+            live.leases.release(session, durable);
+        }
+        if let Some(session) = self.sessions.get_mut(session) {
+            session.slots.remove(&handle);
+        }
+        self.watch_idle(now, handle);
     }
 
     /// A lease may have gone unused for too long.

@@ -17,7 +17,7 @@ use crate::ids::{ActorId, ChangeHash, Tip};
 use crate::storage::record::DigestKey;
 use crate::storage::{Snapshot, SnapshotHead};
 use crate::wire::frame::{
-    Blob, Bye, Hello, Ping, Push, RequestLease, Restore, Resume, Subscribe, Subscribed,
+    Blob, Bye, Hello, Ping, Push, Release, RequestLease, Restore, Resume, Subscribe, Subscribed,
     Unsubscribe, WireCursor, WireLease,
 };
 use crate::wire::{ClientFrame, ServerFrame, unpack};

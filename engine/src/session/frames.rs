@@ -10,7 +10,7 @@ use super::{Notice, Session};
 use crate::clock::Timestamp;
 use crate::codes::Code;
 use crate::ids::{ActorId, Address, Cursor, Epoch, Lease, Tip};
-use crate::replica::{Replica, ReplicaError};
+use crate::replica::{Outcome, Replica, ReplicaError};
 use crate::session::ConnectionId;
 use crate::wire::frame::{
     Changes, Error, Goodbye, Reject, Resume, SnapshotPart, Subscribed, Unsubscribe, WireCursor,
@@ -39,6 +39,7 @@ impl Session {
             ServerFrame::Welcome(welcome) => {
                 let heartbeat = Duration::from_millis(welcome.heartbeat_ms.into());
                 self.link.welcomed(now, heartbeat);
+                self.term = welcome.term;
                 let all: Vec<Address> = self.documents.keys().cloned().collect();
                 for address in all {
                     self.subscribe(&address);
@@ -65,7 +66,9 @@ impl Session {
                 }
             }
             ServerFrame::LeaseEnded(ended) => {
-                self.on_replica(now, ended.handle, Replica::fall_back);
+                self.on_replica(now, ended.handle, |replica| {
+                    if replica.is_lapsed() { Ok(Outcome::default()) } else { replica.fall_back() }
+                });
                 if let Some(address) = self.handles.get(&ended.handle).cloned() {
                     self.lease_gone(&address);
                 }
@@ -108,7 +111,9 @@ impl Session {
         let mut outcome = replica.reconcile(subscribed.settled);
         let keeps = kept && lease.is_some_and(|lease| replica.continues(lease));
         let mut step = Ok(());
-        if !keeps {
+        if replica.leased_author().is_some_and(|actor| actor.term() < self.term) {
+            replica.lapse();
+        } else if !keeps {
             step = replica.fall_back().map(|more| join(&mut outcome, more));
         }
         document.granted = lease.filter(|_| !keeps);
@@ -219,7 +224,7 @@ impl Session {
         &mut self,
         now: Timestamp,
         handle: u32,
-        step: impl FnOnce(&mut Replica) -> Result<crate::replica::Outcome, ReplicaError>,
+        step: impl FnOnce(&mut Replica) -> Result<Outcome, ReplicaError>,
     ) {
         let Some(address) = self.handles.get(&handle).cloned() else {
             return;
@@ -233,7 +238,7 @@ impl Session {
     fn step(
         &mut self,
         address: &Address,
-        step: impl FnOnce(&mut Replica) -> Result<crate::replica::Outcome, ReplicaError>,
+        step: impl FnOnce(&mut Replica) -> Result<Outcome, ReplicaError>,
     ) -> bool {
         let Some(replica) = self.documents.get_mut(address).and_then(|d| d.replica_mut()) else {
             return false;
@@ -326,7 +331,7 @@ impl Session {
         else {
             return;
         };
-        if replica.cursor().is_none_or(|cursor| cursor.seq < lease.after) {
+        if replica.is_lapsed() || replica.cursor().is_none_or(|cursor| cursor.seq < lease.after) {
             return;
         }
         document.granted = None;
@@ -340,15 +345,20 @@ impl Session {
     fn granted(&mut self, address: &Address, lease: WireLease) {
         if let Some(document) = self.documents.get_mut(address) {
             document.lease_asked = false;
+            document.owes = false;
             document.granted = Some(lease_from(lease));
         }
     }
 
     fn lease_gone(&mut self, address: &Address) {
+        let token = if self.writes.is_empty() { self.last_write } else { self.write_token() };
         if let Some(document) = self.documents.get_mut(address) {
             document.granted = None;
             document.lease_asked = false;
+            document.owes = true;
+            document.release_after = token;
         }
+        self.releasing.insert(address.clone());
         self.want_lease(address);
     }
 
@@ -361,7 +371,8 @@ impl Session {
         }
         self.on_replica(now, reject.handle, |replica| {
             // Not the command's fault: the same work goes out again under a new lease.
-            if matches!(code, Code::LeaseLost | Code::Stale | Code::DroppedAfterRefusal) {
+            let again = matches!(code, Code::LeaseLost | Code::Stale | Code::DroppedAfterRefusal);
+            if again || (replica.is_lapsed() && code.is_about_place()) {
                 let mut outcome = replica.acknowledge(reject.number.saturating_sub(1));
                 join(&mut outcome, replica.fall_back()?);
                 return Ok(outcome);
@@ -436,7 +447,7 @@ impl Session {
     }
 }
 
-fn join(outcome: &mut crate::replica::Outcome, more: crate::replica::Outcome) {
+fn join(outcome: &mut Outcome, more: Outcome) {
     outcome.events.extend(more.events);
     outcome.ended.extend(more.ended);
     outcome.rewritten |= more.rewritten;

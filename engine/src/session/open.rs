@@ -68,6 +68,11 @@ pub(super) struct OpenDocument {
     pub(super) granted: Option<Lease>,
     /// Whether a lease is asked for and not answered.
     pub(super) lease_asked: bool,
+    /// Whether a lease ended and its actor was not given back.
+    pub(super) owes: bool,
+    /// From this write on the store holds nothing that was made under an ended lease and that the
+    /// server did not answer. No actor is given back before.
+    pub(super) release_after: StoreToken,
     /// The highest number pushed under the present lease on this connection.
     pub(super) pushed: u64,
     /// Numbers whose last write may not be on the device's disk yet, oldest first.
@@ -90,6 +95,8 @@ impl OpenDocument {
             outbox,
             granted: None,
             lease_asked: false,
+            owes: false,
+            release_after: StoreToken(0),
             pushed: 0,
             unstored: VecDeque::new(),
             stored_numbers: BTreeSet::new(),
@@ -117,6 +124,16 @@ impl OpenDocument {
         self.sync = Sync::Apart;
         self.granted = None;
         self.lease_asked = false;
+        self.owes = false;
+    }
+
+    /// Whether the actor of a lease, held or ended, can be given back now that the store is durable
+    /// up to a token.
+    pub(super) fn can_release(&self, durable: StoreToken) -> bool {
+        let Some(replica) = self.replica() else { return false };
+        replica.unsettled() == 0
+            && self.release_after <= durable
+            && (self.owes || self.granted.is_some() || replica.lease().is_some())
     }
 
     pub(super) fn status(&self) -> super::DocumentStatus {
@@ -165,8 +182,8 @@ impl OpenDocument {
         if replica.is_starting_over() {
             return None;
         }
-        replica.lease()?;
         let settled = replica.settled();
+        let final_until = replica.final_until();
         let from = self.pushed.max(settled) + 1;
         let mut changes = Vec::new();
         let mut bytes = 0;
@@ -175,6 +192,7 @@ impl OpenDocument {
             bytes += raw.len();
             let full = changes.len() >= changes_max.min(PUSH_CHANGES_MAX)
                 || (bytes > PUSH_BYTES_MAX && !changes.is_empty())
+                || pending.number > final_until
                 || pending.number > settled + in_flight_max;
             if full || stored_below.is_some_and(|below| pending.number >= below) {
                 break;

@@ -85,6 +85,8 @@ frames! {
         Ping(Ping) = 7,
         /// Leaves for good: leases end at once.
         Bye(Bye) = 8,
+        /// Gives a lease back with nothing open under it.
+        Release(Release) = 9,
     }
 }
 
@@ -204,6 +206,14 @@ pub struct Unsubscribe {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct RequestLease {
     /// On which document.
+    pub handle: u32,
+}
+
+/// Says that nothing that this session wrote under a lease on the document is without an answer, so
+/// that the actor may go to somebody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Release {
+    /// Of which document.
     pub handle: u32,
 }
 

@@ -43,6 +43,7 @@ fn client_samples() -> Vec<(&'static str, ClientFrame)> {
         ("Restore", Restore { handle: 5, changes }.into()),
         ("Ping", Ping { nonce: 250 }.into()),
         ("Bye", Bye {}.into()),
+        ("Release", Release { handle: 5 }.into()),
     ]
 }
 
@@ -264,6 +265,7 @@ fn client_frame() -> impl Strategy<Value = ClientFrame> {
         (any::<u32>(), blobs()).prop_map(|(handle, changes)| Restore { handle, changes }.into()),
         any::<u64>().prop_map(|nonce| Ping { nonce }.into()),
         Just(Bye {}.into()),
+        any::<u32>().prop_map(|handle| Release { handle }.into()),
     ]
 }
 

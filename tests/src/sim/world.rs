@@ -48,7 +48,7 @@ impl Faults {
             server_crash: rate(20),
             client_crash: rate(20),
             offline: rate(60),
-            restore: rate(10),
+            restore: rate(40),
         }
     }
 }

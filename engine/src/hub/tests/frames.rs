@@ -40,6 +40,7 @@ fn frame(pool: &[Blob]) -> impl Strategy<Value = ClientFrame> + use<> {
         2 => handle.clone().prop_map(|handle| RequestLease { handle }.into()),
         6 => (handle.clone(), prop_oneof![0..5_u64, Just(u64::MAX)], changes())
             .prop_map(|(handle, first, changes)| Push { handle, first, changes }.into()),
+        2 => handle.clone().prop_map(|handle| Release { handle }.into()),
         2 => (handle, changes()).prop_map(|(handle, changes)| Restore { handle, changes }.into()),
         1 => Just(Ping { nonce: 1 }.into()),
         1 => Just(Bye {}.into()),

@@ -274,6 +274,42 @@ fn lost_changes_are_restored_by_who_still_has_them() {
 }
 
 #[test]
+fn commands_of_an_earlier_term_are_taken_as_they_were_made_and_once_pu5() {
+    let mut world = World::new();
+    let mut ada = Client::join(&mut world, 1, true);
+    let backup = world.logs.clone();
+    let commands: Vec<_> = (0..2).map(|_| ada.write()).collect();
+    ada.push(&mut world, commands.clone());
+    let mut bob = Client::join(&mut world, 2, true);
+    assert_eq!(bob.seq(), 2);
+
+    // The server loses both, and ada never heard that they were taken. Bob brings back the first.
+    world.logs = backup;
+    let mut world = world.restarted();
+    bob.reconnect(&mut world, 2, true);
+    world.say(bob.connection, Restore { handle: bob.handle, changes: commands[..1].to_vec() });
+    ada.reconnect(&mut world, 2, true);
+    ada.news();
+    world.say(ada.connection, Push { handle: ada.handle, first: 1, changes: commands.clone() });
+    ada.listen(&mut world);
+    assert_eq!((ada.acked, ada.news().len()), (2, 0));
+    let log = &world.logs[&address()].records;
+    let entries: Vec<_> = log.iter().flat_map(|r| &r.entries).map(|e| &e.change).collect();
+    assert_eq!(entries, [&commands[0].0, &commands[1].0]);
+    // The same once more is answered, and what was never leased is refused.
+    world.say(
+        ada.connection,
+        Push { handle: ada.handle, first: 2, changes: commands[1..].to_vec() },
+    );
+    ada.listen(&mut world);
+    assert_eq!((ada.acked, ada.news().len()), (2, 0));
+    let change = ada.write_as(ActorId::leased(9, 1));
+    world.say(ada.connection, Push { handle: ada.handle, first: 3, changes: vec![change] });
+    ada.listen(&mut world);
+    assert_eq!(ada.rejection(), (3, Code::WrongActor));
+}
+
+#[test]
 fn who_hands_in_more_than_the_disk_takes_is_sent_away_and_keeps_its_lease() {
     let config = Config { connection_pending_bytes_max: 100_000, ..Config::default() };
     let mut world = World::with(config, 1);
