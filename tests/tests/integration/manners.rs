@@ -3,7 +3,7 @@
 use syncline_engine::codes::Code;
 use syncline_engine::document::{Command, JsonCommand};
 use syncline_engine::ids::Address;
-use syncline_engine::wire::frame::{Ping, RequestLease, Resume, Unsubscribe};
+use syncline_engine::wire::frame::{Ping, Release, RequestLease, Resume, Unsubscribe};
 use syncline_engine::wire::{CloseCode, ServerFrame};
 use syncline_tests::raw::{RawDocument, changes_of, hello};
 use tempfile::tempdir;
@@ -60,7 +60,7 @@ async fn the_author_is_who_said_hello_and_everyone_gets_the_same_bytes_hs3_ak2()
 }
 
 #[tokio::test]
-async fn a_lease_names_where_to_read_up_to_and_ends_with_unsubscribe_le1_le3_le4_sub2_sub7() {
+async fn a_lease_names_where_to_read_up_to_and_ends_with_unsubscribe_le1_le3_le4_le6_sub2_sub7() {
     let dir = tempdir().expect("a directory");
     let place = address("town/square/likes");
     let server = ServerProcess::start(&dir.path().join("server"), &[]).await;
@@ -97,7 +97,10 @@ async fn a_lease_names_where_to_read_up_to_and_ends_with_unsubscribe_le1_le3_le4
     let from_forged = bob.subscribe_at(&place, Some(forged), fresh_id(), true).await;
     assert_eq!(from_forged.resume, Resume::Beginning);
 
-    // The actor of a lease that has ended goes to the next who asks, from its next seq on.
+    // An actor that was given back goes to the next who asks, from its next seq on; one that was
+    // only left does not.
+    ada.say(Release { handle: opened.handle }).await;
+    bob.say(Unsubscribe { handle: his.handle }).await;
     ada.say(Unsubscribe { handle: opened.handle }).await;
     ada.push(opened.handle, 3, &changes).await;
     let code = ada
@@ -110,6 +113,9 @@ async fn a_lease_names_where_to_read_up_to_and_ends_with_unsubscribe_le1_le3_le4
     let mut eve = RawClient::hello(&server.url(), "eve", fresh_id(), 1).await;
     let hers = eve.subscribe(&place, fresh_id(), true).await.lease.expect("a lease");
     assert_eq!((hers.actor, hers.next_seq, hers.after), (lease.actor, 3, 2));
+    let mut fay = RawClient::hello(&server.url(), "fay", fresh_id(), 1).await;
+    let hers = fay.subscribe(&place, fresh_id(), true).await.lease.expect("a lease");
+    assert!(hers.actor != leased.actor && hers.actor != lease.actor);
 }
 
 #[tokio::test]
