@@ -38,7 +38,7 @@ enum Subcommands {
     Watch(talk::ShowArgs),
     Sync(talk::SyncArgs),
     #[command(about = "Says what is on this device and what is pending")]
-    Status(talk::SyncArgs),
+    Status(talk::StatusArgs),
     Export(talk::ExportArgs),
     Replay(replay::ReplayArgs),
     Trace(trace::TraceArgs),

@@ -253,6 +253,18 @@ impl Client {
         self.driver().input(Input::SetOnline(online));
     }
 
+    /// Says whether the platform has a network: without one no attempt is made, and the first is
+    /// made at once when it is back.
+    pub fn set_network(&self, network: bool) {
+        self.driver().input(Input::SetNetwork(network));
+    }
+
+    /// Says whether somebody can see the app. Out of sight it waits longer between attempts, and
+    /// after a while closes its connection until it is seen again.
+    pub fn set_visible(&self, visible: bool) {
+        self.driver().input(Input::SetVisible(visible));
+    }
+
     /// Tries to connect at once instead of waiting for the next attempt; for when the app knows that
     /// the network is back.
     pub fn reconnect(&self) {
@@ -377,7 +389,9 @@ impl Client {
                 Some(Err(Problem { address: None, code: *code, message: message.clone() }))
             }
             ConnectionStatus::Connected => status.problem.clone().map(Err),
-            ConnectionStatus::Offline
+            ConnectionStatus::Idle
+            | ConnectionStatus::Offline
+            | ConnectionStatus::Paused
             | ConnectionStatus::Connecting
             | ConnectionStatus::Authenticating
             | ConnectionStatus::Reconnecting { .. }

@@ -167,7 +167,7 @@ impl Driver {
             endpoint,
             runtime: Handle::current(),
             timer: Notify::new(),
-            connection: watch::Sender::new(ConnectionStatus::Offline),
+            connection: watch::Sender::new(ConnectionStatus::Idle),
             status: watch::Sender::new(SyncStatus::default()),
             notices: broadcast::Sender::new(NOTICES_BACKLOG),
             stored: watch::Sender::new(0),
@@ -245,6 +245,8 @@ impl Driver {
                 false
             }
             Input::SetOnline(_)
+            | Input::SetNetwork(_)
+            | Input::SetVisible(_)
             | Input::Reconnect
             | Input::Open { .. }
             | Input::Close { .. }
@@ -345,6 +347,8 @@ impl Driver {
             status.pending = stats.pending;
             status.problem = core.problem().cloned();
             status.last_durable = core.last_durable;
+            status.outbox_bytes = stats.outbox_bytes;
+            status.oldest_pending = stats.oldest_pending;
             status.connection = self.connection.borrow().clone();
             *status != before
         });

@@ -21,6 +21,10 @@ pub struct SyncStatus {
     pub problem: Option<Problem>,
     /// When the server last said that a command of this client is on its disk.
     pub last_durable: Option<Timestamp>,
+    /// When the oldest command that is not resolved was made.
+    pub oldest_pending: Option<Timestamp>,
+    /// Bytes on this device of work that waits to be sent.
+    pub outbox_bytes: u64,
     /// Bytes of messages sent, over all connections.
     pub bytes_sent: u64,
     /// Bytes of messages received, over all connections.
@@ -45,12 +49,14 @@ impl SyncStatus {
 impl Default for SyncStatus {
     fn default() -> Self {
         Self {
-            connection: ConnectionStatus::Offline,
+            connection: ConnectionStatus::Idle,
             open_documents: 0,
             live_documents: 0,
             pending: 0,
             problem: None,
             last_durable: None,
+            oldest_pending: None,
+            outbox_bytes: 0,
             bytes_sent: 0,
             bytes_received: 0,
             frames_sent: 0,

@@ -56,6 +56,8 @@ codes! {
     Overloaded = 107, "overloaded";
     /// The reader does not take what it asked for.
     SlowReader = 108, "slow_reader";
+    /// As many attempts to connect failed as the client makes.
+    Unreachable = 109, "unreachable";
     // 2xx: who and where.
     /// The name or token is missing or not acceptable.
     Unauthenticated = 200, "unauthenticated";
@@ -96,6 +98,8 @@ codes! {
     DroppedAfterRefusal = 311, "dropped_after_refusal";
     /// There are too many changes in one frame.
     TooManyChanges = 312, "too_many_changes";
+    /// What this client holds of the document is not what the log makes; it is read anew.
+    Diverged = 313, "diverged";
     // 4xx: commands, refused before a change is made or rolled back after.
     /// The command's arguments are not valid for its document.
     BadCommand = 400, "bad_command";
@@ -109,6 +113,8 @@ codes! {
     NoEffect = 404, "no_effect";
     /// The store on this device is full or failed.
     LocalStore = 405, "local_store";
+    /// As much work waits to be sent as may be kept on this device.
+    OutboxFull = 406, "outbox_full";
     // 5xx: the server's own state.
     /// The store failed; what was not acknowledged has an unknown outcome.
     StoreFailed = 500, "store_failed";

@@ -1,8 +1,11 @@
 //! The names of things: addresses, ids, actors, cursors. Values only; no rule about what may be
 //! done with them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
+
+use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
 use crate::limits::{NAME_BYTES_MAX, REACTION_BYTES_MAX};
@@ -274,6 +277,20 @@ impl fmt::Display for ChangeHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex::encode(self.0))
     }
+}
+
+/// A digest of a document's heads, by which two replicas see whether they have the same changes: the
+/// first 16 bytes of SHA-256 over the hashes, sorted.
+#[must_use]
+pub fn heads_digest(heads: impl IntoIterator<Item = ChangeHash>) -> [u8; 16] {
+    let sorted: BTreeSet<ChangeHash> = heads.into_iter().collect();
+    let mut hasher = Sha256::new();
+    for hash in sorted {
+        hasher.update(hash.0);
+    }
+    let mut digest = [0; 16];
+    digest.copy_from_slice(&hasher.finalize()[..16]);
+    digest
 }
 
 /// The writer of a strictly sequential run of changes in one document.

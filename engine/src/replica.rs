@@ -26,7 +26,7 @@ use self::rebase::{Fate, reauthor};
 use crate::clock::Timestamp;
 use crate::codes::Code;
 use crate::document::{Command, CommandError, Event, JsonCommand, View, genesis};
-use crate::ids::{ActorId, Address, ChangeHash, Cursor, Lease, Ulid};
+use crate::ids::{ActorId, Address, ChangeHash, Cursor, Lease, Ulid, heads_digest};
 use crate::limits::{CHANGE_BYTES_MAX, CHANGE_OPS_MAX};
 
 /// Work that is not known to be settled, or settled but not yet seen in the log.
@@ -249,6 +249,13 @@ impl Replica {
     #[must_use]
     pub fn unsettled(&self) -> usize {
         self.pending.iter().rev().take_while(|p| p.number > self.settled).count()
+    }
+
+    /// When the oldest command without an end was made.
+    #[must_use]
+    pub fn oldest_unsettled(&self) -> Option<Timestamp> {
+        let oldest = self.pending.iter().find(|p| p.number > self.settled)?;
+        u64::try_from(oldest.change.timestamp()).ok().map(Timestamp)
     }
 
     /// The lease under which local changes are made, if they are final when made.
@@ -693,6 +700,23 @@ impl Replica {
         self.view = view;
         self.drop_apart_if_same();
         Ok(outcome)
+    }
+
+    /// The digest of the heads that were made of the log up to the cursor.
+    #[must_use]
+    pub fn heads_digest(&self) -> [u8; 16] {
+        // What is pending would show in the document's own heads.
+        if self.pending.is_empty() {
+            heads_digest(heads_of(&self.doc))
+        } else {
+            heads_digest(self.accepted_heads.iter().copied())
+        }
+    }
+
+    /// Notes that what is here is not what the log makes: the cursor stands for nothing, and the
+    /// log has to be read anew.
+    pub fn distrust(&mut self) {
+        self.received = Some(BTreeSet::new());
     }
 
     /// Whether the log is being read anew and it is not known yet what the server lacks.

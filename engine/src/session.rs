@@ -18,6 +18,7 @@ mod open;
 mod random;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -30,7 +31,7 @@ pub use self::contract::{
 };
 use self::layout::Meta;
 pub use self::layout::{DOCUMENTS_PREFIX, LayoutError, META_PREFIX, address_of_key};
-use self::link::{Due, Link};
+use self::link::{Due, Link, Turn};
 use self::open::{Body, OpenDocument};
 use self::random::Random;
 use crate::clock::Timestamp;
@@ -39,7 +40,7 @@ use crate::document::{Command, CommandError, Event, View};
 use crate::ids::{ActorId, Address, OutboxId, SessionId, UserId};
 use crate::machine::{Machine, Wake};
 pub use crate::replica::Resolution;
-use crate::replica::{Outcome, Replica, ReplicaError};
+use crate::replica::{Outcome, Pending, Replica, ReplicaError};
 use crate::wire::frame::{Bye, Hello, Ping, Release, RequestLease, Unsubscribe};
 use crate::wire::{ClientFrame, CloseCode};
 
@@ -53,6 +54,9 @@ pub enum ExecuteError {
     /// The document can't be used; what is stored of it stays as it is.
     #[error("the document can't be used: {0}")]
     Broken(Code),
+    /// The work that waits to be sent takes as many bytes as it may.
+    #[error("work of {0} bytes waits to be sent, and no more may be kept on this device")]
+    OutboxFull(u64),
     /// The command can't be carried out.
     #[error(transparent)]
     Command(#[from] CommandError),
@@ -65,6 +69,7 @@ impl ExecuteError {
         match self {
             Self::NotOpen => Code::NotFound,
             Self::Broken(code) => *code,
+            Self::OutboxFull(_) => Code::OutboxFull,
             Self::Command(error) => error.code(),
         }
     }
@@ -85,6 +90,10 @@ pub struct Stats {
     pub bytes_received: u64,
     /// Changes received from logs.
     pub changes_received: u64,
+    /// Bytes of work that waits to be sent.
+    pub outbox_bytes: u64,
+    /// When the oldest command without an end was made.
+    pub oldest_pending: Option<Timestamp>,
 }
 
 /// The client machine.
@@ -96,12 +105,17 @@ pub struct Session {
     session: SessionId,
     outbox: OutboxId,
     generation: u64,
-    online: bool,
     link: Link,
     documents: BTreeMap<Address, OpenDocument>,
     /// Handles of this connection.
     handles: BTreeMap<u32, Address>,
     reads: BTreeMap<StoreToken, Address>,
+    /// Until when pushes are held back.
+    gathered: BTreeMap<Address, Timestamp>,
+    /// When documents are looked after next.
+    next_round: Timestamp,
+    /// Bytes of commands in the store.
+    outbox_bytes: u64,
     /// When to subscribe again to documents that the server could not open.
     retries: BTreeMap<Address, Timestamp>,
     effects: VecDeque<Effect>,
@@ -151,11 +165,13 @@ impl Session {
             session: meta.session,
             outbox: meta.outbox,
             generation: meta.opened << 32,
-            online: false,
             link: Link::new(),
             documents: BTreeMap::new(),
             handles: BTreeMap::new(),
             reads: BTreeMap::new(),
+            gathered: BTreeMap::new(),
+            next_round: Timestamp(0),
+            outbox_bytes: 0,
             retries: BTreeMap::new(),
             effects: VecDeque::new(),
             writes: Vec::new(),
@@ -216,7 +232,18 @@ impl Session {
         let live = self.documents.values().filter(|d| d.sync.is_live()).count();
         let pending =
             self.documents.values().filter_map(|d| d.replica()).map(Replica::unsettled).sum();
-        Stats { documents: self.documents.len(), live, pending, ..self.stats }
+        Stats {
+            documents: self.documents.len(),
+            live,
+            pending,
+            outbox_bytes: self.outbox_bytes,
+            oldest_pending: self
+                .documents
+                .values()
+                .filter_map(|d| d.replica()?.oldest_unsettled())
+                .min(),
+            ..self.stats
+        }
     }
 
     /// How many documents it holds, those included that the app has closed and that are still being
@@ -239,6 +266,9 @@ impl Session {
         command: Command,
     ) -> Result<(), ExecuteError> {
         let document = self.documents.get_mut(address).ok_or(ExecuteError::NotOpen)?;
+        if self.outbox_bytes >= self.config.outbox_bytes_max {
+            return Err(ExecuteError::OutboxFull(self.config.outbox_bytes_max));
+        }
         let replica = match &mut document.body {
             Body::Ready(replica) => replica,
             Body::Loading => return Err(ExecuteError::NotOpen),
@@ -263,7 +293,9 @@ impl Session {
         }
         if let Some(document) = self.documents.get_mut(address) {
             for pending in &made {
-                document.stored_numbers.insert(pending.number);
+                let bytes = stored_bytes(pending);
+                self.outbox_bytes += bytes;
+                document.stored_numbers.insert(pending.number, bytes);
                 document.unstored.push_back((pending.number, token));
             }
         }
@@ -289,7 +321,7 @@ impl Session {
         self.effects.push_back(Effect::Read { token, prefix });
     }
 
-    fn loaded(&mut self, address: &Address, entries: &[(Vec<u8>, Bytes)]) {
+    fn loaded(&mut self, now: Timestamp, address: &Address, entries: &[(Vec<u8>, Bytes)]) {
         let provisional = ActorId::provisional(self.random.number());
         let encoding = self.config.text_encoding;
         let Some(document) = self.documents.get_mut(address) else {
@@ -298,7 +330,8 @@ impl Session {
         let loaded = layout::read_document(address, entries)
             .map_err(|error| error.to_string())
             .and_then(|(stored, tails)| {
-                let numbers = stored.outbox.iter().map(|p| p.number).collect();
+                let numbers: BTreeMap<u64, u64> =
+                    stored.outbox.iter().map(|p| (p.number, stored_bytes(p))).collect();
                 let replica = if stored.cursor.is_none() && stored.outbox.is_empty() {
                     Replica::new(address.clone(), encoding, provisional)
                 } else {
@@ -311,10 +344,11 @@ impl Session {
             Ok((replica, tails, numbers)) => {
                 document.pushed = replica.settled();
                 document.tails = tails;
+                self.outbox_bytes += numbers.values().sum::<u64>();
                 document.stored_numbers = numbers;
                 document.body = Body::Ready(Box::new(replica));
                 self.touch(address);
-                self.subscribe(address);
+                self.subscribe(now, address);
                 self.release(address);
             }
             Err(message) => {
@@ -325,7 +359,7 @@ impl Session {
     }
 
     /// Subscribes if there is a connection and the document is not subscribed yet.
-    fn subscribe(&mut self, address: &Address) {
+    fn subscribe(&mut self, now: Timestamp, address: &Address) {
         let Some(document) = self.documents.get_mut(address) else {
             return;
         };
@@ -335,6 +369,7 @@ impl Session {
         if let Some(subscribe) = document.subscribe() {
             document.sync = open::Sync::Asked;
             document.lease_asked = subscribe.write;
+            document.heard = now;
             self.send(subscribe.into());
         }
     }
@@ -361,6 +396,7 @@ impl Session {
         let Some(document) = self.documents.remove(address) else {
             return;
         };
+        self.outbox_bytes -= document.stored_numbers.values().sum::<u64>();
         if let Some(handle) = document.sync.handle() {
             self.handles.remove(&handle);
             if document.can_release(self.durable) {
@@ -407,16 +443,18 @@ impl Session {
     }
 
     fn connection_lost(&mut self, now: Timestamp) {
+        self.link.wait(now, &self.config, &mut self.random);
+        self.forget_connection();
+    }
+
+    /// What belonged to the connection is void.
+    fn forget_connection(&mut self) {
         self.handles.clear();
         self.retries.clear();
+        self.gathered.clear();
         for (address, document) in &mut self.documents {
             document.disconnected();
             self.touched.insert(address.clone());
-        }
-        if self.online && !self.stopping {
-            self.link.wait(now, &self.config, &mut self.random);
-        } else {
-            self.link.turn_off();
         }
         let unwanted: Vec<Address> =
             self.documents.iter().filter(|(_, d)| !d.wanted).map(|(a, _)| a.clone()).collect();
@@ -452,20 +490,23 @@ impl Session {
         }
     }
 
-    fn set_online(&mut self, now: Timestamp, online: bool) {
-        self.online = online;
-        if !online {
-            if let Some(connection) = self.link.current() {
-                self.effects.push_back(Effect::Disconnect { connection });
+    /// Brings the connection in line with what the app wants and the platform allows.
+    fn turn(&mut self, now: Timestamp) {
+        match self.link.turn(now, &self.config) {
+            Turn::Stay => {}
+            Turn::Connect => self.connect(now),
+            Turn::Rest(connection) => {
+                if let Some(connection) = connection {
+                    self.effects.push_back(Effect::Disconnect { connection });
+                }
+                self.forget_connection();
             }
-            self.connection_lost(now);
-        } else if self.link.current().is_none() {
-            self.connect(now);
         }
     }
 
+    /// Begins an attempt, unless there is a connection or none is wanted.
     fn connect(&mut self, now: Timestamp) {
-        if !self.online || self.stopping || self.durable < self.identity_stored {
+        if !self.link.may_connect() || self.stopping || self.durable < self.identity_stored {
             return;
         }
         let connection = self.link.connect(now, &self.config);
@@ -488,18 +529,21 @@ impl Session {
     }
 
     fn tick(&mut self, now: Timestamp) {
-        match self.link.due(now) {
+        match self.link.due(now, &self.config) {
             Some(Due::Connect) => self.connect(now),
-            Some(Due::GiveUp(..)) => self.hang_up(now),
-            Some(Due::Ping(_)) => self.send(Ping { nonce: now.0 }.into()),
+            Some(Due::GiveUp) => self.hang_up(now),
+            Some(Due::Rest) => self.turn(now),
+            Some(Due::Ping) => self.send(Ping { nonce: now.0 }.into()),
             None => {}
         }
         let due: Vec<Address> =
             self.retries.iter().filter(|(_, at)| **at <= now).map(|(a, _)| a.clone()).collect();
         for address in due {
             self.retries.remove(&address);
-            self.subscribe(&address);
+            self.subscribe(now, &address);
         }
+        self.push_gathered(now);
+        self.make_round(now);
     }
 
     fn written(&mut self, now: Timestamp, token: StoreToken, result: Result<(), String>) {
@@ -520,7 +564,7 @@ impl Session {
                 self.touched.insert(address);
             }
         }
-        if first && self.online && self.link.current().is_none() {
+        if first {
             self.connect(now);
         }
     }
@@ -539,16 +583,14 @@ impl Session {
             }
             self.send(Bye {}.into());
         }
-        if let Some(connection) = self.link.current() {
-            self.effects.push_back(Effect::Disconnect { connection });
-        }
-        self.connection_lost(now);
+        self.link.want(false);
+        self.turn(now);
     }
 
     /// What follows from every input: push what can be, store what was gathered, tell the status.
     fn settle(&mut self, now: Timestamp) {
         for address in std::mem::take(&mut self.touched) {
-            self.push(&address);
+            self.push(now, &address);
             if let Some(document) = self.documents.get_mut(&address) {
                 let status = document.status();
                 if document.told != Some(status) {
@@ -562,22 +604,27 @@ impl Session {
         self.tell_connection(now);
         if self.stopping && self.durable >= self.last_write {
             self.stopping = false;
-            self.online = false;
             self.effects.push_back(Effect::Stop);
         }
     }
 
-    fn push(&mut self, address: &Address) {
+    fn push(&mut self, now: Timestamp, address: &Address) {
         if self.link.up().is_none() {
             return;
         }
         let (changes_max, in_flight_max) =
             (self.config.push_changes_max, self.config.in_flight_max);
-        while let Some(push) = self
-            .documents
-            .get_mut(address)
-            .and_then(|document| document.next_push(changes_max, in_flight_max))
-        {
+        self.gathered.remove(address);
+        while let Some(document) = self.documents.get_mut(address) {
+            if let Some(until) = document.gathers_until(now, &self.config) {
+                self.gathered.insert(address.clone(), until);
+                return;
+            }
+            if !document.awaits_answer() {
+                document.heard = now;
+            }
+            let Some(push) = document.next_push(changes_max, in_flight_max) else { return };
+            document.pushed_at = now;
             self.send(push.into());
         }
     }
@@ -638,9 +685,10 @@ impl Session {
         let Body::Ready(replica) = &document.body else {
             return;
         };
-        let numbers = replica.pending().map(|p| p.number).collect();
+        let numbers: BTreeMap<u64, u64> =
+            replica.pending().map(|p| (p.number, stored_bytes(p))).collect();
         let mut writes = Vec::new();
-        for gone in document.stored_numbers.difference(&numbers) {
+        for gone in document.stored_numbers.keys().filter(|number| !numbers.contains_key(number)) {
             writes.push(layout::delete_command(address, *gone));
         }
         if rewritten {
@@ -657,6 +705,8 @@ impl Session {
         if rewritten || document.stored_numbers != numbers {
             writes.push(layout::put_settled(address, replica.settled()));
         }
+        self.outbox_bytes -= document.stored_numbers.values().sum::<u64>();
+        self.outbox_bytes += numbers.values().sum::<u64>();
         document.stored_numbers = numbers;
         if !document.unstored.is_empty() {
             self.unstored.insert(address.clone());
@@ -730,17 +780,38 @@ impl Session {
     }
 }
 
+/// About how many bytes a command takes in the store.
+fn stored_bytes(pending: &Pending) -> u64 {
+    // The command itself is about as long as what it changes.
+    2 * pending.change.raw_bytes().len() as u64
+}
+
 impl Machine for Session {
     type Input = Input;
     type Effect = Effect;
 
     fn handle(&mut self, now: Timestamp, input: Input) {
         match input {
-            Input::SetOnline(online) => self.set_online(now, online),
-            Input::Reconnect => {
-                if self.link.current().is_none() {
+            Input::SetOnline(online) => {
+                self.link.want(online);
+                self.turn(now);
+                if online {
                     self.connect(now);
                 }
+            }
+            Input::SetNetwork(network) => {
+                self.link.set_network(network);
+                self.turn(now);
+            }
+            Input::SetVisible(visible) => {
+                self.link.set_visible(now, visible);
+                self.turn(now);
+            }
+            Input::Reconnect => {
+                // Who asks by hand looks at the app, and may know better than the platform.
+                self.link.set_network(true);
+                self.link.set_visible(now, true);
+                self.connect(now);
             }
             Input::Open { address, write } => {
                 self.open(&address);
@@ -772,7 +843,7 @@ impl Machine for Session {
             Input::Read { token, result } => {
                 if let Some(address) = self.reads.remove(&token) {
                     match result {
-                        Ok(entries) => self.loaded(&address, &entries),
+                        Ok(entries) => self.loaded(now, &address, &entries),
                         Err(message) => {
                             if let Some(document) = self.documents.get_mut(&address) {
                                 document.body = Body::Broken(Code::LocalStore);
@@ -793,8 +864,6 @@ impl Machine for Session {
     }
 
     fn poll_timeout(&self) -> Option<Wake> {
-        let retry = self.retries.values().min();
-        let retry = retry.map(|at| Wake { at: *at, why: "open a document again" });
-        Wake::earlier(self.link.wake(), retry)
+        Wake::earlier(self.link.wake(&self.config), self.upkeep_wake())
     }
 }

@@ -296,6 +296,7 @@ impl Hub {
             ClientFrame::Ping(frame) => self.send(slot, Pong { nonce: frame.nonce }),
             ClientFrame::Bye(_) => self.bye(now, slot),
             ClientFrame::Release(frame) => self.release(now, slot, frame.handle),
+            ClientFrame::Compare(frame) => self.compare(slot, frame),
         }
     }
 

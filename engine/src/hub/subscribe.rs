@@ -7,9 +7,9 @@ use super::timers::Timer;
 use super::{Handle, Hub, Phase};
 use crate::clock::Timestamp;
 use crate::codes::Code;
-use crate::ids::{Address, Cursor, Epoch, Lease, OutboxId, Tip};
+use crate::ids::{Address, Cursor, Epoch, Lease, OutboxId, Tip, heads_digest};
 use crate::wire::frame::{
-    LeaseEnded, Leased, Resume, Subscribe, Subscribed, WireCursor, WireLease,
+    Compare, Compared, LeaseEnded, Leased, Resume, Subscribe, Subscribed, WireCursor, WireLease,
 };
 
 /// An address that does not parse is not worth echoing beyond this.
@@ -168,6 +168,18 @@ impl Hub {
         open.news.remove(&handle);
         self.end_lease(handle, session);
         self.forget_follower(now, handle, slot);
+    }
+
+    /// Says whether a follower has made of the log what this side has.
+    pub(super) fn compare(&mut self, slot: Slot, frame: Compare) {
+        let Compare { handle, seq, heads } = frame;
+        let Some(live) = self.documents.live(handle).filter(|l| l.followers.contains_key(&slot))
+        else {
+            return self.unknown_handle(slot);
+        };
+        let comparable = live.durable.seq == seq && live.assigned.seq == seq;
+        let same = comparable.then(|| heads_digest(live.index.heads()) == heads);
+        self.send(slot, Compared { handle, seq, same });
     }
 
     pub(super) fn unknown_handle(&mut self, slot: Slot) {

@@ -16,8 +16,24 @@ pub struct Config {
     pub backoff_max: Duration,
     /// A connection that lasted this long makes the next attempt a first one again.
     pub stable_after: Duration,
+    /// How many attempts in a row may fail before the session gives up; `None` for no limit.
+    pub attempts_max: Option<u32>,
+    /// An app that is out of sight waits so many times longer between attempts.
+    pub hidden_factor: u32,
+    /// An app that is out of sight for so long closes its connection.
+    pub pause_after: Duration,
     /// Changes in one push.
     pub push_changes_max: usize,
+    /// While an answer to a push is awaited, what comes is gathered for at most this long, or until
+    /// it fills a push. The first is never held back.
+    pub push_interval: Duration,
+    /// After how long without an answer the server is asked again.
+    pub answer_timeout: Duration,
+    /// How often a document whose log went on is compared with the server's.
+    pub reconcile_interval: Duration,
+    /// Bytes of unsent work that are kept on this device, over all documents. What is above is
+    /// refused to the app.
+    pub outbox_bytes_max: u64,
     /// Commands of one document that are pushed and not yet acknowledged.
     pub in_flight_max: u64,
     /// Stored tail entries of a document after which its base is written anew.
@@ -35,7 +51,14 @@ impl Default for Config {
             backoff_min: Duration::from_secs(1),
             backoff_max: Duration::from_secs(30),
             stable_after: Duration::from_secs(60),
+            attempts_max: None,
+            hidden_factor: 4,
+            pause_after: Duration::from_secs(300),
             push_changes_max: 50,
+            push_interval: Duration::from_millis(200),
+            answer_timeout: Duration::from_secs(30),
+            reconcile_interval: Duration::from_secs(30),
+            outbox_bytes_max: 256 << 20,
             in_flight_max: 1_024,
             compact_after: 256,
             snapshot_bytes_max: 256 << 20,

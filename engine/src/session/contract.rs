@@ -42,6 +42,11 @@ pub enum StoreWrite {
 pub enum Input {
     /// The app wants to be connected (or not). A session begins disconnected.
     SetOnline(bool),
+    /// The platform says whether there is a network. A session begins with one.
+    SetNetwork(bool),
+    /// Whether somebody can see the app: a tab in front, an application in the foreground. A
+    /// session begins visible. Out of sight it keeps its connection for a while.
+    SetVisible(bool),
     /// Try to connect now instead of waiting for the next attempt.
     Reconnect,
     /// The app opens a document: it is read from the store and kept in sync while open.
@@ -201,7 +206,11 @@ pub enum Notice {
 #[non_exhaustive]
 pub enum ConnectionStatus {
     /// Not asked to connect.
+    Idle,
+    /// The platform says that there is no network.
     Offline,
+    /// Out of sight for so long that the connection was closed.
+    Paused,
     /// A socket is being opened.
     Connecting,
     /// Hello is said, Welcome awaited.

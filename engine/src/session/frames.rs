@@ -35,14 +35,18 @@ impl Session {
     }
 
     fn frame(&mut self, now: Timestamp, frame: ServerFrame) {
+        self.note_answer(now, &frame);
         match frame {
             ServerFrame::Welcome(welcome) => {
                 let heartbeat = Duration::from_millis(welcome.heartbeat_ms.into());
-                self.link.welcomed(now, heartbeat);
+                if !self.link.welcomed(now, heartbeat) {
+                    return self.out_of_step(now, "Welcome came when it was not awaited");
+                }
                 self.term = welcome.term;
+                self.next_round = now + self.config.answer_timeout / 4;
                 let all: Vec<Address> = self.documents.keys().cloned().collect();
                 for address in all {
-                    self.subscribe(&address);
+                    self.subscribe(now, &address);
                 }
             }
             ServerFrame::Subscribed(subscribed) => self.subscribed(now, &subscribed),
@@ -76,6 +80,7 @@ impl Session {
             ServerFrame::Restored(restored) => {
                 self.restored(now, restored.handle, restored.refused);
             }
+            ServerFrame::Compared(answer) => self.compared(now, answer),
             ServerFrame::Pong(_) => {}
             ServerFrame::Error(error) => self.error(now, error),
             ServerFrame::Goodbye(Goodbye { code: _, retry_after_ms }) => {
@@ -84,6 +89,30 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Notes when the server answered something about a document.
+    fn note_answer(&mut self, now: Timestamp, frame: &ServerFrame) {
+        let handle = match frame {
+            ServerFrame::SnapshotPart(frame) => frame.handle,
+            ServerFrame::Ack(frame) => frame.handle,
+            ServerFrame::Leased(frame) => frame.handle,
+            ServerFrame::Restored(frame) => frame.handle,
+            // What others write is no answer, except to one who is catching up. The others bring the document into another state, which begins with a question.
+            ServerFrame::Welcome(_)
+            | ServerFrame::Subscribed(_)
+            | ServerFrame::Changes(_)
+            | ServerFrame::PackedChanges(_)
+            | ServerFrame::Reject(_)
+            | ServerFrame::LeaseEnded(_)
+            | ServerFrame::Pong(_)
+            | ServerFrame::Error(_)
+            | ServerFrame::Goodbye(_)
+            | ServerFrame::Compared(_) => return,
+        };
+        let Some(address) = self.handles.get(&handle) else { return };
+        let Some(document) = self.documents.get_mut(address) else { return };
+        document.heard = now;
     }
 
     fn subscribed(&mut self, now: Timestamp, subscribed: &Subscribed) {
@@ -102,6 +131,7 @@ impl Session {
         if let Some(old) = document.sync.handle() {
             self.handles.remove(&old);
         }
+        document.heard = now;
         self.handles.insert(handle, address.clone());
         document.lease_asked = false;
         let end_seq = subscribed.end_seq;
@@ -208,6 +238,11 @@ impl Session {
         }
         // Before anything else: a document that nobody wants is gone after the next step. A log
         // that is being read anew is stored when it is whole.
+        if let Some(document) = self.documents.get_mut(&address)
+            && !document.sync.is_live()
+        {
+            document.heard = now;
+        }
         if let Some(document) = self.documents.get_mut(&address)
             && document.replica().is_some_and(|replica| !replica.is_starting_over())
             && document.tails.last().is_none_or(|last| *last < cursor.seq)
@@ -441,7 +476,7 @@ impl Session {
     }
 
     /// The two sides lost each other's step: a new connection finds it again.
-    fn out_of_step(&mut self, now: Timestamp, what: &str) {
+    pub(super) fn out_of_step(&mut self, now: Timestamp, what: &str) {
         self.problem(None, Code::OutOfProtocol, what.to_owned());
         self.hang_up(now);
     }

@@ -1,9 +1,10 @@
 //! One open document of a session: its replica, where it stands with the server on this
 //! connection, and what of it is stored.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
-use super::StoreToken;
+use super::{Config, StoreToken};
+use crate::clock::Timestamp;
 use crate::codes::Code;
 use crate::ids::{Cursor, Lease, OutboxId};
 use crate::limits::{PUSH_BYTES_MAX, PUSH_CHANGES_MAX};
@@ -77,8 +78,16 @@ pub(super) struct OpenDocument {
     pub(super) pushed: u64,
     /// Numbers whose last write may not be on the device's disk yet, oldest first.
     pub(super) unstored: VecDeque<(u64, StoreToken)>,
-    /// Numbers that have a stored command.
-    pub(super) stored_numbers: BTreeSet<u64>,
+    /// Numbers that have a stored command, and about how many bytes each takes.
+    pub(super) stored_numbers: BTreeMap<u64, u64>,
+    /// When the server last said something about it, or was first asked after that.
+    pub(super) heard: Timestamp,
+    /// When the last push went out.
+    pub(super) pushed_at: Timestamp,
+    /// When the heads were compared, and at which seq of the log.
+    pub(super) compared: Option<(Timestamp, u64)>,
+    /// Whether the last comparison failed.
+    pub(super) diverged: bool,
     /// The seqs under which parts of the tail are stored.
     pub(super) tails: Vec<u64>,
     /// What the app was last told.
@@ -99,7 +108,11 @@ impl OpenDocument {
             release_after: StoreToken(0),
             pushed: 0,
             unstored: VecDeque::new(),
-            stored_numbers: BTreeSet::new(),
+            stored_numbers: BTreeMap::new(),
+            heard: Timestamp(0),
+            pushed_at: Timestamp(0),
+            compared: None,
+            diverged: false,
             tails: Vec::new(),
             told: None,
         }
@@ -134,6 +147,31 @@ impl OpenDocument {
         replica.unsettled() == 0
             && self.release_after <= durable
             && (self.owes || self.granted.is_some() || replica.lease().is_some())
+    }
+
+    /// Whether the server owes an answer.
+    pub(super) fn awaits_answer(&self) -> bool {
+        match self.sync {
+            Sync::Apart => false,
+            Sync::Asked
+            | Sync::Snapshot { .. }
+            | Sync::CatchingUp { .. }
+            | Sync::Restoring { .. } => true,
+            Sync::Live { .. } => {
+                self.lease_asked || self.replica().is_some_and(|r| self.pushed > r.settled())
+            }
+        }
+    }
+
+    /// Until when what could be pushed is held back to be joined by more.
+    pub(super) fn gathers_until(&self, now: Timestamp, config: &Config) -> Option<Timestamp> {
+        let replica = self.replica()?;
+        let until = self.pushed_at + config.push_interval;
+        let unstored = self.unstored.iter().map(|(number, _)| *number).min();
+        let last = unstored.map_or(replica.pending().next_back()?.number, |first| first - 1);
+        let in_flight = self.pushed > replica.settled();
+        let gathered = last.saturating_sub(self.pushed);
+        (in_flight && now < until && gathered < config.push_changes_max as u64).then_some(until)
     }
 
     pub(super) fn status(&self) -> super::DocumentStatus {

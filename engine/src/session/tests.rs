@@ -7,7 +7,9 @@ use super::*;
 use crate::document::{LikesCommand, Target};
 use crate::ids::{Facet, Ulid};
 use crate::wire::ServerFrame;
-use crate::wire::frame::{Ack, Goodbye, Leased, Reject, Resume, Subscribed, Welcome, WireLease};
+use crate::wire::frame::{
+    Ack, Compared, Goodbye, Leased, Pong, Reject, Resume, Subscribed, Welcome, WireLease,
+};
 
 struct Bench {
     session: Session,
@@ -213,7 +215,9 @@ fn a_refused_command_is_undone_and_the_rest_goes_out_under_a_new_lease() {
     }
     bench.drain();
     bench.store_all();
-    assert_eq!(bench.pushes(), [(1, 1), (2, 1), (3, 1)]);
+    assert_eq!(bench.pushes(), [(1, 1)]);
+    bench.wake();
+    assert_eq!(bench.pushes(), [(2, 2)], "gathered while the first was on its way");
     let code = Code::Forbidden.number();
     let reject = Reject { handle: 1, number: 2, code, message: "not here".into() };
     bench.server_says(reject);
@@ -231,6 +235,137 @@ fn a_refused_command_is_undone_and_the_rest_goes_out_under_a_new_lease() {
     let message = "not here".to_owned();
     let refused = Resolution::Refused { code: Code::Forbidden, message };
     assert_eq!(bench.resolutions(), [Resolution::Confirmed, refused]);
+}
+
+fn execute(bench: &mut Bench, numbers: std::ops::RangeInclusive<u64>) {
+    for number in numbers {
+        let id = Ulid::new(bench.now, number.into());
+        bench.session.execute(bench.now, id, &address(), like(number)).unwrap();
+        bench.drain();
+        bench.store_all();
+    }
+}
+
+#[test]
+fn while_an_answer_is_awaited_what_comes_is_gathered_until_it_fills_a_push_or_time_is_up() {
+    let mut bench = Bench::live(true);
+    execute(&mut bench, 1..=4);
+    assert_eq!(bench.pushes(), [(1, 1)], "the first is not held back");
+    bench.server_says(Ack { handle: 1, number: 1 });
+    assert_eq!(bench.pushes(), [(2, 3)]);
+    execute(&mut bench, 5..=6);
+    assert_eq!(bench.wake(), Config::default().push_interval);
+    assert_eq!(bench.pushes(), [(5, 2)]);
+    let full = 6 + Config::default().push_changes_max as u64;
+    execute(&mut bench, 7..=full);
+    assert_eq!(bench.pushes(), [(7, Config::default().push_changes_max)]);
+}
+
+#[test]
+fn who_gets_no_answer_asks_again_and_then_gives_the_connection_up() {
+    let mut bench = Bench::live(true);
+    execute(&mut bench, 1..=1);
+    assert_eq!(bench.pushes(), [(1, 1)]);
+    let asked_at = bench.now;
+    let subscribe = loop {
+        bench.wake();
+        bench.tell(Input::Received {
+            connection: bench.connection,
+            message: ServerFrame::from(Pong { nonce: 0 }).encode().unwrap(),
+        });
+        let asked = bench.sent.drain(..).find_map(|frame| {
+            let ClientFrame::Subscribe(subscribe) = frame else { return None };
+            Some(subscribe)
+        });
+        if let Some(subscribe) = asked {
+            break subscribe;
+        }
+    };
+    let waited = bench.now.since(asked_at);
+    let timeout = Config::default().answer_timeout;
+    assert!(waited >= timeout && waited <= 2 * timeout, "{waited:?}");
+    assert_eq!(bench.resolutions(), [], "its outcome is unknown, so it is neither");
+    assert!(subscribe.cursor.is_some());
+
+    let kept =
+        Subscribed { resume: Resume::Cursor, lease_kept: true, ..subscribed(Some(lease(1, 1)), 0) };
+    bench.server_says(kept);
+    assert_eq!(bench.pushes(), [(1, 1)], "the same again");
+    while bench.hung_up == 0 {
+        bench.wake();
+        bench.server_says(Pong { nonce: 0 });
+    }
+}
+
+#[test]
+fn a_document_that_is_not_what_the_log_makes_is_read_anew_once() {
+    let mut bench = Bench::live(false);
+    let compare = |bench: &mut Bench| loop {
+        if let Some(ClientFrame::Compare(compare)) = bench.sent.pop_front() {
+            return compare;
+        }
+        bench.wake();
+        bench.server_says(Pong { nonce: 0 });
+    };
+    let asked = compare(&mut bench);
+    let heads = bench.session.replica(&address()).unwrap().heads_digest();
+    assert_eq!((asked.seq, asked.heads), (0, heads));
+    bench.server_says(Compared { handle: 1, seq: 0, same: Some(false) });
+    let Some(ClientFrame::Subscribe(subscribe)) = bench.sent.pop_front() else {
+        panic!("it reads the document anew");
+    };
+    assert_eq!(subscribe.cursor, None);
+    bench.server_says(subscribed(None, 0));
+    assert!(bench.session.status(&address()).unwrap().live);
+    bench.server_says(Compared { handle: 1, seq: 0, same: Some(false) });
+    let document = &bench.session.documents[&address()];
+    assert!(matches!(document.body, Body::Broken(Code::Diverged)));
+}
+
+#[test]
+fn work_beyond_the_quota_is_refused_and_nothing_of_it_stays() {
+    let mut bench = Bench::live(false);
+    bench.session.config.outbox_bytes_max = 1_000;
+    let mut number = 0;
+    let refused = loop {
+        number += 1;
+        let id = Ulid::new(bench.now, number.into());
+        match bench.session.execute(bench.now, id, &address(), like(number)) {
+            Ok(()) => bench.drain(),
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!(refused.code(), Code::OutboxFull);
+    let stats = bench.session.stats();
+    assert_eq!(stats.pending as u64, number - 1);
+    assert!(stats.outbox_bytes >= 1_000 && stats.outbox_bytes < 2_000);
+    assert_eq!(stats.oldest_pending, Some(bench.now));
+    bench.store_all();
+    bench.server_says(Leased { handle: 1, lease: lease(3, 1) });
+    bench.store_all();
+    bench.server_says(Ack { handle: 1, number: number - 1 });
+    assert_eq!(bench.session.stats().pending, 0);
+}
+
+#[test]
+fn a_hidden_app_pauses_and_one_without_a_network_is_offline() {
+    let mut bench = Bench::live(false);
+    bench.tell(Input::SetVisible(false));
+    while bench.hung_up == 0 {
+        bench.wake();
+        bench.server_says(Pong { nonce: 0 });
+    }
+    assert_eq!(bench.session.connection(bench.now), ConnectionStatus::Paused);
+    assert_eq!(bench.session.poll_timeout(), None, "a paused app wakes nobody");
+    let before = bench.connects;
+    bench.tell(Input::SetVisible(true));
+    assert_eq!(bench.connects, before + 1);
+    bench.tell(Input::SetNetwork(false));
+    assert_eq!(bench.session.connection(bench.now), ConnectionStatus::Offline);
+    bench.tell(Input::SetNetwork(true));
+    assert_eq!(bench.connects, before + 2);
+    bench.tell(Input::SetOnline(false));
+    assert_eq!(bench.session.connection(bench.now), ConnectionStatus::Idle);
 }
 
 #[test]
@@ -258,8 +393,9 @@ fn the_server_can_ask_to_be_left_alone_for_a_while() {
 #[test]
 fn silence_is_asked_about_and_then_given_up() {
     let mut bench = Bench::live(false);
-    bench.wake();
-    assert!(matches!(bench.sent.pop_front(), Some(ClientFrame::Ping(_))));
+    while !matches!(bench.sent.pop_front(), Some(ClientFrame::Ping(_))) {
+        bench.wake();
+    }
     while bench.hung_up == 0 {
         bench.wake();
     }

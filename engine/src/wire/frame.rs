@@ -87,6 +87,8 @@ frames! {
         Bye(Bye) = 8,
         /// Gives a lease back with nothing open under it.
         Release(Release) = 9,
+        /// Asks whether both sides have made the same document of the same log.
+        Compare(Compare) = 10,
     }
 }
 
@@ -119,6 +121,8 @@ frames! {
         Error(Error) = 75,
         /// The server closes the connection in an orderly way.
         Goodbye(Goodbye) = 76,
+        /// Answers `Compare`.
+        Compared(Compared) = 77,
     }
 }
 
@@ -215,6 +219,28 @@ pub struct RequestLease {
 pub struct Release {
     /// Of which document.
     pub handle: u32,
+}
+
+/// Tells the heads of what is accepted at a position in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Compare {
+    /// Of which document.
+    pub handle: u32,
+    /// At which position.
+    pub seq: u64,
+    /// [`crate::ids::heads_digest`] of the heads.
+    pub heads: [u8; 16],
+}
+
+/// Says whether the heads are those of the server's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Compared {
+    /// Of which document.
+    pub handle: u32,
+    /// At which position.
+    pub seq: u64,
+    /// `None` if the log does not end there.
+    pub same: Option<bool>,
 }
 
 /// Hands in commands `first`, `first + 1`, … as one change each.

@@ -44,6 +44,7 @@ fn client_samples() -> Vec<(&'static str, ClientFrame)> {
         ("Ping", Ping { nonce: 250 }.into()),
         ("Bye", Bye {}.into()),
         ("Release", Release { handle: 5 }.into()),
+        ("Compare", Compare { handle: 5, seq: 300, heads: A }.into()),
     ]
 }
 
@@ -139,6 +140,7 @@ fn server_samples() -> Vec<(&'static str, ServerFrame)> {
             Goodbye { code: Code::ShuttingDown.number(), retry_after_ms: Some(500) }.into(),
         ),
         ("Goodbye.final", Goodbye { code: Code::Replaced.number(), retry_after_ms: None }.into()),
+        ("Compared", Compared { handle: 5, seq: 300, same: Some(true) }.into()),
     ]);
     samples
 }
@@ -266,6 +268,12 @@ fn client_frame() -> impl Strategy<Value = ClientFrame> {
         any::<u64>().prop_map(|nonce| Ping { nonce }.into()),
         Just(Bye {}.into()),
         any::<u32>().prop_map(|handle| Release { handle }.into()),
+        any::<(u32, u64, [u8; 16])>().prop_map(|(handle, seq, heads)| Compare {
+            handle,
+            seq,
+            heads
+        }
+        .into()),
     ]
 }
 

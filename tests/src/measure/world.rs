@@ -328,7 +328,8 @@ impl Device {
                 | ServerFrame::Restored(_)
                 | ServerFrame::Pong(_)
                 | ServerFrame::Error(_)
-                | ServerFrame::Goodbye(_)) => panic!("not expected: {other:?}"),
+                | ServerFrame::Goodbye(_)
+                | ServerFrame::Compared(_)) => panic!("not expected: {other:?}"),
             }
         }
     }

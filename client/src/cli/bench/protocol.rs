@@ -95,7 +95,8 @@ fn hear_frame(message: &[u8]) -> anyhow::Result<Heard> {
         | ServerFrame::SnapshotPart(_)
         | ServerFrame::Leased(_)
         | ServerFrame::Restored(_)
-        | ServerFrame::Pong(_) => Heard::Nothing,
+        | ServerFrame::Pong(_)
+        | ServerFrame::Compared(_) => Heard::Nothing,
     })
 }
 
