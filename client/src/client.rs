@@ -265,6 +265,12 @@ impl Client {
         self.driver().input(Input::SetVisible(visible));
     }
 
+    /// Gives a new token for the same user. An open connection goes on with it, and one that had
+    /// failed for the old one is tried again. [`Notice::TokenWanted`] says when one is needed.
+    pub fn set_token(&self, token: impl Into<String>) {
+        self.driver().input(Input::SetToken(token.into()));
+    }
+
     /// Tries to connect at once instead of waiting for the next attempt; for when the app knows that
     /// the network is back.
     pub fn reconnect(&self) {

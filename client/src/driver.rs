@@ -248,6 +248,7 @@ impl Driver {
             | Input::SetNetwork(_)
             | Input::SetVisible(_)
             | Input::Reconnect
+            | Input::SetToken(_)
             | Input::Open { .. }
             | Input::Close { .. }
             | Input::Command { .. }
@@ -314,7 +315,7 @@ impl Driver {
             Notice::Changed { address, events, local } => {
                 core.document_changed(address, events, *local);
             }
-            Notice::Applied { .. } => {}
+            Notice::Applied { .. } | Notice::TokenWanted => {}
             Notice::Resolved { id, resolution, .. } => {
                 if *resolution == Resolution::Confirmed {
                     core.last_durable = Some(core.clock.now());

@@ -71,6 +71,8 @@ codes! {
     TooManyDocuments = 204, "too_many_documents";
     /// The document can't be loaded at the moment; its data was left as it is.
     DocumentUnavailable = 205, "document_unavailable";
+    /// The token has run out; coming back takes a new one.
+    TokenExpired = 206, "token_expired";
     // 3xx: changes.
     /// The bytes are not a change.
     BadChange = 300, "bad_change";

@@ -10,6 +10,7 @@
 //! again from the log.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -21,6 +22,7 @@ use crate::storage::{Append, LogHead, Record, StoreError};
 use crate::wire::CloseCode;
 
 mod attribution;
+mod authenticate;
 mod commit;
 mod compact;
 mod config;
@@ -38,6 +40,7 @@ mod tests;
 mod timers;
 
 pub use attribution::Attribution;
+pub use authenticate::{AuthenticateError, Authenticator, Credentials, TakesNames};
 pub use compact::{CompactError, compact};
 pub use config::{Config, Identity};
 pub use stored::StoredError;
@@ -243,6 +246,7 @@ enum Phase {
 pub struct Hub {
     config: Config,
     identity: Identity,
+    authenticator: Arc<dyn Authenticator>,
     phase: Phase,
     out: connection::Outgoing,
     connections: connection::Connections,
@@ -273,6 +277,7 @@ impl Hub {
         Self {
             config,
             identity,
+            authenticator: Arc::new(TakesNames),
             phase: Phase::Running,
             out: connection::Outgoing::default(),
             connections: connection::Connections::default(),
@@ -291,6 +296,14 @@ impl Hub {
             accepted: Accepted::default(),
             slots_spent: 0,
         }
+    }
+
+    /// The same hub, which decides in this way who a client is. A new hub [takes
+    /// names](TakesNames) at their word.
+    #[must_use]
+    pub fn with_authenticator(mut self, authenticator: Arc<dyn Authenticator>) -> Self {
+        self.authenticator = authenticator;
+        self
     }
 
     /// How much it holds. Walks over the documents.
@@ -322,6 +335,7 @@ impl Hub {
                 timers::Timer::Grace(session) => self.grace_over(now, session),
                 timers::Timer::Lease(handle, session) => self.lease_idle(now, handle, session),
                 timers::Timer::Idle(handle) => self.idle(now, handle),
+                timers::Timer::Expiry(connection) => self.expiry(now, connection),
             }
         }
     }

@@ -21,6 +21,7 @@ mod tests;
 mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -41,8 +42,12 @@ use crate::ids::{ActorId, Address, OutboxId, SessionId, UserId};
 use crate::machine::{Machine, Wake};
 pub use crate::replica::Resolution;
 use crate::replica::{Outcome, Pending, Replica, ReplicaError};
-use crate::wire::frame::{Bye, Hello, Ping, Release, RequestLease, Unsubscribe};
+use crate::wire::frame::{Bye, Hello, Ping, Release, Renew, RequestLease, Unsubscribe};
 use crate::wire::{ClientFrame, CloseCode};
+
+/// A new token is asked for this long before the old one runs out, or when a fifth of its time is
+/// left, if that is less.
+const TOKEN_WANTED_BEFORE_MS: u64 = 60_000;
 
 /// A command was not taken on.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +117,8 @@ pub struct Session {
     reads: BTreeMap<StoreToken, Address>,
     /// Until when pushes are held back.
     gathered: BTreeMap<Address, Timestamp>,
+    /// When to ask the app for a new token.
+    token_wanted_at: Option<Timestamp>,
     /// When documents are looked after next.
     next_round: Timestamp,
     /// Bytes of commands in the store.
@@ -170,6 +177,7 @@ impl Session {
             handles: BTreeMap::new(),
             reads: BTreeMap::new(),
             gathered: BTreeMap::new(),
+            token_wanted_at: None,
             next_round: Timestamp(0),
             outbox_bytes: 0,
             retries: BTreeMap::new(),
@@ -452,6 +460,7 @@ impl Session {
         self.handles.clear();
         self.retries.clear();
         self.gathered.clear();
+        self.token_wanted_at = None;
         for (address, document) in &mut self.documents {
             document.disconnected();
             self.touched.insert(address.clone());
@@ -478,7 +487,32 @@ impl Session {
             let why = Code::from_number(code.0 % 500)
                 .or_else(|| Code::from_number(code.0 % 500 + 500))
                 .unwrap_or(Code::OutOfProtocol);
-            self.link.fail(why, reason);
+            self.give_up(why, reason);
+        }
+    }
+
+    /// Coming back would end the same.
+    fn give_up(&mut self, code: Code, message: String) {
+        self.link.fail(code, message);
+        self.token_wanted_at = None;
+        if matches!(code, Code::TokenExpired | Code::Unauthenticated) {
+            self.notify(Notice::TokenWanted);
+        }
+    }
+
+    /// Asks for a new token while there is time.
+    fn token_expires(&mut self, now: Timestamp, in_ms: u64) {
+        let before = (in_ms / 5).min(TOKEN_WANTED_BEFORE_MS);
+        self.token_wanted_at = Some(now + Duration::from_millis(in_ms - before));
+    }
+
+    fn set_token(&mut self, now: Timestamp, token: String) {
+        self.identity.token = Some(token.clone());
+        self.token_wanted_at = None;
+        if self.link.up().is_some() {
+            self.send(Renew { token }.into());
+        } else if self.link.lacks_token() {
+            self.connect(now);
         }
     }
 
@@ -541,6 +575,10 @@ impl Session {
         for address in due {
             self.retries.remove(&address);
             self.subscribe(now, &address);
+        }
+        if self.token_wanted_at.is_some_and(|at| at <= now) {
+            self.token_wanted_at = None;
+            self.notify(Notice::TokenWanted);
         }
         self.push_gathered(now);
         self.make_round(now);
@@ -813,6 +851,7 @@ impl Machine for Session {
                 self.link.set_visible(now, true);
                 self.connect(now);
             }
+            Input::SetToken(token) => self.set_token(now, token),
             Input::Open { address, write } => {
                 self.open(&address);
                 if let Some(document) = self.documents.get_mut(&address) {

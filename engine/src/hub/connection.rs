@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
+use super::authenticate::Credentials;
 use super::timers::Timer;
 use super::{ConnectionId, Effect, Handle, Hub, Phase, RequestId};
 use crate::clock::Timestamp;
@@ -57,7 +58,7 @@ pub(super) enum Talk {
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) session: SessionKey,
-    pub(super) user: UserId,
+    pub(super) credentials: Credentials,
     /// Documents that it follows or is about to.
     pub(super) documents: BTreeSet<Handle>,
     /// Those of them that have something for it that it has not been sent.
@@ -297,6 +298,7 @@ impl Hub {
             ClientFrame::Bye(_) => self.bye(now, slot),
             ClientFrame::Release(frame) => self.release(now, slot, frame.handle),
             ClientFrame::Compare(frame) => self.compare(slot, frame),
+            ClientFrame::Renew(frame) => self.renew(now, slot, &frame),
         }
     }
 
@@ -304,13 +306,13 @@ impl Hub {
         if !matches!(self.phase, Phase::Running) {
             return self.dismiss(now, slot, Code::ShuttingDown);
         }
-        let user = match UserId::new(&hello.user) {
-            Ok(user) => user,
-            Err(error) => {
-                return self.fail(now, slot, Code::Unauthenticated, &error.to_string());
-            }
+        let token = hello.token.as_deref();
+        let credentials = match self.authenticator.authenticate(now, &hello.user, token) {
+            Ok(credentials) => credentials,
+            Err(error) => return self.fail(now, slot, error.code, &error.message),
         };
-        let name = (SessionId(hello.session), user.clone());
+        let user = credentials.user.clone();
+        let name = (SessionId(hello.session), user);
         let session = if let Some(key) = self.sessions.by_name.get(&name).copied() {
             let generation = self.sessions.get(key).map_or(0, |session| session.generation);
             if hello.generation <= generation {
@@ -339,7 +341,7 @@ impl Hub {
             connection.heard = now;
             connection.talk = Talk::Open(Open {
                 session,
-                user,
+                credentials: credentials.clone(),
                 documents: BTreeSet::new(),
                 news: BTreeSet::new(),
                 turn: 0,
@@ -355,6 +357,7 @@ impl Hub {
                 documents_max: self.config.documents_max,
             },
         );
+        self.credit(now, slot, credentials);
     }
 
     /// Makes room for a newer connection of a session: closes the older one, if it is still there,

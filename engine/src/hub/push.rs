@@ -234,7 +234,7 @@ impl Hub {
             live,
             peer,
             session: open.session,
-            author: &open.user,
+            author: &open.credentials.user,
             bytes: 0,
             bytes_all: 0,
             entries: 0,

@@ -19,6 +19,8 @@ pub(super) enum Timer {
     Lease(Handle, SessionKey),
     /// A document may not be needed in memory.
     Idle(Handle),
+    /// A connection's token may have run out.
+    Expiry(ConnectionId),
 }
 
 #[derive(Debug, Default)]
@@ -54,6 +56,7 @@ impl Timers {
                 Timer::Grace(_) => "grace",
                 Timer::Lease(..) => "lease",
                 Timer::Idle(_) => "eviction",
+                Timer::Expiry(_) => "token",
             },
         })
     }

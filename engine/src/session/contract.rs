@@ -49,6 +49,9 @@ pub enum Input {
     SetVisible(bool),
     /// Try to connect now instead of waiting for the next attempt.
     Reconnect,
+    /// The app has a new token. An open connection goes on with it, and one that had failed for
+    /// the old one is tried again.
+    SetToken(String),
     /// The app opens a document: it is read from the store and kept in sync while open.
     Open {
         /// Which.
@@ -156,6 +159,8 @@ pub enum Effect {
 pub enum Notice {
     /// The connection's phase changed.
     Connection(ConnectionStatus),
+    /// The token will run out soon, or has: [`Input::SetToken`] is awaited.
+    TokenWanted,
     /// A document's sync state changed.
     Document {
         /// Which.

@@ -80,6 +80,7 @@ impl Session {
             ServerFrame::Restored(restored) => {
                 self.restored(now, restored.handle, restored.refused);
             }
+            ServerFrame::TokenExpires(expires) => self.token_expires(now, expires.in_ms),
             ServerFrame::Compared(answer) => self.compared(now, answer),
             ServerFrame::Pong(_) => {}
             ServerFrame::Error(error) => self.error(now, error),
@@ -108,7 +109,8 @@ impl Session {
             | ServerFrame::Pong(_)
             | ServerFrame::Error(_)
             | ServerFrame::Goodbye(_)
-            | ServerFrame::Compared(_) => return,
+            | ServerFrame::Compared(_)
+            | ServerFrame::TokenExpires(_) => return,
         };
         let Some(address) = self.handles.get(&handle) else { return };
         let Some(document) = self.documents.get_mut(address) else { return };
@@ -459,7 +461,7 @@ impl Session {
         self.notify(Notice::Problem { address, code, message: error.message.clone() });
         if error.fatal {
             self.hang_up(now);
-            self.link.fail(code, error.message);
+            self.give_up(code, error.message);
         }
     }
 

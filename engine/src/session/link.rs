@@ -175,6 +175,11 @@ impl Link {
         Turn::Rest(current)
     }
 
+    /// Whether a new token would let an attempt succeed.
+    pub(super) const fn lacks_token(&self) -> bool {
+        matches!(self.phase, Phase::Failed { code: Code::TokenExpired | Code::Unauthenticated, .. })
+    }
+
     /// Whether an attempt that was asked for by hand may be made now.
     pub(super) const fn may_connect(&self) -> bool {
         self.wanted && self.current().is_none()

@@ -115,7 +115,8 @@ impl Session {
         let round = round.map(|_| Wake { at: self.next_round, why: "look after documents" });
         let flush = self.gathered.values().min();
         let flush = flush.map(|at| Wake { at: *at, why: "push what was gathered" });
-        Wake::earlier(Wake::earlier(retry, round), flush)
+        let token = self.token_wanted_at.map(|at| Wake { at, why: "ask for a new token" });
+        Wake::earlier(Wake::earlier(retry, round), Wake::earlier(flush, token))
     }
 
     /// Pushes what was held back for long enough to be joined by more.

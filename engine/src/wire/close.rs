@@ -36,6 +36,7 @@ pub const fn fatal(code: Code) -> bool {
             | Code::OutOfProtocol
             | Code::Replaced
             | Code::Unauthenticated
+            | Code::TokenExpired
             | Code::Forbidden
     )
 }

@@ -89,6 +89,8 @@ frames! {
         Release(Release) = 9,
         /// Asks whether both sides have made the same document of the same log.
         Compare(Compare) = 10,
+        /// Gives a new token before the old one expires.
+        Renew(Renew) = 11,
     }
 }
 
@@ -123,6 +125,8 @@ frames! {
         Goodbye(Goodbye) = 76,
         /// Answers `Compare`.
         Compared(Compared) = 77,
+        /// Says how long the token counts.
+        TokenExpires(TokenExpires) = 78,
     }
 }
 
@@ -219,6 +223,20 @@ pub struct RequestLease {
 pub struct Release {
     /// Of which document.
     pub handle: u32,
+}
+
+/// Gives a new token for the connection's user.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Renew {
+    /// The token.
+    pub token: String,
+}
+
+/// Says how long the connection's token counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct TokenExpires {
+    /// From now on, in milliseconds.
+    pub in_ms: u64,
 }
 
 /// Tells the heads of what is accepted at a position in the log.

@@ -44,6 +44,7 @@ fn client_samples() -> Vec<(&'static str, ClientFrame)> {
         ("Ping", Ping { nonce: 250 }.into()),
         ("Bye", Bye {}.into()),
         ("Release", Release { handle: 5 }.into()),
+        ("Renew", Renew { token: "s3cret".to_owned() }.into()),
         ("Compare", Compare { handle: 5, seq: 300, heads: A }.into()),
     ]
 }
@@ -140,6 +141,7 @@ fn server_samples() -> Vec<(&'static str, ServerFrame)> {
             Goodbye { code: Code::ShuttingDown.number(), retry_after_ms: Some(500) }.into(),
         ),
         ("Goodbye.final", Goodbye { code: Code::Replaced.number(), retry_after_ms: None }.into()),
+        ("TokenExpires", TokenExpires { in_ms: 60_000 }.into()),
         ("Compared", Compared { handle: 5, seq: 300, same: Some(true) }.into()),
     ]);
     samples
@@ -268,6 +270,7 @@ fn client_frame() -> impl Strategy<Value = ClientFrame> {
         any::<u64>().prop_map(|nonce| Ping { nonce }.into()),
         Just(Bye {}.into()),
         any::<u32>().prop_map(|handle| Release { handle }.into()),
+        ".{0,20}".prop_map(|token| Renew { token }.into()),
         any::<(u32, u64, [u8; 16])>().prop_map(|(handle, seq, heads)| Compare {
             handle,
             seq,

@@ -329,7 +329,8 @@ impl Device {
                 | ServerFrame::Pong(_)
                 | ServerFrame::Error(_)
                 | ServerFrame::Goodbye(_)
-                | ServerFrame::Compared(_)) => panic!("not expected: {other:?}"),
+                | ServerFrame::Compared(_)
+                | ServerFrame::TokenExpires(_)) => panic!("not expected: {other:?}"),
             }
         }
     }

@@ -98,7 +98,8 @@ impl Client {
             Notice::Connection(_)
             | Notice::Document { .. }
             | Notice::Changed { .. }
-            | Notice::Applied { .. } => {}
+            | Notice::Applied { .. }
+            | Notice::TokenWanted => {}
         }
     }
 

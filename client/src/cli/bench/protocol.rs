@@ -96,7 +96,8 @@ fn hear_frame(message: &[u8]) -> anyhow::Result<Heard> {
         | ServerFrame::Leased(_)
         | ServerFrame::Restored(_)
         | ServerFrame::Pong(_)
-        | ServerFrame::Compared(_) => Heard::Nothing,
+        | ServerFrame::Compared(_)
+        | ServerFrame::TokenExpires(_) => Heard::Nothing,
     })
 }
 
