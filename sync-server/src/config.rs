@@ -3,10 +3,11 @@
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
-use syncline_engine::hub;
+use syncline_engine::hub::{self, Authenticator};
 
 use crate::store::SledOptions;
 
@@ -61,6 +62,23 @@ pub enum Storage {
     Memory,
 }
 
+/// How clients prove who they are.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Authentication {
+    /// Not at all: names are taken at their word. Only on loopback.
+    Names,
+    /// By tokens ([`crate::Tokens`]).
+    Tokens {
+        /// The file with the keys.
+        keys: PathBuf,
+        /// For whom tokens must be made.
+        audience: Option<String>,
+    },
+    /// As the embedding program decides.
+    Custom(Arc<dyn Authenticator>),
+}
+
 macro_rules! settings {
     ($($(#[doc = $doc:literal])+ $(#[clap($arg:meta)])? $name:ident ($env:literal): $type:ty,)+) => {
         /// What may be set by flag, environment or file. Everything is optional.
@@ -91,6 +109,13 @@ settings! {
     /// Directory of the documents' log [default: ./syncline-data]
     #[clap(value_name = "DIR")]
     data("SYNCLINE_DATA"): PathBuf,
+    /// Public or shared keys that users' tokens are signed with, a JSON Web Key Set; read again when
+    /// the file changes. Without it names are taken at their word, on loopback only
+    #[clap(value_name = "FILE")]
+    auth_keys("SYNCLINE_AUTH_KEYS"): PathBuf,
+    /// For whom tokens must be made (their aud) [default: anyone]
+    #[clap(value_name = "NAME")]
+    auth_audience("SYNCLINE_AUTH_AUDIENCE"): String,
     /// What to log, for example "info" or "syncline_server=debug" [default: info]
     #[clap(value_name = "FILTER")]
     log("SYNCLINE_LOG"): String,
@@ -162,6 +187,10 @@ impl Settings {
         Ok(Config {
             listen: self.listen.unwrap_or(default.listen),
             storage: self.data.map_or(default.storage, Storage::Directory),
+            authentication: match self.auth_keys {
+                Some(keys) => Authentication::Tokens { keys, audience: self.auth_audience },
+                None => default.authentication,
+            },
             cache_bytes: self.cache_bytes.unwrap_or(default.cache_bytes),
             connections_max: self.connections_max.unwrap_or(default.connections_max),
             write_stall: millis(self.write_stall_ms, default.write_stall),
@@ -216,6 +245,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where the log is kept.
     pub storage: Storage,
+    /// How clients prove who they are.
+    pub authentication: Authentication,
     /// Memory for the cached pages of a store on disk.
     pub cache_bytes: u64,
     /// Connections that may be open at the same time.
@@ -233,6 +264,7 @@ impl Default for Config {
         Self {
             listen: SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 4400)),
             storage: Storage::Directory(PathBuf::from("./syncline-data")),
+            authentication: Authentication::Names,
             cache_bytes: SledOptions::CACHE_BYTES,
             connections_max: 50_000,
             write_stall: Duration::from_secs(60),

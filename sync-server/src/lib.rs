@@ -26,7 +26,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use syncline_engine::hub::{self, Effect, Hub, Identity, Input};
+use syncline_engine::hub::{self, Authenticator, Effect, Hub, Identity, Input, TakesNames};
 use syncline_engine::ids::{Address, Cursor};
 use syncline_engine::machine::Machine;
 use syncline_engine::storage::record::DigestKey;
@@ -46,12 +46,14 @@ mod socket;
 pub mod store;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod work;
 
 pub use hub_task::HubFailure;
+pub use tokens::{KeysError, Tokens};
 
 use app::App;
-use config::{Config, Storage};
+use config::{Authentication, Config, Storage};
 use hub_task::HubTask;
 use mailbox::Mailbox;
 use store::{MemoryStore, OpenError, SledOptions, SledStore};
@@ -82,6 +84,15 @@ pub enum StartError {
     /// No random bytes are to be had.
     #[error("the operating system gives no random bytes: {0}")]
     Random(getrandom::Error),
+    /// Others could reach the server and say that they are anyone.
+    #[error(
+        "listening on {0} without keys would take everyone's name at its word; give --auth-keys, or \
+         listen on 127.0.0.1"
+    )]
+    NamesInPublic(SocketAddr),
+    /// The keys for tokens cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// The operating system refuses a thread.
     #[error("cannot start a thread: {0}")]
     Threads(io::Error),
@@ -109,6 +120,7 @@ impl Server {
     /// # Errors
     /// [`StartError`] says what is in the way.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        let authenticator = authenticator(&config)?;
         let listener = bind(config.listen).await?;
         let opening = config.clone();
         // Opening reads a log of any size and waits for the disk.
@@ -116,7 +128,7 @@ impl Server {
             .await
             .map_err(|error| StartError::Threads(io::Error::other(error)))??;
         tracing::info!(term = identity.term, listen = %config.listen, "store opened");
-        let hub = Hub::new(config.hub, identity);
+        let hub = Hub::new(config.hub, identity).with_authenticator(authenticator);
         Self::run(listener, hub, store, make_snapshot, &config)
     }
 
@@ -224,6 +236,19 @@ impl Drop for Server {
         self.closing.send_replace(true);
         self.listener.abort();
         self.hub.abort();
+    }
+}
+
+fn authenticator(config: &Config) -> Result<Arc<dyn Authenticator>, StartError> {
+    match &config.authentication {
+        Authentication::Names if config.listen.ip().is_loopback() => Ok(Arc::new(TakesNames)),
+        Authentication::Names => Err(StartError::NamesInPublic(config.listen)),
+        Authentication::Tokens { keys, audience } => {
+            let tokens = Arc::new(Tokens::read(keys, audience.clone())?);
+            tokio::spawn(Arc::clone(&tokens).follow());
+            Ok(tokens)
+        }
+        Authentication::Custom(authenticator) => Ok(Arc::clone(authenticator)),
     }
 }
 

@@ -15,3 +15,4 @@ mod manners;
 mod processes;
 mod returning;
 mod support;
+mod tokens;
