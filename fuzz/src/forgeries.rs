@@ -1,0 +1,148 @@
+//! Changes that no client writes: an honest one with its operations turned into others, which name
+//! what is there, and are spelled well.
+
+use automerge::legacy::{Key, MarkData, ObjectId, Op, OpId, OpType};
+use automerge::legacy::ElementId;
+use automerge::{Change, ExpandedChange, ObjType, ScalarValue};
+
+use super::commands::Choices;
+
+/// An operation that somebody wrote.
+struct Known {
+    id: OpId,
+    op: Op,
+}
+
+fn known(change: &ExpandedChange) -> impl Iterator<Item = Known> {
+    (change.start_op.get()..).zip(&change.operations).map(|(counter, op)| Known {
+        id: OpId(counter, change.actor_id.clone()),
+        op: op.clone(),
+    })
+}
+
+/// A forgery of `honest`, in which parts of what was `accepted` are named.
+pub(crate) fn forge(honest: &Change, accepted: &[Change], choices: &mut Choices<'_>) -> Change {
+    let mut change = honest.decode();
+    let mut pool: Vec<Known> = accepted.iter().flat_map(|c| known(&c.decode()).collect::<Vec<_>>()).collect();
+    pool.extend(known(&change));
+    for _ in 0..=choices.pick(3, "forgeries") {
+        forge_once(&mut change, &pool, choices);
+    }
+    change.hash = None;
+    Change::from(change)
+}
+
+fn from_pool<'a>(pool: &'a [Known], choices: &mut Choices<'_>) -> &'a Known {
+    // Genesis has many operations of the same kind; mostly take a later one.
+    let late = choices.pick(4, "late") > 0 && pool.len() > 8;
+    let from = if late { pool.len() - 8 } else { 0 };
+    let high = choices.pick(256, "known, high") << 8;
+    &pool[from + (high + choices.pick(256, "known")) % (pool.len() - from)]
+}
+
+fn scalar(choices: &mut Choices<'_>) -> ScalarValue {
+    match choices.pick(12, "scalar") {
+        0 => ScalarValue::Null,
+        1 => ScalarValue::Boolean(true),
+        2 => ScalarValue::Int(-7),
+        3 => ScalarValue::Uint(7),
+        4 => ScalarValue::F64(f64::NAN),
+        5 => ScalarValue::Str("x".into()),
+        6 => ScalarValue::Str("".into()),
+        7 => ScalarValue::Str("eve".into()),
+        8 => ScalarValue::counter(i64::MAX),
+        9 => ScalarValue::counter(3),
+        10 => ScalarValue::Timestamp(5),
+        _ => ScalarValue::Bytes(vec![1, 2, 3]),
+    }
+}
+
+fn action(choices: &mut Choices<'_>) -> OpType {
+    match choices.pick(10, "action") {
+        0 => OpType::Make(ObjType::Map),
+        1 => OpType::Make(ObjType::List),
+        2 => OpType::Make(ObjType::Text),
+        3 => OpType::Delete,
+        4 => OpType::Increment([1, -1, i64::MAX, i64::MIN][choices.pick(4, "by")]),
+        5 => mark_begin(choices),
+        6 => OpType::MarkEnd(true),
+        _ => OpType::Put(scalar(choices)),
+    }
+}
+
+fn mark_begin(choices: &mut Choices<'_>) -> OpType {
+    let name = ["bold", "link", "other"][choices.pick(3, "mark")];
+    let value = [ScalarValue::Boolean(true), ScalarValue::Null][choices.pick(2, "value")].clone();
+    OpType::MarkBegin(MarkData { name: name.into(), value, expand: choices.pick(2, "expand") == 1 })
+}
+
+/// The place of an operation, as one names it to change what stands there.
+fn place(known: &Known) -> Key {
+    if known.op.insert {
+        Key::Seq(ElementId::Id(known.id.clone()))
+    } else {
+        known.op.key.clone()
+    }
+}
+
+fn plain(known: &Known, key: Key, action: OpType) -> Op {
+    Op { action, obj: known.op.obj.clone(), key, pred: vec![].into(), insert: false }
+}
+
+fn forge_once(change: &mut ExpandedChange, pool: &[Known], choices: &mut Choices<'_>) {
+    let known = from_pool(pool, choices);
+    let ops = &mut change.operations;
+    let at = choices.pick(ops.len(), "operation").min(ops.len().saturating_sub(1));
+    // What is added names what is there; what is changed mostly does not fit any more.
+    let added = match choices.pick(16, "forgery") {
+        0 => Some(Op { pred: vec![known.id.clone()].into(), ..plain(known, place(known), OpType::Delete) }),
+        1 => {
+            let action = OpType::Put(scalar(choices));
+            Some(Op { pred: vec![known.id.clone()].into(), ..plain(known, place(known), action) })
+        }
+        2 => {
+            let action = action(choices);
+            Some(Op { pred: vec![known.id.clone()].into(), ..plain(known, place(known), action) })
+        }
+        3 => Some(plain(known, known.op.key.clone(), action(choices))),
+        4 => Some(Op { insert: true, ..plain(known, place(known), action(choices)) }),
+        5 => {
+            let obj = ObjectId::Id(known.id.clone());
+            let key = ["author", "body", "deleted", "k"][choices.pick(4, "field")];
+            Some(Op { obj, ..plain(known, Key::Map(key.into()), OpType::Put(scalar(choices))) })
+        }
+        6 => Some(known.op.clone()),
+        7 => {
+            let begin = Op { insert: true, ..plain(known, place(known), mark_begin(choices)) };
+            let other = from_pool(pool, choices);
+            let end = Op { insert: true, ..plain(known, place(other), OpType::MarkEnd(true)) };
+            ops.push(begin);
+            Some(end)
+        }
+        _ => None,
+    };
+    if let Some(op) = added {
+        ops.push(op);
+        return;
+    }
+    let Some(op) = ops.get_mut(at) else { return };
+    match choices.pick(9, "change") {
+        0 => op.obj = known.op.obj.clone(),
+        1 => op.key = place(known),
+        2 => op.pred = vec![known.id.clone()].into(),
+        3 => op.pred = vec![].into(),
+        4 => op.action = action(choices),
+        5 => op.insert = !op.insert,
+        6 => {
+            let op = op.clone();
+            ops.insert(at, op);
+        }
+        7 => {
+            ops.remove(at);
+        }
+        _ => {
+            let other = from_pool(pool, choices);
+            op.pred = vec![known.id.clone(), other.id.clone()].into();
+        }
+    }
+}
