@@ -173,11 +173,7 @@ impl Index {
         self.judge(bytes, None)
     }
 
-    fn judge<'a>(
-        &self,
-        bytes: &'a [u8],
-        judge: Option<Judge<'_>>,
-    ) -> Result<Checked<'a>, Refusal> {
+    fn judge<'a>(&self, bytes: &'a [u8], judge: Option<Judge<'_>>) -> Result<Checked<'a>, Refusal> {
         let (header, ops) = change::operations(bytes)?;
         let next = self.history.check(&header)?;
         Walk::new(self, &header, &next, judge).run(&ops)?;

@@ -1,8 +1,8 @@
 //! Changes that no client writes: an honest one with its operations turned into others, which name
 //! what is there, and are spelled well.
 
-use automerge::legacy::{Key, MarkData, ObjectId, Op, OpId, OpType};
 use automerge::legacy::ElementId;
+use automerge::legacy::{Key, MarkData, ObjectId, Op, OpId, OpType};
 use automerge::{Change, ExpandedChange, ObjType, ScalarValue};
 
 use super::commands::Choices;
@@ -14,17 +14,19 @@ struct Known {
 }
 
 fn known(change: &ExpandedChange) -> impl Iterator<Item = Known> {
-    (change.start_op.get()..).zip(&change.operations).map(|(counter, op)| Known {
-        id: OpId(counter, change.actor_id.clone()),
-        op: op.clone(),
-    })
+    (change.start_op.get()..)
+        .zip(&change.operations)
+        .map(|(counter, op)| Known { id: OpId(counter, change.actor_id.clone()), op: op.clone() })
 }
 
 /// A forgery of `honest`, in which parts of what was `accepted` are named.
 pub(crate) fn forge(honest: &Change, accepted: &[Change], choices: &mut Choices<'_>) -> Change {
     let mut change = honest.decode();
-    let mut pool: Vec<Known> = accepted.iter().flat_map(|c| known(&c.decode()).collect::<Vec<_>>()).collect();
-    pool.extend(known(&change));
+    let mut pool: Vec<Known> =
+        accepted.iter().flat_map(|c| known(&c.decode()).collect::<Vec<_>>()).collect();
+    if choices.pick(3, "own") == 0 {
+        pool.extend(known(&change));
+    }
     for _ in 0..=choices.pick(3, "forgeries") {
         forge_once(&mut change, &pool, choices);
     }
@@ -78,55 +80,84 @@ fn mark_begin(choices: &mut Choices<'_>) -> OpType {
 
 /// The place of an operation, as one names it to change what stands there.
 fn place(known: &Known) -> Key {
-    if known.op.insert {
-        Key::Seq(ElementId::Id(known.id.clone()))
-    } else {
-        known.op.key.clone()
-    }
+    if known.op.insert { Key::Seq(ElementId::Id(known.id.clone())) } else { known.op.key.clone() }
 }
 
 fn plain(known: &Known, key: Key, action: OpType) -> Op {
     Op { action, obj: known.op.obj.clone(), key, pred: vec![].into(), insert: false }
 }
 
+/// An operation that goes together, on something that somebody wrote.
+fn coherent(pool: &[Known], start_op: u64, choices: &mut Choices<'_>) -> Vec<Op> {
+    let known = from_pool(pool, choices);
+    let value = match choices.pick(3, "whose value") {
+        0 => scalar(choices),
+        1 => ScalarValue::Str("y".into()),
+        _ => match &from_pool(pool, choices).op.action {
+            OpType::Put(value) => value.clone(),
+            _ => scalar(choices),
+        },
+    };
+    let over =
+        |action| Op { pred: vec![known.id.clone()].into(), ..plain(known, place(known), action) };
+    let is_element = matches!(place(known), Key::Seq(_));
+    match choices.pick(8, "coherent") {
+        0 => vec![over(OpType::Delete)],
+        1 => vec![over(OpType::Put(value))],
+        2 => vec![over(OpType::Increment([1, 5, -1, i64::MAX][choices.pick(4, "by")]))],
+        3 => vec![over(OpType::Make(
+            [ObjType::Map, ObjType::List, ObjType::Text][choices.pick(3, "type")],
+        ))],
+        4 | 5 if is_element => {
+            vec![Op { insert: true, ..plain(known, place(known), OpType::Put(value)) }]
+        }
+        6 if is_element => {
+            let other = from_pool(pool, choices);
+            let begin = Op { insert: true, ..plain(known, place(known), mark_begin(choices)) };
+            let end = Op { insert: true, ..plain(known, place(other), OpType::MarkEnd(true)) };
+            vec![begin, end]
+        }
+        7 => {
+            // Something inside of what the change itself makes.
+            let make = over(OpType::Make(ObjType::Map));
+            let obj = ObjectId::Id(OpId(start_op, pool[pool.len() - 1].id.1.clone()));
+            vec![
+                make,
+                Op {
+                    obj,
+                    pred: vec![].into(),
+                    key: Key::Map("k".into()),
+                    insert: false,
+                    action: OpType::Put(value),
+                },
+            ]
+        }
+        _ => vec![plain(known, known.op.key.clone(), OpType::Put(value))],
+    }
+}
+
 fn forge_once(change: &mut ExpandedChange, pool: &[Known], choices: &mut Choices<'_>) {
+    if choices.pick(3, "kind") > 0 {
+        let next = change.start_op.get() + change.operations.len() as u64;
+        if choices.pick(3, "alone") > 0 {
+            change.operations.clear();
+        }
+        let ops = coherent(pool, next, choices);
+        change.operations.extend(ops);
+        return;
+    }
     let known = from_pool(pool, choices);
     let ops = &mut change.operations;
-    let at = choices.pick(ops.len(), "operation").min(ops.len().saturating_sub(1));
-    // What is added names what is there; what is changed mostly does not fit any more.
-    let added = match choices.pick(16, "forgery") {
-        0 => Some(Op { pred: vec![known.id.clone()].into(), ..plain(known, place(known), OpType::Delete) }),
-        1 => {
-            let action = OpType::Put(scalar(choices));
-            Some(Op { pred: vec![known.id.clone()].into(), ..plain(known, place(known), action) })
-        }
-        2 => {
-            let action = action(choices);
-            Some(Op { pred: vec![known.id.clone()].into(), ..plain(known, place(known), action) })
-        }
-        3 => Some(plain(known, known.op.key.clone(), action(choices))),
-        4 => Some(Op { insert: true, ..plain(known, place(known), action(choices)) }),
-        5 => {
-            let obj = ObjectId::Id(known.id.clone());
-            let key = ["author", "body", "deleted", "k"][choices.pick(4, "field")];
-            Some(Op { obj, ..plain(known, Key::Map(key.into()), OpType::Put(scalar(choices))) })
-        }
-        6 => Some(known.op.clone()),
-        7 => {
-            let begin = Op { insert: true, ..plain(known, place(known), mark_begin(choices)) };
-            let other = from_pool(pool, choices);
-            let end = Op { insert: true, ..plain(known, place(other), OpType::MarkEnd(true)) };
-            ops.push(begin);
-            Some(end)
-        }
-        _ => None,
-    };
-    if let Some(op) = added {
-        ops.push(op);
+    let at = choices.pick(ops.len(), "operation");
+    if choices.pick(4, "add") == 0 {
+        let insert = choices.pick(2, "insert") == 1;
+        let pred = if choices.pick(2, "pred") == 1 { vec![known.id.clone()] } else { vec![] };
+        let op = plain(known, place(known), action(choices));
+        ops.push(Op { insert, pred: pred.into(), ..op });
         return;
     }
     let Some(op) = ops.get_mut(at) else { return };
-    match choices.pick(9, "change") {
+    match choices.pick(10, "change") {
         0 => op.obj = known.op.obj.clone(),
         1 => op.key = place(known),
         2 => op.pred = vec![known.id.clone()].into(),
@@ -140,6 +171,7 @@ fn forge_once(change: &mut ExpandedChange, pool: &[Known], choices: &mut Choices
         7 => {
             ops.remove(at);
         }
+        8 => op.obj = ObjectId::Id(known.id.clone()),
         _ => {
             let other = from_pool(pool, choices);
             op.pred = vec![known.id.clone(), other.id.clone()].into();

@@ -2,10 +2,13 @@
 //! accepted.
 
 use automerge::{ActorId as Actor, Automerge, Change, ReadDoc as _, TextEncoding};
+use syncline_engine::clock::Timestamp;
 use syncline_engine::codes::Code;
-use syncline_engine::document::{Command, View, genesis};
+use syncline_engine::document::{
+    Command, CommentsCommand, JsonCommand, LikesCommand, PostCommand, View, genesis,
+};
 use syncline_engine::gate::{Index, Refusal};
-use syncline_engine::ids::{ActorId, Address, Facet, UserId};
+use syncline_engine::ids::{ActorId, Address, Facet, Ulid, UserId};
 use syncline_engine::policy::{Principal, Role, Rules, allows_command};
 
 use super::commands::{self, Choices};
@@ -62,16 +65,71 @@ impl World {
             address,
         };
         let roles = [Role::Member, Role::Moderator, Role::Owner, Role::Viewer];
+        // Where everybody may do everything, all that protects is the structure.
+        let owners = choices.pick(2, "owners") == 1;
         for name in ["ada", "bob", "eve"] {
             let user = UserId::new(name).expect("a plain name");
             let role = roles[choices.pick(6, "role").saturating_sub(2)].clone();
+            let role = if owners { Role::Owner } else { role };
             rules.members.insert(user.clone(), role);
             let principal = rules.principal(&user, None);
             let doc = world.copy();
             world.people.push(Person { principal, doc, unpushed: Vec::new() });
         }
         world.rules = rules;
+        if choices.pick(4, "begun") > 0 {
+            world.begin();
+        }
         world
+    }
+
+    /// Something to begin with, by whoever may.
+    fn begin(&mut self) {
+        for who in 0..self.people.len() {
+            let author = self.people[who].principal.user.clone();
+            let (created, parent) = (Timestamp(1), None);
+            let command = match self.address.facet() {
+                Facet::Post => Command::Post(PostCommand::Create {
+                    author,
+                    created,
+                    title: "A title".into(),
+                    body: "Some text to mark".into(),
+                    tags: vec!["rust".into()],
+                }),
+                Facet::Comments => {
+                    let (id, body) = (Ulid::new(created, who as u128), "first".into());
+                    Command::Comments(CommentsCommand::Add { id, author, parent, created, body })
+                }
+                Facet::Likes => return,
+                Facet::Json => Command::Json(JsonCommand::Put {
+                    path: vec!["a".into()],
+                    value: serde_json::json!([1, "two", { "c": 3.5 }]),
+                }),
+            };
+            if let Some(change) = Self::execute(&mut self.people[who].doc, &command)
+                && self.check(who, &change).is_ok()
+            {
+                self.accept(who, &change);
+            }
+            self.people[who].doc = self.copy();
+        }
+    }
+
+    /// A command, mostly in his own name.
+    fn command(&self, who: usize, choices: &mut Choices<'_>) -> Command {
+        let mut command = commands::command(self.address.facet(), self.ticks, choices);
+        if choices.pick(4, "own name") > 0 {
+            let own = self.people[who].principal.user.clone();
+            match &mut command {
+                Command::Likes(
+                    LikesCommand::Like { user, .. } | LikesCommand::Unlike { user, .. },
+                )
+                | Command::Comments(CommentsCommand::Add { author: user, .. })
+                | Command::Post(PostCommand::Create { author: user, .. }) => *user = own,
+                _ => {}
+            }
+        }
+        command
     }
 
     /// What the server has, under an actor of its own.
@@ -115,7 +173,7 @@ impl World {
 
     /// Somebody does something that his client lets him do, apart from the others.
     fn write(&mut self, who: usize, choices: &mut Choices<'_>) {
-        let command = commands::command(self.address.facet(), self.ticks, choices);
+        let command = self.command(who, choices);
         let view = self.view(&self.people[who].doc);
         let person = &mut self.people[who];
         if allows_command(&self.rules, &person.principal, &view, &command).is_ok() {
@@ -155,7 +213,7 @@ impl World {
     fn try_at_once(&mut self, who: usize, choices: &mut Choices<'_>) {
         self.push(who);
         self.pull(who);
-        let command = commands::command(self.address.facet(), self.ticks, choices);
+        let command = self.command(who, choices);
         let view = self.view(&self.people[who].doc);
         let allowed = allows_command(&self.rules, &self.people[who].principal, &view, &command);
         let Some(change) = Self::execute(&mut self.people[who].doc, &command) else { return };
@@ -184,7 +242,7 @@ impl World {
             doc.apply_changes(self.accepted[..seen].to_vec()).expect("a prefix applies");
         }
         let mut doc = self.under_new_actor(doc);
-        let command = commands::command(self.address.facet(), self.ticks, choices);
+        let command = self.command(who, choices);
         let Some(change) = Self::execute(&mut doc, &command) else { return };
         let forged = forgeries::forge(&change, &self.accepted, choices);
         if self.check(who, &forged).is_ok() {

@@ -1,9 +1,7 @@
 //! What nobody may do, told from what a document shows before and after, without looking at any
 //! operation: the stupid model that the gate is held against.
 
-use syncline_engine::document::{
-    Comment, CommentsView, Counter, LikesView, PostView, View,
-};
+use syncline_engine::document::{Comment, CommentsView, Counter, LikesView, PostView, View};
 use syncline_engine::ids::UserId;
 use syncline_engine::policy::{Capabilities, Principal};
 
@@ -17,9 +15,7 @@ pub(crate) fn trespass(
     match (before, after) {
         (View::Post(before), View::Post(after)) => post(before, after, &who.user, may),
         (View::Likes(before), View::Likes(after)) => likes(before, after, &who.user, may),
-        (View::Comments(before), View::Comments(after)) => {
-            comments(before, after, &who.user, may)
-        }
+        (View::Comments(before), View::Comments(after)) => comments(before, after, &who.user, may),
         (View::Json(before), View::Json(after)) => {
             let changed = before.value() != after.value();
             (changed && !may.has(Capabilities::EDIT_JSON)).then_some("edited")
@@ -107,11 +103,8 @@ fn post(
     if before.status() != after.status() && !is_author && !may.has(Capabilities::MODERATE) {
         return Some("changed the status");
     }
-    let edits = is_author
-        || edits_all
-        || before.editors().contains(who) && may.has(Capabilities::POST);
-    let text = |view: &PostView| {
-        (view.title().to_owned(), view.spans(), view.tags().clone())
-    };
+    let edits =
+        is_author || edits_all || before.editors().contains(who) && may.has(Capabilities::POST);
+    let text = |view: &PostView| (view.title().to_owned(), view.spans(), view.tags().clone());
     (text(before) != text(after) && !edits).then_some("edited another's post")
 }

@@ -219,11 +219,8 @@ pub(super) struct Objects {
 
 impl Objects {
     pub(super) fn new() -> Self {
-        let root = Object {
-            place: Place::Root,
-            content: Content::Map(BTreeMap::new()),
-            author: None,
-        };
+        let root =
+            Object { place: Place::Root, content: Content::Map(BTreeMap::new()), author: None };
         Self { all: BTreeMap::from([(Id::NONE, root)]), retired: VecDeque::new() }
     }
 

@@ -140,9 +140,7 @@ fn root(facet: Facet, key: &str, action: &Action<'_>) -> Result<Ask, Refusal> {
         (Facet::Post, "author", Action::Set(Value::Str(name))) => UserId::new(name)
             .map(|author| Ask::CreatePost(Some(author)))
             .or_else(|_| refuse("the author is not a user name")),
-        (Facet::Post, "created", Action::Set(value)) => {
-            fits(is_time(value), Ask::CreatePost(None))
-        }
+        (Facet::Post, "created", Action::Set(value)) => fits(is_time(value), Ask::CreatePost(None)),
         (Facet::Post, "status", Action::Set(Value::Str(word))) => {
             fits(PostStatus::named(word).is_some(), Ask::SetStatus)
         }

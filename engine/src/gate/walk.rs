@@ -161,9 +161,8 @@ impl<'a> Walk<'a> {
     /// A post must be created before anything else is done to it.
     fn post_is_there(&self) -> Result<(), Refusal> {
         let root = self.index.objects.object(Id::NONE);
-        let seen = root.map(|root| {
-            root.seen(Name::Key("author"), &self.index.history, &self.next.past)
-        });
+        let seen =
+            root.map(|root| root.seen(Name::Key("author"), &self.index.history, &self.next.past));
         if self.creates_post || seen.is_some_and(|seen| !seen.is_empty()) {
             return Ok(());
         }
@@ -349,9 +348,8 @@ impl<'a> Walk<'a> {
         }
         let winner_alone = || {
             let [(winner, _)] = kept.as_slice() else { return false };
-            over.iter().all(|(id, _)| {
-                self.index.history.compare(*id, *winner, self.header.actor).is_lt()
-            })
+            over.iter()
+                .all(|(id, _)| self.index.history.compare(*id, *winner, self.header.actor).is_lt())
         };
         // Setting the value that won a conflict is written as the deletion of those that lost.
         if !(kept.is_empty() || op.action == Action::Delete && winner_alone()) {
@@ -389,7 +387,8 @@ impl<'a> Walk<'a> {
                 Ok(())
             }
             (Action::MarkEnd { .. }, Some(begun)) => {
-                let in_order = after == Some(begun.id) || self.precedes(subject, begun.after, after);
+                let in_order =
+                    after == Some(begun.id) || self.precedes(subject, begun.after, after);
                 if begun.object == subject.id && in_order {
                     Ok(())
                 } else {
@@ -482,9 +481,7 @@ impl<'a> Walk<'a> {
         let act = match ask {
             Ask::React(user) => Act::React { user },
             Ask::Count(by) => Act::Count { by: *by },
-            Ask::CreatePost(author) => {
-                Act::CreatePost { author: author.as_ref().unwrap_or(user) }
-            }
+            Ask::CreatePost(author) => Act::CreatePost { author: author.as_ref().unwrap_or(user) },
             Ask::EditPost | Ask::SetEditors | Ask::SetStatus => return self.judge_post(ask),
             Ask::MakeComment | Ask::ReplyTo(_) | Ask::FillComment(None) => {
                 Act::AddComment { author: user }
@@ -526,9 +523,8 @@ impl<'a> Walk<'a> {
     /// Whether a comment was there for this change.
     fn comment_is_there(&self, id: Ulid) -> bool {
         let key = id.to_string();
-        let is_it = |made: &Made| {
-            made.object.is_some_and(|object| object.place == Place::Comment(id))
-        };
+        let is_it =
+            |made: &Made| made.object.is_some_and(|object| object.place == Place::Comment(id));
         if self.made.iter().any(is_it) {
             return true;
         }

@@ -37,9 +37,7 @@ pub fn allows_command(
 ) -> Result<(), Refusal> {
     match (command, view) {
         (Command::Post(command), View::Post(view)) => post(rules, principal, view, command),
-        (Command::Likes(command), View::Likes(_)) => {
-            rules.allows(principal, likes(command))
-        }
+        (Command::Likes(command), View::Likes(_)) => rules.allows(principal, likes(command)),
         (Command::Comments(command), View::Comments(view)) => {
             let (id, act): (_, fn(_) -> _) = match command {
                 CommentsCommand::Add { author, .. } => {
