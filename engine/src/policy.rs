@@ -359,6 +359,17 @@ pub(crate) fn decide(user: &UserId, may: Capabilities, act: Act<'_>) -> Result<(
         Act::EditComment { author } | Act::DeleteComment { author } if author != user => {
             not_author("only the author may do this to the comment")
         }
-        _ => Ok(()),
+        Act::Read
+        | Act::React { .. }
+        | Act::Count { .. }
+        | Act::CreatePost { .. }
+        | Act::EditPost { .. }
+        | Act::SetEditors { .. }
+        | Act::SetStatus { .. }
+        | Act::AddComment { .. }
+        | Act::EditComment { .. }
+        | Act::DeleteComment { .. }
+        | Act::EditJson
+        | Act::Manage => Ok(()),
     }
 }

@@ -93,10 +93,10 @@ fn coherent(pool: &[Known], start_op: u64, choices: &mut Choices<'_>) -> Vec<Op>
     let value = match choices.pick(3, "whose value") {
         0 => scalar(choices),
         1 => ScalarValue::Str("y".into()),
-        _ => match &from_pool(pool, choices).op.action {
-            OpType::Put(value) => value.clone(),
-            _ => scalar(choices),
-        },
+        _ => {
+            let other = &from_pool(pool, choices).op.action;
+            if let OpType::Put(value) = other { value.clone() } else { scalar(choices) }
+        }
     };
     let over =
         |action| Op { pred: vec![known.id.clone()].into(), ..plain(known, place(known), action) };

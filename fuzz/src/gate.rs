@@ -3,6 +3,10 @@
 //! change is written; whatever is accepted applies, saves, loads and merges, and does nothing that
 //! its author may not do.
 
+#[allow(
+    clippy::duplicate_mod,
+    reason = "each target is a crate; the test that replays them has all"
+)]
 #[path = "commands.rs"]
 mod commands;
 #[path = "forgeries.rs"]

@@ -120,13 +120,13 @@ impl World {
         let mut command = commands::command(self.address.facet(), self.ticks, choices);
         if choices.pick(4, "own name") > 0 {
             let own = self.people[who].principal.user.clone();
-            match &mut command {
-                Command::Likes(
-                    LikesCommand::Like { user, .. } | LikesCommand::Unlike { user, .. },
-                )
-                | Command::Comments(CommentsCommand::Add { author: user, .. })
-                | Command::Post(PostCommand::Create { author: user, .. }) => *user = own,
-                _ => {}
+            if let Command::Likes(
+                LikesCommand::Like { user, .. } | LikesCommand::Unlike { user, .. },
+            )
+            | Command::Comments(CommentsCommand::Add { author: user, .. })
+            | Command::Post(PostCommand::Create { author: user, .. }) = &mut command
+            {
+                *user = own;
             }
         }
         command

@@ -24,7 +24,11 @@ impl What {
         match action {
             Action::Set(Value::Counter(value)) => Self::Counter(value.unsigned_abs()),
             Action::MakeMap | Action::MakeList | Action::MakeText => Self::Object,
-            _ => Self::Scalar,
+            Action::Set(_)
+            | Action::Delete
+            | Action::Increment(_)
+            | Action::MarkBegin { .. }
+            | Action::MarkEnd { .. } => Self::Scalar,
         }
     }
 }
@@ -139,7 +143,11 @@ impl Content {
             Action::MakeMap => Some(Self::Map(BTreeMap::new())),
             Action::MakeList => Some(Self::List(Sequence::default(), BTreeMap::new())),
             Action::MakeText => Some(Self::Text(Sequence::default(), BTreeSet::new())),
-            _ => None,
+            Action::Set(_)
+            | Action::Delete
+            | Action::Increment(_)
+            | Action::MarkBegin { .. }
+            | Action::MarkEnd { .. } => None,
         }
     }
 

@@ -171,7 +171,13 @@ fn like(index: u32, buckets: u32, key: &str, action: &Action<'_>) -> Result<Ask,
     match action {
         Action::Set(Value::Str(id)) => fits(id.parse::<Ulid>().is_ok(), Ask::React(user)),
         Action::Delete => Ok(Ask::React(user)),
-        _ => refuse("the value of a like is its id"),
+        Action::MakeMap
+        | Action::MakeList
+        | Action::MakeText
+        | Action::Set(_)
+        | Action::Increment(_)
+        | Action::MarkBegin { .. }
+        | Action::MarkEnd { .. } => refuse("the value of a like is its id"),
     }
 }
 
@@ -204,7 +210,15 @@ fn text(action: &Action<'_>, marks: bool) -> Result<(), Refusal> {
         Action::Delete => Ok(()),
         Action::MarkBegin { name, value, .. } if marks => mark(name, value),
         Action::MarkEnd { .. } if marks => Ok(()),
-        _ => refuse("a text holds single characters, and the body of a post marks"),
+        Action::MakeMap
+        | Action::MakeList
+        | Action::MakeText
+        | Action::Set(_)
+        | Action::Increment(_)
+        | Action::MarkBegin { .. }
+        | Action::MarkEnd { .. } => {
+            refuse("a text holds single characters, and the body of a post marks")
+        }
     }
 }
 
@@ -213,7 +227,12 @@ fn mark(name: &str, value: &Value<'_>) -> Result<(), Refusal> {
         Value::Null => None,
         Value::Bool(flag) => Some(MarkValue::Flag(*flag)),
         Value::Str(text) => Some(MarkValue::Text((*text).to_owned())),
-        _ => return refuse("a mark has no such value"),
+        Value::Uint(_)
+        | Value::Int(_)
+        | Value::Float(_)
+        | Value::Bytes(_)
+        | Value::Counter(_)
+        | Value::Timestamp(_) => return refuse("a mark has no such value"),
     };
     let Some(name) = MarkName::named(name) else { return refuse("there is no such mark") };
     let Some(value) = value else { return Ok(()) };
@@ -241,6 +260,11 @@ fn json(depth: usize, name: Name<'_>, action: &Action<'_>) -> Result<(), Refusal
             refuse("a number must be finite")
         }
         Action::MarkBegin { .. } | Action::MarkEnd { .. } => refuse("only texts have marks"),
-        _ => Ok(()),
+        Action::MakeMap
+        | Action::MakeList
+        | Action::MakeText
+        | Action::Set(_)
+        | Action::Delete
+        | Action::Increment(_) => Ok(()),
     }
 }

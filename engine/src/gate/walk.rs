@@ -64,7 +64,11 @@ impl Kind {
             Action::MakeMap => Some(Self::Map),
             Action::MakeList => Some(Self::List),
             Action::MakeText => Some(Self::Text),
-            _ => None,
+            Action::Set(_)
+            | Action::Delete
+            | Action::Increment(_)
+            | Action::MarkBegin { .. }
+            | Action::MarkEnd { .. } => None,
         }
     }
 }
@@ -473,7 +477,18 @@ impl<'a> Walk<'a> {
             {
                 return refuse(Code::NotInSchema, "this field can't be removed");
             }
-            _ => {}
+            Ask::React(_)
+            | Ask::Count(_)
+            | Ask::CreatePost(_)
+            | Ask::EditPost
+            | Ask::SetEditors
+            | Ask::SetStatus
+            | Ask::MakeComment
+            | Ask::FillComment(_)
+            | Ask::ReplyTo(_)
+            | Ask::EditComment
+            | Ask::DeleteComment
+            | Ask::EditJson => {}
         }
         let Some(Judge { user, may }) = self.judge else { return Ok(()) };
         // What is filled into a comment that is being made is decided where its author is named.
@@ -482,7 +497,12 @@ impl<'a> Walk<'a> {
             Ask::React(user) => Act::React { user },
             Ask::Count(by) => Act::Count { by: *by },
             Ask::CreatePost(author) => Act::CreatePost { author: author.as_ref().unwrap_or(user) },
-            Ask::EditPost | Ask::SetEditors | Ask::SetStatus => return self.judge_post(ask),
+            Ask::EditPost => {
+                let editor = |author| author != user && self.index.is_editor(user);
+                return self.judge_post(|author| Act::EditPost { author, editor: editor(author) });
+            }
+            Ask::SetEditors => return self.judge_post(|author| Act::SetEditors { author }),
+            Ask::SetStatus => return self.judge_post(|author| Act::SetStatus { author }),
             Ask::MakeComment | Ask::ReplyTo(_) | Ask::FillComment(None) => {
                 Act::AddComment { author: user }
             }
@@ -502,22 +522,16 @@ impl<'a> Walk<'a> {
         decide(user, may, act)
     }
 
-    fn judge_post(&self, ask: &Ask) -> Result<(), Refusal> {
+    fn judge_post(&self, what: impl FnOnce(&'a UserId) -> Act<'a>) -> Result<(), Refusal> {
         let Some(Judge { user, may }) = self.judge else { return Ok(()) };
-        let objects = &self.index.objects;
-        let root = objects.object(Id::NONE);
         if self.creates_post {
             return decide(user, may, Act::CreatePost { author: user });
         }
+        let root = self.index.objects.object(Id::NONE);
         let Some(author) = root.and_then(|root| root.author.as_ref()) else {
             return refuse(Code::NotFound, "the post was not created yet");
         };
-        let act = match ask {
-            Ask::SetEditors => Act::SetEditors { author },
-            Ask::SetStatus => Act::SetStatus { author },
-            _ => Act::EditPost { author, editor: author != user && self.index.is_editor(user) },
-        };
-        decide(user, may, act)
+        decide(user, may, what(author))
     }
 
     /// Whether a comment was there for this change.

@@ -104,6 +104,12 @@ fn json(command: &JsonCommand) -> Result<(), Refusal> {
             let message = format!("a counter begins and moves within {JSON_COUNTER_MAX}");
             Err(Refusal::new(Code::NotInSchema, message))
         }
-        _ => Ok(()),
+        JsonCommand::Put { .. }
+        | JsonCommand::PutText { .. }
+        | JsonCommand::PutCounter { .. }
+        | JsonCommand::Delete { .. }
+        | JsonCommand::Insert { .. }
+        | JsonCommand::Splice { .. }
+        | JsonCommand::Increment { .. } => Ok(()),
     }
 }

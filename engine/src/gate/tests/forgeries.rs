@@ -109,7 +109,7 @@ fn a_comment_is_not_overwritten_by_its_key() {
         assert_eq!(house.refuses(who, vec![gone]), Code::NotInSchema);
     }
     // Through a concurrent branch, from which the comment can't be seen.
-    let mut apart = before.clone();
+    let mut apart = before;
     apart.set_actor(Actor::from(ActorId::leased(1, 77).0));
     let again = change(&mut apart, comment(EVE, 1));
     assert_eq!(house.push(EVE, &again), Err(Code::NoEffect));

@@ -88,7 +88,7 @@ fn predecessors_that_do_not_stand_there() {
     let mut house = house();
     let root = object(&root(&house));
     let (scalar, counter) = (standing(&house, "s"), standing(&house, "c"));
-    for preds in [vec![counter.clone()], vec![nobody()], vec![], vec![scalar.clone(), counter]] {
+    for preds in [vec![counter.clone()], vec![nobody()], vec![], vec![scalar, counter]] {
         let forged = put(root.clone(), "s", preds, "y");
         assert!(house.forged(None, vec![forged.clone()]).len() == 1);
         assert_eq!(house.refuses("ann", vec![forged]), BAD);
@@ -203,16 +203,17 @@ fn the_commands_of_a_schemaless_document_have_the_same_limits() {
 
 #[test]
 fn sequence_numbers_operation_counters_and_deps_that_do_not_follow() {
+    type Edit = fn(&mut ExpandedChange);
     let mut house = house();
     let honest = house.forged(None, vec![put(inner(&house, "m"), "n", vec![], 1)]);
-    let with = |edit: fn(&mut ExpandedChange)| {
+    let with = |edit: Edit| {
         let mut expanded = honest.decode();
         edit(&mut expanded);
         expanded.hash = None;
         Change::from(expanded)
     };
     assert_eq!(house.check("ann", honest.raw_bytes()), Ok(()));
-    let cases: [(fn(&mut ExpandedChange), Code); 5] = [
+    let cases: [(Edit, Code); 5] = [
         (|c| c.seq = 2, Code::WrongSeq),
         (|c| c.seq = 5, Code::WrongSeq),
         (|c| c.deps = vec![automerge::ChangeHash([7; 32])], Code::UnknownDeps),
@@ -301,7 +302,7 @@ fn marks_are_pairs_that_are_never_deleted_nor_anywhere_else() {
         vec![begin.clone()],
         vec![end.clone()],
         vec![begin.clone(), begin.clone(), end.clone()],
-        vec![begin.clone(), typed.clone(), end.clone()],
+        vec![begin.clone(), typed, end.clone()],
         vec![end.clone(), begin.clone()],
     ] {
         assert_eq!(house.refuses("ann", ops), BAD);
