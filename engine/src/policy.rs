@@ -373,3 +373,96 @@ pub(crate) fn decide(user: &UserId, may: Capabilities, act: Act<'_>) -> Result<(
         | Act::Manage => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(name: &str) -> UserId {
+        UserId::new(name).unwrap()
+    }
+
+    fn code(rules: &Rules, who: &str, act: Act<'_>) -> Option<Code> {
+        let principal = rules.principal(&user(who), None);
+        rules.allows(&principal, act).err().map(|refusal| refusal.code)
+    }
+
+    fn rules() -> Rules {
+        let mut rules = Rules::default();
+        for (name, role) in [
+            ("own", Role::Owner),
+            ("mod", Role::Moderator),
+            ("vic", Role::Viewer),
+            ("ida", Role::Named("instructor".into())),
+        ] {
+            rules.members.insert(user(name), role);
+        }
+        let may = Capabilities::READ.and(Capabilities::COMMENT).and(Capabilities::EDIT_ANY);
+        rules.roles.insert(Role::Named("instructor".into()), may);
+        rules.banned.insert(user("ban"));
+        rules
+    }
+
+    #[test]
+    fn each_role_may_what_it_may() {
+        let (rules, ann, bob) = (rules(), user("ann"), user("bob"));
+        let forbidden = Some(Code::Forbidden);
+        let not_author = Some(Code::NotAuthor);
+        let edit = Act::EditPost { author: &ann, editor: false };
+        let table = [
+            (Act::Read, [None, None, None, None, None, forbidden]),
+            (edit, [None, None, not_author, not_author, forbidden, forbidden]),
+            (
+                Act::DeleteComment { author: &ann },
+                [None, not_author, None, not_author, forbidden, forbidden],
+            ),
+            (
+                Act::SetStatus { author: &ann },
+                [None, forbidden, None, not_author, forbidden, forbidden],
+            ),
+            (
+                Act::AddComment { author: &bob },
+                [not_author, not_author, not_author, None, forbidden, forbidden],
+            ),
+            (Act::EditJson, [None, forbidden, None, None, forbidden, forbidden]),
+            (Act::Manage, [None, forbidden, forbidden, forbidden, forbidden, forbidden]),
+            (
+                Act::Count { by: -1 },
+                [forbidden, forbidden, forbidden, forbidden, forbidden, forbidden],
+            ),
+        ];
+        for (act, expected) in table {
+            let found =
+                ["own", "ida", "mod", "bob", "vic", "ban"].map(|who| code(&rules, who, act));
+            assert_eq!(found, expected, "{act:?}");
+        }
+        let editor = Act::EditPost { author: &ann, editor: true };
+        assert_eq!(code(&rules, "bob", editor), None);
+        assert_eq!(code(&rules, "vic", editor), forbidden, "an editor who lost his membership");
+    }
+
+    #[test]
+    fn a_private_space_keeps_strangers_out_whom_no_token_lets_in() {
+        let rules = Rules { private: true, ..rules() };
+        assert_eq!(code(&rules, "bob", Act::Read), Some(Code::Forbidden));
+        assert_eq!(code(&rules, "vic", Act::Read), None);
+        let claimed = rules.principal(&user("bob"), Some(Role::Member));
+        assert_eq!(rules.allows(&claimed, Act::Read), Ok(()));
+        let banned = rules.principal(&user("ban"), Some(Role::Owner));
+        assert!(rules.allows(&banned, Act::Read).is_err());
+    }
+
+    #[test]
+    fn rules_are_kept_as_text_that_a_person_can_read() {
+        let rules = rules();
+        let saved = serde_json::to_value(&rules).unwrap();
+        assert_eq!(saved["members"]["ida"], "instructor");
+        let may = serde_json::json!(["read", "comment", "edit_any"]);
+        assert_eq!(saved["roles"]["instructor"], may);
+        assert_eq!(serde_json::from_value::<Rules>(saved).unwrap(), rules);
+        assert_eq!(serde_json::from_str::<Rules>("{}").unwrap(), Rules::default());
+        for bad in [r#"{"members":{"a b":"owner"}}"#, r#"{"roles":{"x":["fly"]}}"#] {
+            assert!(serde_json::from_str::<Rules>(bad).is_err(), "{bad}");
+        }
+    }
+}
