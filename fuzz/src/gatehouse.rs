@@ -227,20 +227,30 @@ impl World {
         }
     }
 
+    /// The document as those know it who have not seen this change, nor what builds on it.
+    fn without(&self, hidden: usize) -> Automerge {
+        let mut hidden = vec![self.accepted[hidden.max(1).min(self.accepted.len() - 1)].hash()];
+        let mut seen = Vec::new();
+        for change in &self.accepted {
+            if hidden.contains(&change.hash()) || change.deps().iter().any(|d| hidden.contains(d)) {
+                hidden.push(change.hash());
+            } else {
+                seen.push(change.clone());
+            }
+        }
+        let mut doc = Automerge::new_with_encoding(ENCODING);
+        doc.apply_changes(seen).expect("what was accepted applies");
+        doc
+    }
+
     /// Somebody changes a change and hands it in.
     fn forge(&mut self, who: usize, choices: &mut Choices<'_>) {
         self.push(who);
         // Mostly on everything, sometimes on a past that hides something.
-        let seen = match choices.pick(3, "seen") {
-            0 => 1 + choices.pick(self.accepted.len(), "how much"),
-            _ => self.accepted.len(),
+        let doc = match choices.pick(3, "seen") {
+            0 => self.without(choices.pick(self.accepted.len(), "hidden")),
+            _ => self.server.clone(),
         };
-        let mut doc = genesis::document(&self.address, ENCODING);
-        if seen == self.accepted.len() {
-            doc = self.server.clone();
-        } else {
-            doc.apply_changes(self.accepted[..seen].to_vec()).expect("a prefix applies");
-        }
         let mut doc = self.under_new_actor(doc);
         let command = self.command(who, choices);
         let Some(change) = Self::execute(&mut doc, &command) else { return };

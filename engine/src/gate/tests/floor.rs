@@ -83,7 +83,49 @@ fn deep_concurrency_is_followed_exactly() {
     let root = object(&path_of(&docs[0]));
     let forged = put(root, "k1", vec![hidden], 1);
     let forged = house.forged(Some(&docs[0]), vec![forged]);
-    assert!(house.check("ann", forged.raw_bytes()).is_err());
+    assert_eq!(house.check("ann", forged.raw_bytes()), Err(Code::BadStructure));
+}
+
+#[test]
+fn nothing_of_another_branch_can_be_named_though_its_counters_are_low() {
+    let mut house = House::new(Facet::Json);
+    let (mut far, mut near) = (house.copy(), house.copy());
+    let put = |key: &str, value| JsonCommand::Put { path: vec![key.into()], value };
+    for (key, value) in [("l", serde_json::json!([1, 2])), ("m", serde_json::json!({ "k": 1 }))] {
+        house.push("ann", &change(&mut near, put(key, value))).unwrap();
+    }
+    let long = JsonCommand::PutText { path: vec!["t".into()], text: "long ".repeat(20) };
+    house.push("bob", &change(&mut far, long)).unwrap();
+    let (list, map) = (path(&near, &["root", "l"]), path(&near, &["root", "m"]));
+    let first = op_id(&near.get(&list, 0).unwrap().unwrap().1).unwrap();
+    let key = Key::Seq(ElementId::Id(first.clone()));
+    let standing = at(&near, &path_of(&near), "m");
+    for op in [
+        super::put(object(&map), "k", vec![], 2),
+        super::put(object(&path_of(&far)), "m", vec![standing], 2),
+        op(object(&list), key, vec![first.clone()], OpType::Delete),
+        insert(object(&list), ElementId::Id(first.clone()), OpType::Put(1.into())),
+    ] {
+        let forged = house.forged(Some(&far), vec![op.clone()]);
+        assert_eq!(house.check("bob", forged.raw_bytes()), Err(Code::BadStructure), "{op:?}");
+    }
+    // Not even an element, where the list itself is known.
+    let mut joined = house.copy();
+    let append = |doc: &mut Automerge| {
+        let path = vec!["l".into()];
+        change(doc, JsonCommand::Insert { path, index: 2, value: serde_json::json!(3) })
+    };
+    let (mut left, right) = (house.copy(), house.copy());
+    house.push("ann", &append(&mut left)).unwrap();
+    let third = op_id(&left.get(&list, 2).unwrap().unwrap().1).unwrap();
+    joined.set_actor(Actor::from(ActorId::leased(1, 90).0));
+    for n in 0..5 {
+        house.push("bob", &change(&mut joined, put("n", n.into()))).unwrap();
+    }
+    let beyond = insert(object(&list), ElementId::Id(third), OpType::Put(1.into()));
+    let forged = house.forged(Some(&joined), vec![beyond]);
+    assert_eq!(house.check("bob", forged.raw_bytes()), Err(Code::BadStructure));
+    assert!(right.get_heads() != joined.get_heads());
 }
 
 fn path_of(doc: &Automerge) -> ObjId {
