@@ -1,9 +1,10 @@
 //! Changes that no client writes: an honest one with its operations turned into others, which name
 //! what is there, and are spelled well.
 
-use automerge::legacy::ElementId;
-use automerge::legacy::{Key, MarkData, ObjectId, Op, OpId, OpType};
-use automerge::{Change, ExpandedChange, ObjType, ScalarValue};
+use std::num::NonZeroU64;
+
+use automerge::legacy::{ElementId, Key, MarkData, ObjectId, Op, OpId, OpType};
+use automerge::{Automerge, Change, ExpandedChange, ObjType, ScalarValue};
 
 use super::commands::Choices;
 
@@ -32,6 +33,32 @@ pub(crate) fn forge(honest: &Change, accepted: &[Change], choices: &mut Choices<
     }
     change.hash = None;
     Change::from(change)
+}
+
+/// The same operations, as if nothing had been seen but `past`.
+pub(crate) fn on_past(change: &Change, past: &Automerge) -> Change {
+    let mut change = change.decode();
+    let max_op = past.get_changes(&[]).iter().map(Change::max_op).max().unwrap_or(0);
+    let Some(start_op) = NonZeroU64::new(max_op + 1) else { return change.into() };
+    let (old, actor) = (change.start_op.get(), change.actor_id.clone());
+    let moved = |id: &OpId| {
+        let own = id.1 == actor && id.0 >= old;
+        OpId(if own { id.0 - old + start_op.get() } else { id.0 }, id.1.clone())
+    };
+    for op in &mut change.operations {
+        if let ObjectId::Id(id) = &op.obj {
+            op.obj = ObjectId::Id(moved(id));
+        }
+        if let Key::Seq(ElementId::Id(id)) = &op.key {
+            op.key = Key::Seq(ElementId::Id(moved(id)));
+        }
+        op.pred = op.pred.iter().map(moved).collect();
+    }
+    change.deps = past.get_heads();
+    change.deps.sort_unstable();
+    change.start_op = start_op;
+    change.hash = None;
+    change.into()
 }
 
 fn from_pool<'a>(pool: &'a [Known], choices: &mut Choices<'_>) -> &'a Known {

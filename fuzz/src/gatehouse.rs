@@ -246,16 +246,27 @@ impl World {
     /// Somebody changes a change and hands it in.
     fn forge(&mut self, who: usize, choices: &mut Choices<'_>) {
         self.push(who);
-        // Mostly on everything, sometimes on a past that hides something.
-        let doc = match choices.pick(3, "seen") {
+        // Mostly on everything, sometimes on a past that hides something, be it that the forger does
+        // not know it, or that he pretends not to.
+        let seen = match choices.pick(3, "seen") {
             0 => self.without(choices.pick(self.accepted.len(), "hidden")),
             _ => self.server.clone(),
         };
-        let mut doc = self.under_new_actor(doc);
+        let pretends = choices.pick(2, "pretends") == 1;
+        let known = if pretends { self.server.clone() } else { seen.clone() };
+        let mut doc = self.under_new_actor(known);
         let command = self.command(who, choices);
         let Some(change) = Self::execute(&mut doc, &command) else { return };
-        let forged = forgeries::forge(&change, &self.accepted, choices);
+        let change = forgeries::on_past(&change, &seen);
+        let forged = match choices.pick(4, "forged") {
+            0 => change,
+            _ => forgeries::forge(&change, &self.accepted, choices),
+        };
         if self.check(who, &forged).is_ok() {
+            // It arrives where there is nothing but what it builds on.
+            let mut alone = seen;
+            alone.apply_changes([forged.clone()]).expect("what is accepted applies");
+            Automerge::load(&alone.save()).expect("what was saved loads");
             self.accept(who, &forged);
             self.reload();
         }
