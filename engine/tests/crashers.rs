@@ -66,11 +66,11 @@ fn replicas_that_did_not_agree_do_so_now() {
 #[test]
 fn changes_that_passed_the_gate_wrongly_do_so_no_more() {
     replay("crashers", "gate", gate::run);
-    random(400, 600, gate::run);
+    random(250, 600, gate::run);
 }
 
 #[test]
 fn what_the_policy_forbids_is_refused_and_what_it_allows_is_not() {
     replay("crashers", "policy", gate::policy);
-    random(400, 400, gate::policy);
+    random(250, 400, gate::policy);
 }

@@ -104,7 +104,7 @@ fn nothing_of_another_branch_can_be_named_though_its_counters_are_low() {
         super::put(object(&map), "k", vec![], 2),
         super::put(object(&path_of(&far)), "m", vec![standing], 2),
         op(object(&list), key, vec![first.clone()], OpType::Delete),
-        insert(object(&list), ElementId::Id(first.clone()), OpType::Put(1.into())),
+        insert(object(&list), ElementId::Id(first), OpType::Put(1.into())),
     ] {
         let forged = house.forged(Some(&far), vec![op.clone()]);
         assert_eq!(house.check("bob", forged.raw_bytes()), Err(Code::BadStructure), "{op:?}");
