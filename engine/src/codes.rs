@@ -102,6 +102,10 @@ codes! {
     TooManyChanges = 312, "too_many_changes";
     /// What this client holds of the document is not what the log makes; it is read anew.
     Diverged = 313, "diverged";
+    /// The change names something that is not there, does not fit, or that it can't have seen.
+    BadStructure = 314, "bad_structure";
+    /// The change writes something that a document of its kind does not hold.
+    NotInSchema = 315, "not_in_schema";
     // 4xx: commands, refused before a change is made or rolled back after.
     /// The command's arguments are not valid for its document.
     BadCommand = 400, "bad_command";

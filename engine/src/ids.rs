@@ -39,7 +39,7 @@ pub enum NameError {
 
 const NAME_ALPHABET: &str = "letters, digits and . _ - : @";
 
-fn check_name(what: &'static str, name: &str) -> Result<(), NameError> {
+pub(crate) fn check_name(what: &'static str, name: &str) -> Result<(), NameError> {
     let fits = (1..=NAME_BYTES_MAX).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-:@".contains(&b))
         && name != "."

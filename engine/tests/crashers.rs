@@ -5,6 +5,8 @@ use std::path::Path;
 
 #[path = "../../fuzz/src/decode_frame.rs"]
 mod decode_frame;
+#[path = "../../fuzz/src/gate.rs"]
+mod gate;
 #[path = "../../fuzz/src/merge_convergence.rs"]
 mod merge_convergence;
 
@@ -59,4 +61,16 @@ fn replicas_that_did_not_agree_do_so_now() {
     replay("crashers", "merge_convergence", merge_convergence::run);
     replay("seeds", "merge_convergence", merge_convergence::run);
     random(300, 600, merge_convergence::run);
+}
+
+#[test]
+fn changes_that_passed_the_gate_wrongly_do_so_no_more() {
+    replay("crashers", "gate", gate::run);
+    random(250, 600, gate::run);
+}
+
+#[test]
+fn what_the_policy_forbids_is_refused_and_what_it_allows_is_not() {
+    replay("crashers", "policy", gate::policy);
+    random(250, 400, gate::policy);
 }

@@ -9,6 +9,7 @@ use automerge::{Change, ChangeHash, TextEncoding};
 use syncline_engine::clock::Timestamp;
 use syncline_engine::codes::Code;
 use syncline_engine::document::View;
+use syncline_engine::gate::{Index, Refusal};
 use syncline_engine::ids::{ActorId, Address, Cursor, Epoch, Facet, Lease, Tip, Ulid};
 use syncline_engine::replica::{Outcome, Replica, Stored};
 
@@ -43,6 +44,8 @@ struct World {
     address: Address,
     clients: Vec<Client>,
     log: Vec<Change>,
+    /// The server's gate, without its policy: users here write in any name.
+    index: Index,
     slots: u32,
     ticks: u64,
 }
@@ -58,7 +61,8 @@ impl World {
                 settled: 0,
             })
             .collect();
-        Self { address, clients, log: Vec::new(), slots: 0, ticks: 0 }
+        let index = Index::new(&address);
+        Self { address, clients, log: Vec::new(), index, slots: 0, ticks: 0 }
     }
 
     fn step(&mut self, choices: &mut Choices<'_>) {
@@ -115,13 +119,14 @@ impl World {
         client.rebase(|replica| replica.adopt(lease).expect("it is caught up"));
     }
 
-    /// Hands in what follows what is settled. The server takes it, and maybe the answer is lost.
+    /// Hands in what follows what is settled. The server takes what passes its gate, and maybe the
+    /// answer is lost; it refuses the first that does not.
     fn push(&mut self, at: usize, count: usize, answered: bool) {
         let client = &mut self.clients[at];
         let Some((actor, next_seq)) = client.lease else {
             return;
         };
-        let pushed: Vec<_> = client
+        let mut pushed: Vec<_> = client
             .replica
             .pending()
             .filter(|pending| pending.number > client.settled)
@@ -142,6 +147,9 @@ impl World {
             }
             own.insert(change.hash());
         }
+        let passed = pushed.iter().take_while(|pending| self.passes(&pending.change)).count();
+        let is_refused = passed < pushed.len();
+        pushed.truncate(passed);
         self.log.extend(pushed.iter().map(|pending| pending.change.clone()));
         let client = &mut self.clients[at];
         client.lease = Some((actor, next_seq + pushed.len() as u64));
@@ -150,6 +158,22 @@ impl World {
             if answered {
                 client.replica.acknowledge(last.number);
             }
+        }
+        if is_refused {
+            self.refuse(at);
+        }
+    }
+
+    /// What a replica wrote, or wrote again, is refused only where it says what was said already, or
+    /// answers what is not there.
+    fn passes(&mut self, change: &Change) -> bool {
+        match self.index.check_structure(change.raw_bytes()) {
+            Ok(checked) => {
+                self.index.apply(&checked);
+                true
+            }
+            Err(Refusal { code: Code::NoEffect | Code::NotFound, .. }) => false,
+            Err(refusal) => panic!("{refusal:?} {:#?}", change.decode()),
         }
     }
 
@@ -196,9 +220,13 @@ impl World {
 
     fn settle(&mut self) {
         for at in 0..self.clients.len() {
-            self.lose_lease(at);
-            self.grant(at);
-            self.push(at, usize::MAX, true);
+            let mut rounds = 1 + self.clients[at].replica.pending().len();
+            while rounds > 0 {
+                self.lose_lease(at);
+                self.grant(at);
+                self.push(at, usize::MAX, true);
+                rounds -= 1;
+            }
         }
         let mut fresh = Replica::new(self.address.clone(), ENCODING, ActorId::provisional(99));
         if !self.log.is_empty() {
