@@ -13,6 +13,12 @@ use syncline_server::{HubFailure, Server, StartError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+/// The system's allocator keeps what was freed; this one gives it back within seconds, also when the
+/// server has nothing to do.
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// The Syncline sync server: keeps the log of every document and relays changes over WebSocket.
 #[derive(Debug, Parser)]
 #[command(name = "syncline-server", version, after_help = EXIT_HELP)]
