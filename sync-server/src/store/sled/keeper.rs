@@ -4,7 +4,7 @@
 //! and under load when enough was used and the pause that this makes is rare.
 //!
 //! A pause is what it takes to free the pages and to read sled's newest segments, some 0.1 s for
-//! 100 MB. Nobody is in the store meanwhile; whoever comes waits.
+//! 100 MB (docs/BENCHMARKS.md). Nobody is in the store meanwhile; whoever comes waits.
 
 use std::fmt::Debug;
 use std::io;
@@ -26,7 +26,7 @@ use super::log::{Landmark, Log};
 /// for each value.
 const CALL_BYTES: u64 = 4 << 10;
 /// Use below which an idle store is left alone.
-const WORTH_BYTES: u64 = 4 << 20;
+const WORTH_BYTES: u64 = 1 << 20;
 /// Under load, the store is open for at least this many times as long as it was closed, so that not
 /// one call in 200 meets a pause.
 const OPEN_PER_PAUSE: u32 = 200;
