@@ -134,6 +134,9 @@ settings! {
     /// Memory for the store's cached pages [default: 67108864]
     #[clap(value_name = "BYTES")]
     cache_bytes("SYNCLINE_CACHE_BYTES"): u64,
+    /// After how long without use the store lets go of its cached pages [default: 2000]
+    #[clap(value_name = "MS")]
+    cache_idle_ms("SYNCLINE_CACHE_IDLE_MS"): u64,
     /// How often a client should be heard of; after twice that it is given up [default: 30000]
     #[clap(value_name = "MS")]
     heartbeat_ms("SYNCLINE_HEARTBEAT_MS"): u64,
@@ -192,6 +195,7 @@ impl Settings {
                 None => default.authentication,
             },
             cache_bytes: self.cache_bytes.unwrap_or(default.cache_bytes),
+            cache_idle: millis(self.cache_idle_ms, default.cache_idle),
             connections_max: self.connections_max.unwrap_or(default.connections_max),
             write_stall: millis(self.write_stall_ms, default.write_stall),
             shutdown: millis(self.shutdown_ms, default.shutdown),
@@ -220,6 +224,7 @@ impl Settings {
             ("connections_max", self.connections_max.map(u64::from), 1),
             ("write_stall_ms", self.write_stall_ms, 100),
             ("cache_bytes", self.cache_bytes, 1 << 20),
+            ("cache_idle_ms", self.cache_idle_ms, 1),
             ("heartbeat_ms", self.heartbeat_ms, 10),
             ("documents_max", self.documents_max.map(u64::from), 1),
             ("compact_entries", self.compact_entries, 1),
@@ -249,6 +254,8 @@ pub struct Config {
     pub authentication: Authentication,
     /// Memory for the cached pages of a store on disk.
     pub cache_bytes: u64,
+    /// After how long without use a store on disk lets go of its cached pages.
+    pub cache_idle: Duration,
     /// Connections that may be open at the same time.
     pub connections_max: u32,
     /// A connection whose socket took nothing for this long is closed.
@@ -266,6 +273,7 @@ impl Default for Config {
             storage: Storage::Directory(PathBuf::from("./syncline-data")),
             authentication: Authentication::Names,
             cache_bytes: SledOptions::CACHE_BYTES,
+            cache_idle: SledOptions::CACHE_IDLE,
             connections_max: 50_000,
             write_stall: Duration::from_secs(60),
             shutdown: Duration::from_secs(10),

@@ -272,7 +272,8 @@ fn open(config: &Config) -> Result<(Arc<dyn LogStore>, Identity), StartError> {
             Ok((Arc::new(MemoryStore::new()), identity))
         }
         Storage::Directory(directory) => {
-            let options = SledOptions::with_cache_bytes(config.cache_bytes);
+            let options =
+                SledOptions { cache_bytes: config.cache_bytes, cache_idle: config.cache_idle };
             let store = SledStore::open(directory, &options).map_err(StartError::Open)?;
             let term = store.begin_term(now).map_err(StartError::Store)?;
             let identity = Identity { term, digest_key: store.digest_key().clone() };

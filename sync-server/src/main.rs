@@ -4,6 +4,7 @@
 use std::io::{IsTerminal as _, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
@@ -12,6 +13,12 @@ use syncline_server::store::OpenError;
 use syncline_server::{HubFailure, Server, StartError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+
+/// The system's allocator keeps what was freed; this one gives it back within seconds, also when the
+/// server has nothing to do.
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// The Syncline sync server: keeps the log of every document and relays changes over WebSocket.
 #[derive(Debug, Parser)]
@@ -29,6 +36,10 @@ A flag counts before its environment variable, that before the configuration fil
 Exit codes: 0 ended as asked, 1 failed, 2 bad configuration, 3 the data directory is held by
 another process, 4 the data directory is of another format, 5 the address is not to be had, 6 the
 store failed.";
+
+/// How long a thread that reads from the store is kept for the next read: as long as it is there, so is
+/// what the allocator keeps at hand for it.
+const READERS_KEPT: Duration = Duration::from_secs(1);
 
 const BAD_CONFIG: u8 = 2;
 const DATA_HELD: u8 = 3;
@@ -88,6 +99,7 @@ fn prepare(file: Option<PathBuf>, settings: Settings) -> anyhow::Result<Config> 
 fn run(config: Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .thread_keep_alive(READERS_KEPT)
         .build()
         .context("cannot start the runtime")?;
     let served = runtime.block_on(serve(config));

@@ -6,6 +6,9 @@
 //! Nothing is shown before it is synced: while a batch is on its way to the disk its records are
 //! in the tree, and readers cut them off.
 //!
+//! sled also keeps nearly every page in memory that it ever read or wrote, whatever its cache is set
+//! to, so the store lets go of all of them from time to time: see [`keeper`].
+//!
 //! What sled does not do, and is left to its successor here:
 //! - its file never gets smaller: dropped records leave space that only later writes use;
 //! - it moves values between segments by its own weaker idea of a sync, so a drive that loses its
@@ -14,23 +17,24 @@
 //!   state of all documents. Each is a whole prefix then; only who holds a later cursor notices.
 
 mod disk;
+mod keeper;
 mod keys;
+mod log;
 mod open;
 mod read;
 mod value;
 mod write;
 
-use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use syncline_engine::ids::{Address, Cursor};
 use syncline_engine::storage::record::DigestKey;
 use syncline_engine::storage::{Append, LogHead, LogStore, Record, Snapshot, StoreError};
 
-use disk::{Directory, Syncer};
+use keeper::{Keeper, Shared};
+use log::Log;
 pub use open::{OpenError, SledOptions};
 
 /// A [`LogStore`] in a directory of its own.
@@ -47,21 +51,10 @@ pub use open::{OpenError, SledOptions};
 /// ```
 #[derive(Debug)]
 pub struct SledStore {
-    // Dropped in this order: sled before the lock on its directory.
-    db: ::sled::Db,
-    syncer: Syncer,
+    // Dropped in this order: the keeper's thread has ended before the files are closed.
+    keeper: Keeper,
+    shared: Arc<Shared>,
     digest_key: DigestKey,
-    /// Held from checking a batch until it is on disk.
-    writing: Mutex<()>,
-    /// Held while a snapshot is put, which takes long and mostly does not need `writing`.
-    putting: Mutex<()>,
-    /// Readers share it; taken alone while values are deleted, so that no scan sees half of that.
-    deleting: RwLock<()>,
-    /// By document, the first seq that is in the tree but perhaps not on disk.
-    in_flight: Mutex<BTreeMap<Address, u64>>,
-    /// Why the store refuses everything.
-    failed: OnceLock<String>,
-    directory: Directory,
 }
 
 impl SledStore {
@@ -75,50 +68,57 @@ impl SledStore {
     /// sled's directory, whose size on disk is what the store takes.
     #[must_use]
     pub fn path(&self) -> PathBuf {
-        self.directory.log.clone()
+        self.shared.path().to_owned()
     }
 
-    fn check_usable(&self) -> Result<(), StoreError> {
-        match self.failed.get() {
-            None => Ok(()),
-            Some(why) => Err(StoreError::Failed(why.clone())),
-        }
+    /// Begins a new ownership term and returns it once it is on disk: larger than any before, and
+    /// not below `now_ms` (milliseconds since the Unix epoch), so that also a store restored from
+    /// an old backup never leases an actor id twice unless its clock went back with it.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] if it cannot be made durable or the last one is damaged.
+    pub fn begin_term(&self, now_ms: u64) -> Result<u64, StoreError> {
+        self.shared.with(|log| log.begin_term(now_ms))
     }
 
-    /// Refuses everything from here on: after a failed write or sync nobody knows what is on disk,
-    /// and trying again may report success for data that is gone.
-    fn fail(&self, why: String) -> StoreError {
-        let why = self.failed.get_or_init(|| {
-            tracing::error!(dir = %self.directory.log.display(), why, "the store failed");
-            why
-        });
-        StoreError::Failed(why.clone())
+    /// Closes sled and opens it again, which gives back the memory of all pages. Answers false if
+    /// the store has failed, before or by this.
+    #[cfg(test)]
+    fn reopen(&self) -> bool {
+        self.shared.reopen().is_some()
     }
 
-    /// Runs a read of one document. sled panics on some damaged pages; that must not take the other
-    /// documents down.
-    fn read_guarded<T>(
+    /// Reads from the log, and notes what that may have left in memory.
+    fn read_with<T>(
         &self,
         address: &Address,
-        read: impl FnOnce() -> Result<T, StoreError>,
+        read: impl FnOnce(&Log) -> Result<T, StoreError>,
+        bytes: impl FnOnce(&T) -> usize,
     ) -> Result<T, StoreError> {
-        catch_unwind(AssertUnwindSafe(read))
-            .unwrap_or_else(|_| Err(self.damaged(address, "sled panicked on its pages", None)))
-    }
-
-    fn in_flight(&self) -> MutexGuard<'_, BTreeMap<Address, u64>> {
-        // Only single inserts and removals happen under it.
-        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
+        let found = self.shared.with(|log| log.read_guarded(address, || read(log)))?;
+        self.keeper.note(bytes(&found));
+        Ok(found)
     }
 }
 
 impl LogStore for SledStore {
     fn append(&self, batch: &[Append]) -> Result<(), StoreError> {
-        self.append_batch(batch)
+        self.shared.with(|log| log.append_batch(batch))?;
+        for append in batch {
+            self.keeper.note(append.record.entries.iter().map(|entry| entry.change.len()).sum());
+        }
+        Ok(())
     }
 
     fn head(&self, address: &Address) -> Result<Option<LogHead>, StoreError> {
-        self.read_guarded(address, || self.log_head(address))
+        self.read_with(
+            address,
+            |log| log.log_head(address),
+            |head| {
+                let snapshot = head.as_ref().and_then(|head| head.snapshot.as_ref());
+                snapshot.map_or(0, |snapshot| snapshot.index.len())
+            },
+        )
     }
 
     fn read(
@@ -127,7 +127,14 @@ impl LogStore for SledStore {
         from_seq: u64,
         bytes_max: usize,
     ) -> Result<Vec<Record>, StoreError> {
-        self.read_guarded(address, || self.read_records(address, from_seq, bytes_max))
+        self.read_with(
+            address,
+            |log| log.read_records(address, from_seq, bytes_max),
+            |records| {
+                let entries = records.iter().flat_map(|record| &record.entries);
+                entries.map(|entry| entry.change.len()).sum()
+            },
+        )
     }
 
     fn read_snapshot(
@@ -137,7 +144,11 @@ impl LogStore for SledStore {
         offset: u64,
         bytes_max: usize,
     ) -> Result<Option<Bytes>, StoreError> {
-        self.read_guarded(address, || self.snapshot_body(address, cursor, offset, bytes_max))
+        self.read_with(
+            address,
+            |log| log.snapshot_body(address, cursor, offset, bytes_max),
+            |part| part.as_ref().map_or(0, Bytes::len),
+        )
     }
 
     fn read_attribution(
@@ -145,7 +156,11 @@ impl LogStore for SledStore {
         address: &Address,
         cursor: Cursor,
     ) -> Result<Option<Bytes>, StoreError> {
-        self.read_guarded(address, || self.snapshot_attribution(address, cursor))
+        self.read_with(
+            address,
+            |log| log.snapshot_attribution(address, cursor),
+            |bytes| bytes.as_ref().map_or(0, Bytes::len),
+        )
     }
 
     fn put_snapshot(
@@ -154,11 +169,17 @@ impl LogStore for SledStore {
         snapshot: &Snapshot,
         keep_from: u64,
     ) -> Result<(), StoreError> {
-        self.replace_snapshot(address, snapshot, keep_from)
+        let _putting = self.shared.putting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.with(|log| log.replace_snapshot(address, snapshot, keep_from))?;
+        let Snapshot { body, index, attribution, .. } = snapshot;
+        self.keeper.note(body.len() + index.len() + attribution.len());
+        Ok(())
     }
 
     fn list(&self, after: Option<&Address>, limit: usize) -> Result<Vec<Address>, StoreError> {
-        self.addresses(after, limit)
+        let found = self.shared.with(|log| log.addresses(after, limit))?;
+        self.keeper.note(0);
+        Ok(found)
     }
 }
 

@@ -12,6 +12,7 @@ mod damage;
 mod hostile;
 mod large;
 mod manners;
+mod memory;
 mod processes;
 mod returning;
 mod support;

@@ -1,35 +1,41 @@
 //! Opening a store: claim the directory, start sled, sync what the last process left, find or make
 //! the store's own values. Nothing is served before that.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock, RwLock};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use syncline_engine::storage::StoreError;
 use syncline_engine::storage::record::DigestKey;
 
-use super::disk::{Directory, Syncer, claim};
+use super::disk::{Directory, claim};
+use super::keeper::{Keeper, Shared};
+use super::log::Log;
 use super::{SledStore, keys, value};
 
 /// How a store is opened.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SledOptions {
-    /// Memory for cached pages, in bytes.
+    /// Memory for cached pages, in bytes. sled exceeds what it is told, so after the use of this
+    /// much the store lets go of all of them.
     pub cache_bytes: u64,
+    /// After how long without use the store lets go of its cached pages.
+    pub cache_idle: Duration,
 }
 
 impl SledOptions {
     /// The default memory for cached pages, in bytes.
     pub const CACHE_BYTES: u64 = 64 << 20;
+    /// The default time without use after which cached pages are let go of.
+    pub const CACHE_IDLE: Duration = Duration::from_secs(2);
 
     /// The defaults with this much memory for cached pages.
     #[must_use]
     pub const fn with_cache_bytes(cache_bytes: u64) -> Self {
-        Self { cache_bytes }
+        Self { cache_bytes, cache_idle: Self::CACHE_IDLE }
     }
 }
 
@@ -108,39 +114,31 @@ impl SledStore {
     pub fn open(dir: impl AsRef<Path>, options: &SledOptions) -> Result<Self, OpenError> {
         let dir = dir.as_ref();
         let directory = claim(dir)?;
-        let db = start(dir, &directory, options)?;
-        let syncer = Syncer::open(&directory.log).map_err(|source| OpenError::Io {
-            dir: dir.to_owned(),
-            doing: "sync the files",
-            source,
+        let begun = Instant::now();
+        let log = Log::open(dir, &directory, options)?;
+        let took = begun.elapsed();
+        let digest_key = log.find_or_make_key(dir, &directory)?;
+        let shared = Arc::new(Shared::new(dir, directory, options, log));
+        let keeper = Keeper::start(Arc::clone(&shared), options, took).map_err(|source| {
+            OpenError::Io { dir: dir.to_owned(), doing: "start a thread for the store", source }
         })?;
-        let mut store = Self {
-            db,
-            syncer,
-            digest_key: DigestKey([0; 32]),
-            writing: Mutex::new(()),
-            putting: Mutex::new(()),
-            deleting: RwLock::new(()),
-            in_flight: Mutex::new(BTreeMap::new()),
-            failed: OnceLock::new(),
-            directory,
-        };
-        store.digest_key = store.find_or_make_key(dir)?;
-        Ok(store)
+        Ok(Self { keeper, shared, digest_key })
     }
+}
 
-    fn find_or_make_key(&self, dir: &Path) -> Result<DigestKey, OpenError> {
+impl Log {
+    fn find_or_make_key(&self, dir: &Path, directory: &Directory) -> Result<DigestKey, OpenError> {
         let damaged = |what: String| OpenError::Damaged { dir: dir.to_owned(), what };
         let found = self.meta(keys::DIGEST_KEY).map_err(|error| damaged(error.to_string()))?;
         if let Some(found) = found {
             let key =
                 found.try_into().map_err(|_| damaged("its secret is too short".to_owned()))?;
-            if self.directory.is_fresh {
-                self.directory.finish()?;
+            if directory.is_fresh {
+                directory.finish()?;
             }
             return Ok(DigestKey(key));
         }
-        if !self.directory.is_fresh {
+        if !directory.is_fresh {
             return Err(damaged("its secret is missing, so other values may be too".to_owned()));
         }
         let failed = |doing, source| OpenError::Io { dir: dir.to_owned(), doing, source };
@@ -149,17 +147,11 @@ impl SledStore {
             .map_err(|error| failed("draw the secret", io::Error::other(error)))?;
         self.put_meta(keys::DIGEST_KEY, &key)
             .map_err(|error| failed("write the secret", io::Error::other(error)))?;
-        self.directory.finish()?;
+        directory.finish()?;
         Ok(DigestKey(key))
     }
 
-    /// Begins a new ownership term and returns it once it is on disk: larger than any before, and
-    /// not below `now_ms` (milliseconds since the Unix epoch), so that also a store restored from
-    /// an old backup never leases an actor id twice unless its clock went back with it.
-    ///
-    /// # Errors
-    /// [`StoreError::Failed`] if it cannot be made durable or the last one is damaged.
-    pub fn begin_term(&self, now_ms: u64) -> Result<u64, StoreError> {
+    pub(super) fn begin_term(&self, now_ms: u64) -> Result<u64, StoreError> {
         self.check_usable()?;
         let _writing = self.writing()?;
         let last = match self.meta(keys::TERM)? {
@@ -177,7 +169,7 @@ impl SledStore {
     }
 
     /// One of the store's own values.
-    fn meta(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(super) fn meta(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let found = self.db.get(key).map_err(|error| self.fail(error.to_string()))?;
         let Some(found) = found else { return Ok(None) };
         match value::unseal(key, &found) {

@@ -10,8 +10,9 @@ use syncline_engine::ids::{Address, Cursor, Epoch, Tip};
 use syncline_engine::storage::record::{self, RecordHead};
 use syncline_engine::storage::{LogHead, Record, SnapshotHead, StoreError};
 
+use super::log::Log;
 use super::value::{CHECKSUM_BYTES, CONTENT_BYTES_MAX, Document, RecordPrefix, SnapshotOutline};
-use super::{SledStore, keys, value};
+use super::{keys, value};
 
 /// A stored record in outline.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +28,7 @@ pub(super) struct End {
     pub(super) bytes: u64,
 }
 
-impl SledStore {
+impl Log {
     fn reading(&self) -> RwLockReadGuard<'_, ()> {
         // A panic under the lock poisons the store by itself.
         self.deleting.read().unwrap_or_else(PoisonError::into_inner)
@@ -363,7 +364,7 @@ impl SledStore {
 
 /// Puts the parts of consecutive records together and checks that they are one chain.
 struct Scan<'a> {
-    store: &'a SledStore,
+    store: &'a Log,
     address: &'a Address,
     from_seq: u64,
     bytes_max: usize,
@@ -378,12 +379,7 @@ struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    const fn new(
-        store: &'a SledStore,
-        address: &'a Address,
-        from_seq: u64,
-        bytes_max: usize,
-    ) -> Self {
+    const fn new(store: &'a Log, address: &'a Address, from_seq: u64, bytes_max: usize) -> Self {
         Self {
             store,
             address,

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use syncline_engine::ids::{Address, Epoch, Facet};
+use bytes::Bytes;
+use syncline_engine::ids::{Address, Cursor, Epoch, Facet};
 use syncline_engine::storage::conformance::{
     self, LogWriter, made_up_snapshot, read_body, read_tail,
 };
-use syncline_engine::storage::{LogStore, StoreError};
+use syncline_engine::storage::{Append, LogHead, LogStore, Record, Snapshot, StoreError};
 
 use super::{OpenError, SledOptions, SledStore, disk, keys, open};
 
@@ -291,6 +293,7 @@ fn after_a_failed_sync_everything_is_refused_until_the_store_is_opened_again() {
         let failed = store.append(&[writer.next(&[10])]);
         assert!(matches!(failed, Err(StoreError::Failed(_))), "{failed:?}");
         fs::rename(dir.path().join("away"), &blobs).unwrap();
+        assert!(!store.reopen(), "it is not opened again behind its users' backs");
         let at = address("a");
         for refused in [
             store.append(&[writer.next(&[10])]).map(|()| 0),
@@ -309,7 +312,7 @@ fn after_a_failed_sync_everything_is_refused_until_the_store_is_opened_again() {
 }
 
 #[test]
-fn readers_beside_appends_and_truncations_see_one_chain_at_any_time() {
+fn readers_beside_appends_truncations_and_reopenings_see_one_chain_at_any_time() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
     let done = AtomicBool::new(false);
@@ -334,6 +337,11 @@ fn readers_beside_appends_and_truncations_see_one_chain_at_any_time() {
                 }
             });
         }
+        scope.spawn(|| {
+            while !done.load(Ordering::SeqCst) {
+                assert!(store.reopen());
+            }
+        });
         let mut writer = writer(&store, "busy");
         for round in 1..=150 {
             store.append(&[writer.next(&[10, 7_000, 10])]).unwrap();
@@ -344,6 +352,125 @@ fn readers_beside_appends_and_truncations_see_one_chain_at_any_time() {
         }
         done.store(true, Ordering::SeqCst);
     });
+}
+
+/// A store that is reopened before each call.
+struct Reopened(SledStore);
+
+impl Reopened {
+    fn fresh(&self) -> &SledStore {
+        assert!(self.0.reopen());
+        &self.0
+    }
+}
+
+impl LogStore for Reopened {
+    fn append(&self, batch: &[Append]) -> Result<(), StoreError> {
+        self.fresh().append(batch)
+    }
+
+    fn head(&self, address: &Address) -> Result<Option<LogHead>, StoreError> {
+        self.fresh().head(address)
+    }
+
+    fn read(&self, at: &Address, from: u64, max: usize) -> Result<Vec<Record>, StoreError> {
+        self.fresh().read(at, from, max)
+    }
+
+    fn read_snapshot(
+        &self,
+        address: &Address,
+        cursor: Cursor,
+        offset: u64,
+        bytes_max: usize,
+    ) -> Result<Option<Bytes>, StoreError> {
+        self.fresh().read_snapshot(address, cursor, offset, bytes_max)
+    }
+
+    fn read_attribution(&self, at: &Address, to: Cursor) -> Result<Option<Bytes>, StoreError> {
+        self.fresh().read_attribution(at, to)
+    }
+
+    fn put_snapshot(&self, at: &Address, put: &Snapshot, keep: u64) -> Result<(), StoreError> {
+        self.fresh().put_snapshot(at, put, keep)
+    }
+
+    fn list(&self, after: Option<&Address>, limit: usize) -> Result<Vec<Address>, StoreError> {
+        self.fresh().list(after, limit)
+    }
+}
+
+#[test]
+fn reopened_before_each_call_it_passes_the_suite() {
+    let dir = tempfile::tempdir().unwrap();
+    conformance::check(&mut || Box::new(Reopened(store(dir.path()))));
+}
+
+#[test]
+fn nobody_else_gets_the_directory_while_it_is_reopened() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::SeqCst) {
+                let refused = SledStore::open(dir.path(), &SledOptions::default()).unwrap_err();
+                assert!(matches!(refused, OpenError::InUse { .. }), "{refused}");
+            }
+        });
+        let mut writer = writer(&store, "a");
+        for _ in 0..20 {
+            store.append(&[writer.next(&[10])]).unwrap();
+            assert!(store.reopen());
+        }
+        done.store(true, Ordering::SeqCst);
+    });
+    assert_eq!(tail(&store, "a"), 20);
+}
+
+#[test]
+fn an_idle_store_is_reopened_by_itself_once_enough_was_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = SledOptions { cache_idle: Duration::from_millis(1), ..SledOptions::default() };
+    let store = SledStore::open(dir.path(), &options).unwrap();
+    let mut writer = writer(&store, "a");
+    store.append(&[writer.next(&[1_000])]).unwrap();
+    // sled writes one of these each time that it is opened after something was written.
+    let snapshots = || {
+        let files = fs::read_dir(dir.path().join("log")).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with("snap.")).collect::<Vec<_>>()
+    };
+    let before = snapshots();
+    while snapshots() == before {
+        tail(&store, "a");
+    }
+    assert_eq!(tail(&store, "a"), 1);
+}
+
+#[test]
+fn an_earlier_state_of_its_file_ends_a_store_that_is_reopened() {
+    let dir = tempfile::tempdir().unwrap();
+    two_documents(dir.path());
+    let store = store(dir.path());
+    assert!(store.reopen(), "in its own state it goes on");
+    let file = dir.path().join("log/db");
+    let earlier = fs::read(&file).unwrap();
+    let (at, key) = (address("bad"), store.digest_key().clone());
+    let mut writer = LogWriter::resume(at.clone(), store.head(&at).unwrap().unwrap().end, key);
+    store.append(&[writer.next(&[10])]).unwrap();
+    fs::write(&file, earlier).unwrap();
+    assert!(!store.reopen());
+    for refused in [
+        store.append(&[writer.next(&[1])]).map(|()| 0),
+        store.head(&at).map(|_| 0),
+        store.list(None, 10).map(|_| 0),
+        store.begin_term(0),
+    ] {
+        assert!(matches!(refused, Err(StoreError::Failed(_))), "{refused:?}");
+    }
+    let refused = SledStore::open(dir.path(), &SledOptions::default()).unwrap_err();
+    assert!(matches!(refused, OpenError::InUse { .. }), "the directory stays locked: {refused}");
 }
 
 /// What a store with sound bytes of `two_long_logs` or less makes of its two logs. Panics if it

@@ -8,15 +8,16 @@ use std::sync::{MutexGuard, PoisonError};
 use syncline_engine::ids::{Address, Cursor, Tip};
 use syncline_engine::storage::{Append, Record, Snapshot, StoreError, record};
 
+use super::log::Log;
 use super::read::End;
 use super::value::{CONTENT_BYTES_MAX, Document, RecordPrefix, SnapshotOutline};
-use super::{SledStore, keys, value};
+use super::{keys, value};
 
 /// Values of a snapshot that go into the tree at once: about 1.5 MB, so that the committer never
 /// waits long for its turn.
 const SNAPSHOT_VALUES_PER_BATCH: usize = 256;
 
-impl SledStore {
+impl Log {
     /// Takes the right to write, for one batch.
     pub(super) fn writing(&self) -> Result<MutexGuard<'_, ()>, StoreError> {
         let guard = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -42,7 +43,7 @@ impl SledStore {
         self.step("could not write", || self.db.apply_batch(batch))
     }
 
-    fn make_durable(&self) -> Result<(), StoreError> {
+    pub(super) fn make_durable(&self) -> Result<(), StoreError> {
         self.step("could not flush", || self.db.flush().map(|_| ()))?;
         self.step("could not sync", || self.syncer.sync())
     }
@@ -84,6 +85,9 @@ impl SledStore {
         // If this fails nothing is shown any more, so what is hidden may stay so.
         self.commit(values)?;
         self.in_flight().clear();
+        if let Some(append) = batch.last() {
+            self.written(&append.address);
+        }
         Ok(())
     }
 
@@ -106,7 +110,6 @@ impl SledStore {
         snapshot: &Snapshot,
         keep_from: u64,
     ) -> Result<(), StoreError> {
-        let _putting = self.putting.lock().unwrap_or_else(PoisonError::into_inner);
         let document = self.document_for_snapshot(address, snapshot.cursor)?;
         let generation = document.snapshot.map_or(1, |snapshot| snapshot.generation + 1);
         let outline = SnapshotOutline {
@@ -138,7 +141,9 @@ impl SledStore {
             let _alone = self.deleting.write().unwrap_or_else(PoisonError::into_inner);
             self.apply(values)?;
         }
-        self.make_durable()
+        self.make_durable()?;
+        self.written(address);
+        Ok(())
     }
 
     /// The document's outline, if a snapshot at `cursor` may be put.
