@@ -145,7 +145,7 @@ impl Replica {
         let mut doc = genesis::document(&address, encoding);
         doc.set_actor(automerge_actor(provisional));
         Self {
-            view: View::read(address.facet(), &doc),
+            view: View::of_genesis(address.facet(), encoding),
             accepted_heads: heads_of(&doc),
             address,
             doc,
@@ -169,14 +169,23 @@ impl Replica {
         provisional: ActorId,
         stored: Stored,
     ) -> Result<Self, ReplicaError> {
-        let mut accepted = match &stored.base {
-            Some(bytes) => load_document(bytes, encoding)?,
-            None => genesis::document(&address, encoding),
+        let accepted = match &stored.base {
+            Some(bytes) => {
+                let mut doc = load_document(bytes, encoding)?;
+                doc.apply_changes(stored.tail)?;
+                doc
+            }
+            // All at once costs hardly more than genesis alone.
+            None => genesis::document_with(&address, stored.tail, encoding)?,
         };
-        accepted.apply_changes(stored.tail)?;
         let accepted_heads = heads_of(&accepted);
-        let mut doc = accepted.clone();
-        doc.apply_changes(stored.outbox.iter().map(|p| p.change.clone()).collect::<Vec<_>>())?;
+        let (mut doc, apart) = if stored.outbox.is_empty() {
+            (accepted, None)
+        } else {
+            let mut doc = accepted.clone();
+            doc.apply_changes(stored.outbox.iter().map(|p| p.change.clone()))?;
+            (doc, Some(accepted))
+        };
         let author = stored.outbox.iter().rev().find(|p| p.number > stored.settled).map(author_of);
         let (writer, provisional) = match author {
             Some(author) if author.is_provisional() => (Writer::Provisional, author),
@@ -190,7 +199,7 @@ impl Replica {
             accepted_heads,
             address,
             doc,
-            apart: Some(accepted),
+            apart,
             writer,
             provisional,
             pending: stored.outbox.into(),
@@ -241,7 +250,7 @@ impl Replica {
     /// Commands that have no end yet.
     #[must_use]
     pub fn unsettled(&self) -> usize {
-        self.pending.iter().rev().take_while(|p| p.number > self.settled).count()
+        self.pending.len() - self.pending.partition_point(|p| p.number <= self.settled)
     }
 
     /// The lease under which local changes are made, if they are final when made.

@@ -87,6 +87,18 @@ pub struct Stats {
     pub changes_received: u64,
 }
 
+impl Stats {
+    /// Counts a document that was in one state and is in another; `None` where it is not held.
+    fn count(&mut self, before: Option<DocumentStatus>, after: Option<DocumentStatus>) {
+        let of = |status: Option<DocumentStatus>| {
+            status.map_or((0, 0), |status| (usize::from(status.live), status.pending))
+        };
+        let ((live, pending), (more_live, more_pending)) = (of(before), of(after));
+        self.live = self.live + more_live - live;
+        self.pending = self.pending + more_pending - pending;
+    }
+}
+
 /// The client machine.
 #[derive(Debug)]
 pub struct Session {
@@ -207,10 +219,7 @@ impl Session {
     /// What the session holds and has done.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let live = self.documents.values().filter(|d| d.sync.is_live()).count();
-        let pending =
-            self.documents.values().filter_map(|d| d.replica()).map(Replica::unsettled).sum();
-        Stats { documents: self.documents.len(), live, pending, ..self.stats }
+        Stats { documents: self.documents.len(), ..self.stats }
     }
 
     /// How many documents it holds, those included that the app has closed and that are still being
@@ -355,6 +364,7 @@ impl Session {
         let Some(document) = self.documents.remove(address) else {
             return;
         };
+        self.stats.count(document.told, None);
         if let Some(handle) = document.sync.handle() {
             self.handles.remove(&handle);
             self.send(Unsubscribe { handle }.into());
@@ -517,6 +527,7 @@ impl Session {
             if let Some(document) = self.documents.get_mut(&address) {
                 let status = document.status();
                 if document.told != Some(status) {
+                    self.stats.count(document.told, Some(status));
                     document.told = Some(status);
                     self.notify(Notice::Document { address, status });
                 }
@@ -639,6 +650,7 @@ impl Session {
         if let Some(document) = self.documents.get_mut(address) {
             document.body = Body::Broken(Code::DocumentUnavailable);
         }
+        self.touch(address);
         let message = match std::error::Error::source(error) {
             Some(source) => format!("{error}: {source}"),
             None => error.to_string(),
