@@ -247,6 +247,11 @@ impl Replica {
         self.pending.iter()
     }
 
+    /// The same from a number on.
+    pub fn pending_from(&self, number: u64) -> impl Iterator<Item = &Pending> {
+        self.pending.range(self.pending.partition_point(|p| p.number < number)..)
+    }
+
     /// Commands that have no end yet.
     #[must_use]
     pub fn unsettled(&self) -> usize {
@@ -414,7 +419,8 @@ impl Replica {
     pub fn acknowledge(&mut self, number: u64) -> Outcome {
         let mut outcome = Outcome::default();
         self.settled = self.settled.max(number);
-        for pending in self.pending.iter_mut().filter(|p| p.number <= number && !p.announced) {
+        let settled = self.pending.iter_mut().take_while(|p| p.number <= number);
+        for pending in settled.filter(|p| !p.announced) {
             pending.announced = true;
             outcome.ended.push((pending.clone(), Resolution::Confirmed));
         }

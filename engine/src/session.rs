@@ -613,11 +613,19 @@ impl Session {
         let Body::Ready(replica) = &document.body else {
             return;
         };
-        let numbers = replica.pending().map(|p| p.number).collect();
-        let mut writes = Vec::new();
-        for gone in document.stored_numbers.difference(&numbers) {
-            writes.push(layout::delete_command(address, *gone));
-        }
+        let was_empty = document.stored_numbers.is_empty();
+        let gone = if rewritten {
+            let numbers = replica.pending().map(|p| p.number).collect();
+            let stored = std::mem::replace(&mut document.stored_numbers, numbers);
+            stored.difference(&document.stored_numbers).copied().collect()
+        } else {
+            // Otherwise what is pending only ever ends in its order.
+            let first = replica.pending().next().map_or(u64::MAX, |first| first.number);
+            let rest = document.stored_numbers.split_off(&first);
+            std::mem::replace(&mut document.stored_numbers, rest)
+        };
+        let mut writes: Vec<StoreWrite> =
+            gone.iter().map(|number| layout::delete_command(address, *number)).collect();
         if rewritten {
             document.pushed = replica.settled();
             document.unstored.clear();
@@ -626,13 +634,12 @@ impl Session {
                 document.unstored.push_back((pending.number, token));
             }
         }
-        if document.stored_numbers.is_empty() != numbers.is_empty() {
-            writes.push(layout::mark_pending(address, !numbers.is_empty()));
+        if was_empty != document.stored_numbers.is_empty() {
+            writes.push(layout::mark_pending(address, was_empty));
         }
-        if rewritten || document.stored_numbers != numbers {
+        if rewritten || !gone.is_empty() {
             writes.push(layout::put_settled(address, replica.settled()));
         }
-        document.stored_numbers = numbers;
         if !document.unstored.is_empty() {
             self.unstored.insert(address.clone());
         }

@@ -45,12 +45,12 @@ pub(super) fn root(
     key: &'static str,
     kind: ObjType,
 ) -> Result<ObjId, CommandError> {
-    object(doc, &automerge::ROOT, key, kind).ok_or(CommandError::NotSuchADocument(key))
+    object(doc, &ROOT, key, kind).ok_or(CommandError::NotSuchADocument(key))
 }
 
 /// How many buckets a keyed set has.
 pub(super) fn bucket_count(doc: &impl ReadDoc, set: &'static str) -> u32 {
-    object(doc, &automerge::ROOT, set, ObjType::Map)
+    object(doc, &ROOT, set, ObjType::Map)
         .map_or(0, |set| u32::try_from(doc.length(set)).unwrap_or(u32::MAX))
 }
 

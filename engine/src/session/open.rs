@@ -170,7 +170,7 @@ impl OpenDocument {
         let from = self.pushed.max(settled) + 1;
         let mut changes = Vec::new();
         let mut bytes = 0;
-        for pending in replica.pending().filter(|p| p.number >= from) {
+        for pending in replica.pending_from(from) {
             let raw = pending.change.raw_bytes();
             bytes += raw.len();
             let full = changes.len() >= changes_max.min(PUSH_CHANGES_MAX)
@@ -216,7 +216,8 @@ impl OpenDocument {
 
     /// Whether a later part of the same command is still to come to its end.
     pub(super) fn continues(&self, ended: &Pending) -> bool {
-        self.replica()
-            .is_some_and(|replica| replica.pending().any(|p| p.id == ended.id && !p.announced))
+        // The parts of a command are numbered one after the other.
+        let next = self.replica().and_then(|replica| replica.pending_from(ended.number + 1).next());
+        next.is_some_and(|next| next.id == ended.id && !next.announced)
     }
 }
