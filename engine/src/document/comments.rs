@@ -420,5 +420,5 @@ fn event(id: Ulid, old: Option<&Comment>, new: Option<&Comment>) -> Option<Event
 
 /// Reads a key, unless it is malformed or lies in a bucket where nobody would look for it.
 fn in_bucket(key: &str, name: &str, count: u32) -> Option<Ulid> {
-    if bucket_name(bucket(key, count)) == name { key.parse().ok() } else { None }
+    if place::is_bucket_name(name, bucket(key, count)) { key.parse().ok() } else { None }
 }

@@ -13,7 +13,7 @@ use automerge::{Automerge, ObjType, Patch, ROOT, ReadDoc, ScalarValue, Value};
 use serde::{Deserialize, Serialize};
 
 use super::command::CommandError;
-use super::place::{self, Put, Spot, bucket, bucket_name};
+use super::place::{self, Put, Spot, bucket};
 use super::{Event, saved};
 use crate::ids::{NameError, Ulid, UserId, check_reaction};
 
@@ -431,7 +431,7 @@ impl LikesView {
 }
 
 fn belongs(key: &str, name: &str, count: u32) -> bool {
-    bucket_name(bucket(key, count)) == name
+    place::is_bucket_name(name, bucket(key, count))
 }
 
 /// Reads a key, unless it is malformed or lies in a bucket where nobody would look for it.

@@ -26,6 +26,14 @@ pub fn bucket_name(index: u32) -> String {
     format!("{index:02x}")
 }
 
+/// Whether this is the name of a bucket: as [`bucket_name`] says, without making a string.
+pub(super) fn is_bucket_name(name: &str, index: u32) -> bool {
+    let digits = name.len() == 2 || (name.len() > 2 && !name.starts_with('0'));
+    digits
+        && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        && u32::from_str_radix(name, 16) == Ok(index)
+}
+
 /// The object of this type under a key, if there is one.
 pub(super) fn object(
     doc: &impl ReadDoc,
@@ -206,5 +214,21 @@ pub(super) fn map_put(patch: &Patch) -> Put<'_> {
         | A::Conflict { .. }
         | A::DeleteSeq { .. }
         | A::Mark { .. } => Put::Nothing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_has_one_name() {
+        for index in [0, 9, 10, 63, 255, 256, 4_095, u32::MAX] {
+            assert!(is_bucket_name(&bucket_name(index), index));
+            assert!(!is_bucket_name(&bucket_name(index), index ^ 1));
+        }
+        for other in ["", "a", "0A", "+a", "00a", "a ", "100000000a"] {
+            assert!(!is_bucket_name(other, 10), "{other}");
+        }
     }
 }
