@@ -98,7 +98,8 @@ impl Template {
 }
 
 /// Appends LEB128.
-fn push_uint(out: &mut Vec<u8>, mut value: usize) {
+fn push_uint(out: &mut Vec<u8>, value: usize) {
+    let mut value = value as u64;
     while value >= 0x80 {
         out.push((value & 0x7f) as u8 | 0x80);
         value >>= 7;
