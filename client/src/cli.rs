@@ -8,6 +8,7 @@ mod backend;
 mod bench;
 mod connect;
 mod issue;
+mod progress;
 mod random;
 mod render;
 mod replay;

@@ -18,6 +18,9 @@ use crate::store::{Store, StoreError};
 /// Writes that go into one flush.
 const GROUP_WRITES_MAX: usize = 4_096;
 
+/// Reads that are answered together.
+const GROUP_READS_MAX: usize = 64;
+
 /// What the session asked for.
 #[derive(Debug)]
 pub(crate) enum Request {
@@ -95,38 +98,39 @@ struct Work {
 }
 
 impl Work {
-    /// Carries out a request, and what has queued up behind it as long as it is writes.
+    /// Carries out a request and what has queued up behind it: the writes with one flush, then
+    /// what is to be read. So a read sees what was asked to be written before it, and something of
+    /// what came after, which is of other documents: nothing is written to one that is being read.
     fn group(&mut self, first: Request, inbox: &Receiver<Request>) -> Vec<Input> {
         let mut next = Some(first);
-        let mut tokens = Vec::new();
-        let mut batch = Vec::new();
+        let (mut tokens, mut batch) = (Vec::new(), Vec::new());
+        let (mut reads, mut lists) = (Vec::new(), Vec::new());
         while let Some(request) = next.take() {
             match request {
                 Request::Write { token, mut writes } => {
                     tokens.push(token);
                     batch.append(&mut writes);
                 }
-                Request::Read { token, prefix } => {
-                    let mut answers = self.commit(tokens, batch);
-                    let result = self.guarded(|store| store.read(&prefix));
-                    answers.push(Input::Read { token, result });
-                    return answers;
-                }
-                Request::List { which, answer } => {
-                    let answers = self.commit(tokens, batch);
-                    // Whoever asked may have gone away.
-                    let _ = answer.send(self.guarded(|store| match which {
-                        Which::All => documents(store),
-                        Which::Pending => pending(store),
-                    }));
-                    return answers;
-                }
+                Request::Read { token, prefix } => reads.push((token, prefix)),
+                Request::List { which, answer } => lists.push((which, answer)),
             }
-            if batch.len() < GROUP_WRITES_MAX {
+            if batch.len() < GROUP_WRITES_MAX && reads.len() < GROUP_READS_MAX {
                 next = inbox.try_recv().ok();
             }
         }
-        self.commit(tokens, batch)
+        let mut answers = self.commit(tokens, batch);
+        for (token, prefix) in reads {
+            let result = self.guarded(|store| store.read(&prefix));
+            answers.push(Input::Read { token, result });
+        }
+        for (which, answer) in lists {
+            // Whoever asked may have gone away.
+            let _ = answer.send(self.guarded(|store| match which {
+                Which::All => documents(store),
+                Which::Pending => pending(store),
+            }));
+        }
+        answers
     }
 
     fn commit(&mut self, tokens: Vec<StoreToken>, batch: Vec<StoreWrite>) -> Vec<Input> {
@@ -241,16 +245,18 @@ mod tests {
     }
 
     #[test]
-    fn queued_writes_share_a_flush_and_a_read_sees_all_before_it() {
+    fn what_is_queued_shares_a_flush_and_a_read_sees_all_before_it() {
         let mut work = Work { store: Box::new(Counting::default()), failed: None };
         let answers =
             group(&mut work, vec![write(1, "a"), write(2, "b"), read(3), write(4, "c"), read(5)]);
-        let tokens: Vec<_> = answers.iter().map(Vec::len).collect();
-        assert_eq!(tokens, [3, 2]);
-        let Input::Read { result: Ok(pairs), .. } = &answers[0][2] else { unreachable!() };
+        let counts: Vec<_> = answers.iter().map(Vec::len).collect();
+        assert_eq!(counts, [5]);
+        let Input::Read { token: StoreToken(3), result: Ok(pairs) } = &answers[0][3] else {
+            unreachable!()
+        };
         let keys: Vec<_> = pairs.iter().map(|(key, _)| key.as_slice()).collect();
-        assert_eq!(keys, [b"a".as_slice(), b"b", b"commits"]);
-        assert_eq!(pairs[2].1, "1");
+        assert_eq!(keys, [b"a".as_slice(), b"b", b"c", b"commits"]);
+        assert_eq!(pairs[3].1, "1");
     }
 
     #[test]
@@ -271,9 +277,9 @@ mod tests {
     fn after_a_failure_everything_is_answered_and_nothing_written() {
         let store = Counting { fail_at: Some(2), ..Counting::default() };
         let mut work = Work { store: Box::new(store), failed: None };
-        let answers = group(&mut work, vec![write(1, "a"), read(2), write(3, "b")]);
-        assert!(matches!(answers[0][0], Input::Written { result: Ok(()), .. }));
-        assert!(matches!(answers[1][0], Input::Written { result: Err(_), .. }));
+        group(&mut work, vec![write(1, "a")]);
+        let answers = group(&mut work, vec![read(2), write(3, "b")]);
+        assert!(matches!(answers[0][0], Input::Written { result: Err(_), .. }));
         let answers = group(&mut work, vec![write(4, "c"), read(5)]);
         assert!(matches!(answers[0][0], Input::Written { result: Err(_), .. }));
         assert!(matches!(answers[0][1], Input::Read { result: Err(_), .. }));

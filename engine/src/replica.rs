@@ -152,7 +152,7 @@ impl Replica {
         let mut doc = genesis::document(&address, encoding);
         doc.set_actor(automerge_actor(provisional));
         Self {
-            view: View::read(address.facet(), &doc),
+            view: View::of_genesis(address.facet(), encoding),
             accepted_heads: heads_of(&doc),
             address,
             doc,
@@ -176,14 +176,23 @@ impl Replica {
         provisional: ActorId,
         stored: Stored,
     ) -> Result<Self, ReplicaError> {
-        let mut accepted = match &stored.base {
-            Some(bytes) => load_document(bytes, encoding)?,
-            None => genesis::document(&address, encoding),
+        let accepted = match &stored.base {
+            Some(bytes) => {
+                let mut doc = load_document(bytes, encoding)?;
+                doc.apply_changes(stored.tail)?;
+                doc
+            }
+            // All at once costs hardly more than genesis alone.
+            None => genesis::document_with(&address, stored.tail, encoding)?,
         };
-        accepted.apply_changes(stored.tail)?;
         let accepted_heads = heads_of(&accepted);
-        let mut doc = accepted.clone();
-        doc.apply_changes(stored.outbox.iter().map(|p| p.change.clone()).collect::<Vec<_>>())?;
+        let (mut doc, apart) = if stored.outbox.is_empty() {
+            (accepted, None)
+        } else {
+            let mut doc = accepted.clone();
+            doc.apply_changes(stored.outbox.iter().map(|p| p.change.clone()))?;
+            (doc, Some(accepted))
+        };
         let author = stored.outbox.iter().rev().find(|p| p.number > stored.settled).map(author_of);
         let (writer, provisional) = match author {
             Some(author) if author.is_provisional() => (Writer::Provisional, author),
@@ -197,7 +206,7 @@ impl Replica {
             accepted_heads,
             address,
             doc,
-            apart: Some(accepted),
+            apart,
             writer,
             provisional,
             pending: stored.outbox.into(),
@@ -245,10 +254,15 @@ impl Replica {
         self.pending.iter()
     }
 
+    /// The same from a number on.
+    pub fn pending_from(&self, number: u64) -> impl Iterator<Item = &Pending> {
+        self.pending.range(self.pending.partition_point(|p| p.number < number)..)
+    }
+
     /// Commands that have no end yet.
     #[must_use]
     pub fn unsettled(&self) -> usize {
-        self.pending.iter().rev().take_while(|p| p.number > self.settled).count()
+        self.pending.len() - self.pending.partition_point(|p| p.number <= self.settled)
     }
 
     /// When the oldest command without an end was made.
@@ -445,7 +459,8 @@ impl Replica {
     pub fn acknowledge(&mut self, number: u64) -> Outcome {
         let mut outcome = Outcome::default();
         self.settled = self.settled.max(number);
-        for pending in self.pending.iter_mut().filter(|p| p.number <= number && !p.announced) {
+        let settled = self.pending.iter_mut().take_while(|p| p.number <= number);
+        for pending in settled.filter(|p| !p.announced) {
             pending.announced = true;
             outcome.ended.push((pending.clone(), Resolution::Confirmed));
         }

@@ -101,6 +101,18 @@ pub struct Stats {
     pub oldest_pending: Option<Timestamp>,
 }
 
+impl Stats {
+    /// Counts a document that was in one state and is in another; `None` where it is not held.
+    fn count(&mut self, before: Option<DocumentStatus>, after: Option<DocumentStatus>) {
+        let of = |status: Option<DocumentStatus>| {
+            status.map_or((0, 0), |status| (usize::from(status.live), status.pending))
+        };
+        let ((live, pending), (more_live, more_pending)) = (of(before), of(after));
+        self.live = self.live + more_live - live;
+        self.pending = self.pending + more_pending - pending;
+    }
+}
+
 /// The client machine.
 #[derive(Debug)]
 pub struct Session {
@@ -123,6 +135,8 @@ pub struct Session {
     next_round: Timestamp,
     /// Bytes of commands in the store.
     outbox_bytes: u64,
+    /// Documents with commands that have no end, by when the oldest was made.
+    waiting_since: BTreeSet<(Timestamp, Address)>,
     /// When to subscribe again to documents that the server could not open.
     retries: BTreeMap<Address, Timestamp>,
     effects: VecDeque<Effect>,
@@ -180,6 +194,7 @@ impl Session {
             token_wanted_at: None,
             next_round: Timestamp(0),
             outbox_bytes: 0,
+            waiting_since: BTreeSet::new(),
             retries: BTreeMap::new(),
             effects: VecDeque::new(),
             writes: Vec::new(),
@@ -237,19 +252,10 @@ impl Session {
     /// What the session holds and has done.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let live = self.documents.values().filter(|d| d.sync.is_live()).count();
-        let pending =
-            self.documents.values().filter_map(|d| d.replica()).map(Replica::unsettled).sum();
         Stats {
             documents: self.documents.len(),
-            live,
-            pending,
             outbox_bytes: self.outbox_bytes,
-            oldest_pending: self
-                .documents
-                .values()
-                .filter_map(|d| d.replica()?.oldest_unsettled())
-                .min(),
+            oldest_pending: self.waiting_since.first().map(|(at, _)| *at),
             ..self.stats
         }
     }
@@ -405,6 +411,10 @@ impl Session {
             return;
         };
         self.outbox_bytes -= document.stored_numbers.values().sum::<u64>();
+        if let Some(at) = document.waiting_since {
+            self.waiting_since.remove(&(at, address.clone()));
+        }
+        self.stats.count(document.told, None);
         if let Some(handle) = document.sync.handle() {
             self.handles.remove(&handle);
             if document.can_release(self.durable) {
@@ -632,10 +642,12 @@ impl Session {
             if let Some(document) = self.documents.get_mut(&address) {
                 let status = document.status();
                 if document.told != Some(status) {
+                    self.stats.count(document.told, Some(status));
                     document.told = Some(status);
-                    self.notify(Notice::Document { address, status });
+                    self.notify(Notice::Document { address: address.clone(), status });
                 }
             }
+            self.note_waiting(address);
         }
         self.release_actors();
         self.flush_writes();
@@ -643,6 +655,19 @@ impl Session {
         if self.stopping && self.durable >= self.last_write {
             self.stopping = false;
             self.effects.push_back(Effect::Stop);
+        }
+    }
+
+    /// Keeps count of since when a document has commands without an end.
+    fn note_waiting(&mut self, address: Address) {
+        let Some(document) = self.documents.get_mut(&address) else { return };
+        let since = document.replica().and_then(Replica::oldest_unsettled);
+        let before = std::mem::replace(&mut document.waiting_since, since);
+        if before != since {
+            if let Some(at) = before {
+                self.waiting_since.remove(&(at, address.clone()));
+            }
+            self.waiting_since.extend(since.map(|at| (at, address)));
         }
     }
 
@@ -723,12 +748,23 @@ impl Session {
         let Body::Ready(replica) = &document.body else {
             return;
         };
-        let numbers: BTreeMap<u64, u64> =
-            replica.pending().map(|p| (p.number, stored_bytes(p))).collect();
-        let mut writes = Vec::new();
-        for gone in document.stored_numbers.keys().filter(|number| !numbers.contains_key(number)) {
-            writes.push(layout::delete_command(address, *gone));
-        }
+        let was_empty = document.stored_numbers.is_empty();
+        let gone: Vec<u64> = if rewritten {
+            let numbers = replica.pending().map(|p| (p.number, stored_bytes(p))).collect();
+            self.outbox_bytes -= document.stored_numbers.values().sum::<u64>();
+            let stored = std::mem::replace(&mut document.stored_numbers, numbers);
+            self.outbox_bytes += document.stored_numbers.values().sum::<u64>();
+            stored.into_keys().filter(|n| !document.stored_numbers.contains_key(n)).collect()
+        } else {
+            // Otherwise what is pending only ever ends in its order.
+            let first = replica.pending().next().map_or(u64::MAX, |first| first.number);
+            let rest = document.stored_numbers.split_off(&first);
+            let gone = std::mem::replace(&mut document.stored_numbers, rest);
+            self.outbox_bytes -= gone.values().sum::<u64>();
+            gone.into_keys().collect()
+        };
+        let mut writes: Vec<StoreWrite> =
+            gone.iter().map(|number| layout::delete_command(address, *number)).collect();
         if rewritten {
             document.pushed = replica.settled();
             document.unstored.clear();
@@ -737,15 +773,12 @@ impl Session {
                 document.unstored.push_back((pending.number, token));
             }
         }
-        if document.stored_numbers.is_empty() != numbers.is_empty() {
-            writes.push(layout::mark_pending(address, !numbers.is_empty()));
+        if was_empty != document.stored_numbers.is_empty() {
+            writes.push(layout::mark_pending(address, was_empty));
         }
-        if rewritten || document.stored_numbers != numbers {
+        if rewritten || !gone.is_empty() {
             writes.push(layout::put_settled(address, replica.settled()));
         }
-        self.outbox_bytes -= document.stored_numbers.values().sum::<u64>();
-        self.outbox_bytes += numbers.values().sum::<u64>();
-        document.stored_numbers = numbers;
         if !document.unstored.is_empty() {
             self.unstored.insert(address.clone());
         }
@@ -763,6 +796,7 @@ impl Session {
         if let Some(document) = self.documents.get_mut(address) {
             document.body = Body::Broken(Code::DocumentUnavailable);
         }
+        self.touch(address);
         let message = match std::error::Error::source(error) {
             Some(source) => format!("{error}: {source}"),
             None => error.to_string(),

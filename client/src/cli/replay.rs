@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -40,6 +39,7 @@ use schedule::{Connectivity, kill_moments};
 use stage::Stage;
 
 use super::backend::Backend;
+use super::progress::Progress;
 
 const SERVER_KILLS: u64 = 0x5e4e;
 const CLIENT_KILLS: u64 = 0xc11e;
@@ -185,14 +185,6 @@ impl WorkDir {
     }
 }
 
-fn progress_bar(length: u64, what: &'static str) -> ProgressBar {
-    let style =
-        ProgressStyle::with_template("{msg:9} [{bar:32}] {human_pos}/{human_len} {per_sec}")
-            .unwrap_or_else(|_| ProgressStyle::default_bar())
-            .progress_chars("=> ");
-    ProgressBar::new(length).with_style(style).with_message(what)
-}
-
 async fn play(
     args: &ReplayArgs,
     plan: Plan,
@@ -213,7 +205,8 @@ async fn play(
         devices.push(Device::open(config(&format!("client-{index}")), true).await?);
     }
     let limit = Duration::from_secs(args.timeout);
-    let bar = progress_bar(events, "playing");
+    let progress = Progress::new(events, "playing");
+    let bar = progress.bar().clone();
     let stage = Arc::new(Stage::new(plan, clients, args.speed.times(), limit, bar));
     let mut players = JoinSet::new();
     let mut kills = Vec::with_capacity(clients);
@@ -232,7 +225,7 @@ async fn play(
     let devices: Vec<Device> = played.into_iter().map(|(device, _)| device).collect();
     synced(&stage, &devices, limit).await?;
     let wall = stage.elapsed();
-    stage.progress().finish_and_clear();
+    drop(progress);
     stage.empty();
 
     let (mut sent, mut received) = stage.bytes_of_the_killed();
@@ -357,14 +350,14 @@ async fn compare_all(
     limit: Duration,
 ) -> anyhow::Result<Vec<Outcome>> {
     let posts = stage.plan.oracle().posts().len() as u64;
-    let bar = progress_bar(posts * (devices.len() as u64 + 1), "comparing");
+    let progress = Progress::new(posts * (devices.len() as u64 + 1), "comparing");
+    let bar = progress.bar();
     let mut outcomes = Vec::with_capacity(devices.len() + 1);
     for device in devices {
-        outcomes.push(compare_one(device, &stage.plan, limit, &bar).await?);
+        outcomes.push(compare_one(device, &stage.plan, limit, bar).await?);
     }
     let device = Device::open(fresh, true).await?;
-    outcomes.push(compare_one(device, &stage.plan, limit, &bar).await?);
-    bar.finish_and_clear();
+    outcomes.push(compare_one(device, &stage.plan, limit, bar).await?);
     Ok(outcomes)
 }
 
@@ -372,7 +365,7 @@ async fn compare_one(
     device: Device,
     plan: &Plan,
     limit: Duration,
-    bar: &ProgressBar,
+    bar: &indicatif::ProgressBar,
 ) -> anyhow::Result<Outcome> {
     let client = device.close_documents();
     let outcome = compare::compare(&client, plan, limit, || bar.inc(1)).await;

@@ -35,6 +35,7 @@ use valve::Valve;
 
 use super::backend::Backend;
 use super::issue::issue;
+use super::progress::Progress;
 use super::table::table;
 
 /// Commands that may be on their way at a time.
@@ -121,10 +122,11 @@ async fn play(
     }
     let address = Address::new(&args.space, &clients[0].new_id().to_string(), Facet::Post)?;
     let documents = prepare(&clients, &address, &trace).await?;
-    let bar = ProgressBar::new(trace.patches() as u64);
+    let progress = Progress::new(trace.patches() as u64, "typing");
+    let bar = progress.bar();
     let started = Instant::now();
     if concurrent {
-        play_agents(&trace, valves, &documents, &bar).await?;
+        play_agents(&trace, valves, &documents, bar).await?;
     } else {
         let mut typist = Typist::new(documents[0].clone(), bar.clone());
         for transaction in &trace.transactions {
@@ -136,7 +138,7 @@ async fn play(
         client.synced().await?;
     }
     let wall = started.elapsed().as_secs_f64();
-    bar.finish_and_clear();
+    drop(progress);
 
     let fresh = Client::builder(server).user("reader").in_memory().open().await?;
     let read = fresh.document(&address).await?;

@@ -6,11 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use automerge::transaction::{Transactable, Transaction};
-use automerge::{Automerge, ObjId, ObjType, Patch, ROOT, ReadDoc, Value, ValueRef};
+use automerge::{Automerge, ObjId, ObjType, Patch, ReadDoc, Value, ValueRef};
 use serde::{Deserialize, Serialize};
 
 use super::command::{CommandError, at_most, shortened};
-use super::place::{self, Put, bucket, bucket_name};
+use super::place::{self, Put, Spot, bucket, bucket_name};
 use super::{Event, saved};
 use crate::clock::Timestamp;
 use crate::ids::{Ulid, UserId};
@@ -293,20 +293,26 @@ impl CommentsView {
     pub(super) fn read(doc: &Automerge) -> Self {
         let mut view = Self::default();
         let count = place::bucket_count(doc, SET);
-        let Some(set) = place::object(doc, &ROOT, SET, ObjType::Map) else { return view };
-        for index in 0..count {
-            let name = bucket_name(index);
-            let Some(comments) = place::object(doc, &set, name.as_str(), ObjType::Map) else {
-                continue;
-            };
-            for item in doc.map_range(&comments, ..) {
-                let Some(id) = in_bucket(&item.key, &name, count) else { continue };
-                if !matches!(item.value, ValueRef::Object(ObjType::Map)) {
-                    continue;
+        place::walk(doc, SET, |spot, entry| match spot {
+            Spot::Root | Spot::Set => {}
+            Spot::Bucket(name) => {
+                if let Some(id) = in_bucket(&entry.key, name, count)
+                    && matches!(entry.value, ValueRef::Object(ObjType::Map))
+                {
+                    view.raw.insert(id, Raw::default());
                 }
-                view.raw.insert(id, Raw::read(doc, &item.id()));
-                view.refresh(id);
             }
+            Spot::Entry { bucket, key } => {
+                if let Some(id) = in_bucket(key, bucket, count)
+                    && let Some(raw) = view.raw.get_mut(&id)
+                {
+                    raw.set(&entry.key, Some(&entry.value.into_value()));
+                }
+            }
+        });
+        let ids: Vec<Ulid> = view.raw.keys().copied().collect();
+        for id in ids {
+            view.refresh(id);
         }
         view
     }
@@ -414,5 +420,5 @@ fn event(id: Ulid, old: Option<&Comment>, new: Option<&Comment>) -> Option<Event
 
 /// Reads a key, unless it is malformed or lies in a bucket where nobody would look for it.
 fn in_bucket(key: &str, name: &str, count: u32) -> Option<Ulid> {
-    if bucket_name(bucket(key, count)) == name { key.parse().ok() } else { None }
+    if place::is_bucket_name(name, bucket(key, count)) { key.parse().ok() } else { None }
 }

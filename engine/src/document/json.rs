@@ -603,6 +603,11 @@ pub struct JsonView {
 }
 
 impl JsonView {
+    /// What a document that holds its genesis alone shows.
+    pub(super) const fn of_genesis(encoding: TextEncoding) -> Self {
+        Self { encoding, root: Node::Map(BTreeMap::new()) }
+    }
+
     /// The whole content, with counters as numbers and texts as strings. Builds it: costs as much as
     /// the document is large.
     #[must_use]

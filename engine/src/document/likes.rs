@@ -13,7 +13,7 @@ use automerge::{Automerge, ObjType, Patch, ROOT, ReadDoc, ScalarValue, Value};
 use serde::{Deserialize, Serialize};
 
 use super::command::CommandError;
-use super::place::{self, Put, bucket, bucket_name};
+use super::place::{self, Put, Spot, bucket};
 use super::{Event, saved};
 use crate::ids::{NameError, Ulid, UserId, check_reaction};
 
@@ -300,24 +300,22 @@ impl LikesView {
     pub(super) fn read(doc: &Automerge) -> Self {
         let mut view = Self::default();
         let count = place::bucket_count(doc, SET);
-        if let Some(set) = place::object(doc, &ROOT, SET, ObjType::Map) {
-            for index in 0..count {
-                let name = bucket_name(index);
-                let Some(likes) = place::object(doc, &set, name.as_str(), ObjType::Map) else {
-                    continue;
-                };
-                for item in doc.map_range(&likes, ..) {
-                    let value = item.value.into_value();
-                    if let Some(key) = in_bucket(&item.key, &name, count) {
-                        view.set(key, like_id(&value));
-                    }
-                }
+        place::walk(doc, SET, |spot, entry| {
+            if let Spot::Bucket(name) = spot
+                && let Some(key) = in_bucket(&entry.key, name, count)
+            {
+                view.set(key, like_id(&entry.value.into_value()));
             }
-        }
+        });
         for counter in Counter::ALL {
             view.read_counter(doc, counter);
         }
         view
+    }
+
+    /// What a document that holds its genesis alone shows.
+    pub(super) fn of_genesis() -> Self {
+        Self { counters: Counter::ALL.map(|counter| (counter, 0)).into(), ..Self::default() }
     }
 
     fn read_counter(&mut self, doc: &Automerge, counter: Counter) {
@@ -433,7 +431,7 @@ impl LikesView {
 }
 
 fn belongs(key: &str, name: &str, count: u32) -> bool {
-    bucket_name(bucket(key, count)) == name
+    place::is_bucket_name(name, bucket(key, count))
 }
 
 /// Reads a key, unless it is malformed or lies in a bucket where nobody would look for it.

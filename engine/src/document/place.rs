@@ -1,7 +1,12 @@
 //! Where things are inside a document: buckets, objects under a key, scalars read as domain values.
 //! Must never know what a thing means.
 
-use automerge::{Automerge, ObjId, ObjType, Patch, Prop, ReadDoc, ScalarValue, Value};
+use std::collections::BTreeMap;
+
+use automerge::iter::{DocItem, MapRangeItem};
+use automerge::{
+    Automerge, ObjId, ObjType, Patch, Prop, ROOT, ReadDoc, ScalarValue, Value, ValueRef,
+};
 
 use super::command::CommandError;
 use crate::clock::Timestamp;
@@ -19,6 +24,14 @@ pub fn bucket(key: &str, buckets: u32) -> u32 {
 #[must_use]
 pub fn bucket_name(index: u32) -> String {
     format!("{index:02x}")
+}
+
+/// Whether this is the name of a bucket: as [`bucket_name`] says, without making a string.
+pub(super) fn is_bucket_name(name: &str, index: u32) -> bool {
+    let digits = name.len() == 2 || (name.len() > 2 && !name.starts_with('0'));
+    digits
+        && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        && u32::from_str_radix(name, 16) == Ok(index)
 }
 
 /// The object of this type under a key, if there is one.
@@ -40,12 +53,12 @@ pub(super) fn root(
     key: &'static str,
     kind: ObjType,
 ) -> Result<ObjId, CommandError> {
-    object(doc, &automerge::ROOT, key, kind).ok_or(CommandError::NotSuchADocument(key))
+    object(doc, &ROOT, key, kind).ok_or(CommandError::NotSuchADocument(key))
 }
 
 /// How many buckets a keyed set has.
 pub(super) fn bucket_count(doc: &impl ReadDoc, set: &'static str) -> u32 {
-    object(doc, &automerge::ROOT, set, ObjType::Map)
+    object(doc, &ROOT, set, ObjType::Map)
         .map_or(0, |set| u32::try_from(doc.length(set)).unwrap_or(u32::MAX))
 }
 
@@ -59,6 +72,62 @@ pub(super) fn bucket_of(
     let count = u32::try_from(doc.length(&parent)).unwrap_or(u32::MAX);
     object(doc, &parent, bucket_name(bucket(key, count)), ObjType::Map)
         .ok_or(CommandError::NotSuchADocument(set))
+}
+
+/// The map in which an entry of a document with buckets lies.
+#[derive(Debug)]
+pub(super) enum Spot {
+    /// The root.
+    Root,
+    /// The map of all buckets.
+    Set,
+    /// The bucket of this name.
+    Bucket(String),
+    /// The map under a key of a bucket.
+    Entry {
+        /// The bucket's name.
+        bucket: String,
+        /// The key in it.
+        key: String,
+    },
+}
+
+impl Spot {
+    fn below(&self, set: &str, key: &str) -> Option<Self> {
+        match self {
+            Self::Root => (key == set).then_some(Self::Set),
+            Self::Set => Some(Self::Bucket(key.to_owned())),
+            Self::Bucket(bucket) => {
+                Some(Self::Entry { bucket: bucket.clone(), key: key.to_owned() })
+            }
+            Self::Entry { .. } => None,
+        }
+    }
+}
+
+/// Shows every entry of the maps of a document whose root holds the keyed set `set`, a map's before
+/// those of the maps in it. It is one pass over the document: looking the buckets up one by one
+/// costs several times as much, most of all in a document that is nearly empty.
+pub(super) fn walk(
+    doc: &Automerge,
+    set: &'static str,
+    mut show: impl FnMut(&Spot, MapRangeItem<'_>),
+) {
+    let mut ahead = BTreeMap::new();
+    let mut at = Some((ROOT, Spot::Root));
+    for item in doc.iter() {
+        let DocItem::Map(entry) = item.item else { continue };
+        if at.as_ref().is_none_or(|(id, _)| *id != *item.obj) {
+            at = ahead.remove_entry(item.obj.as_ref());
+        }
+        let Some((_, spot)) = &at else { continue };
+        if matches!(entry.value, ValueRef::Object(ObjType::Map))
+            && let Some(below) = spot.below(set, &entry.key)
+        {
+            ahead.insert(entry.id(), below);
+        }
+        show(spot, entry);
+    }
 }
 
 /// The scalar under a key.
@@ -145,5 +214,21 @@ pub(super) fn map_put(patch: &Patch) -> Put<'_> {
         | A::Conflict { .. }
         | A::DeleteSeq { .. }
         | A::Mark { .. } => Put::Nothing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_has_one_name() {
+        for index in [0, 9, 10, 63, 255, 256, 4_095, u32::MAX] {
+            assert!(is_bucket_name(&bucket_name(index), index));
+            assert!(!is_bucket_name(&bucket_name(index), index ^ 1));
+        }
+        for other in ["", "a", "0A", "+a", "00a", "a ", "100000000a"] {
+            assert!(!is_bucket_name(other, 10), "{other}");
+        }
     }
 }

@@ -511,6 +511,21 @@ impl PostView {
         view
     }
 
+    /// What a document that holds its genesis alone shows.
+    pub(super) fn of_genesis(encoding: TextEncoding) -> Self {
+        Self {
+            encoding,
+            title: Text::default(),
+            body: Text::default(),
+            marks: Marks::default(),
+            author: None,
+            created: None,
+            tags: BTreeSet::new(),
+            editors: BTreeSet::new(),
+            status: PostStatus::default(),
+        }
+    }
+
     fn set_field(&mut self, key: &str, value: Option<&Value<'_>>) {
         let word = value.and_then(place::as_str);
         match key {

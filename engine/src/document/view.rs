@@ -1,7 +1,7 @@
 //! A document as it is shown, kept up by what each change did, and what to tell whoever shows it.
 //! Must never keep an object id: a rebase gives everything new ones.
 
-use automerge::{Automerge, Patch};
+use automerge::{Automerge, Patch, TextEncoding};
 
 use super::json::PathSegment;
 use super::likes::{Counter, Target};
@@ -149,6 +149,18 @@ impl View {
             Facet::Likes => Self::Likes(LikesView::read(doc)),
             Facet::Comments => Self::Comments(CommentsView::read(doc)),
             Facet::Json => Self::Json(JsonView::read(doc)),
+        }
+    }
+
+    /// What a document that holds its genesis and nothing else shows: the same as
+    /// [`View::read`] of it.
+    #[must_use]
+    pub fn of_genesis(facet: Facet, encoding: TextEncoding) -> Self {
+        match facet {
+            Facet::Post => Self::Post(PostView::of_genesis(encoding)),
+            Facet::Likes => Self::Likes(LikesView::of_genesis()),
+            Facet::Comments => Self::Comments(CommentsView::default()),
+            Facet::Json => Self::Json(JsonView::of_genesis(encoding)),
         }
     }
 

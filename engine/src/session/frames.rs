@@ -164,6 +164,7 @@ impl Session {
             }
             Resume::Snapshot { .. } => {
                 document.body = Body::Broken(Code::DocumentFull);
+                self.touch(&address);
                 let message = "the document is larger than this client accepts".to_owned();
                 self.problem(Some(address), Code::DocumentFull, message);
                 return;
@@ -430,6 +431,7 @@ impl Session {
             if let Some(document) = self.documents.get_mut(&address) {
                 document.body = Body::Broken(code);
             }
+            self.touch(&address);
             let message = "the server lacks changes that this device has, and refuses them";
             self.problem(Some(address), code, message.to_owned());
             return;

@@ -55,6 +55,13 @@ struct StoredBase {
     body: Vec<u8>,
 }
 
+/// A [`StoredTail`] that is only written, and needs no copy for that.
+#[derive(Debug, Encode)]
+struct TailToStore<'a> {
+    cursor: StoredCursor,
+    changes: Vec<&'a [u8]>,
+}
+
 #[derive(Debug, Encode, Decode)]
 struct StoredTail {
     cursor: StoredCursor,
@@ -143,8 +150,8 @@ pub(super) fn put_settled(address: &Address, settled: u64) -> StoreWrite {
 }
 
 pub(super) fn put_tail(address: &Address, cursor: Cursor, changes: &[Change]) -> StoreWrite {
-    let changes = changes.iter().map(|change| change.raw_bytes().to_vec()).collect();
-    let value = StoredTail { cursor: cursor.into(), changes };
+    let changes = changes.iter().map(Change::raw_bytes).collect();
+    let value = TailToStore { cursor: cursor.into(), changes };
     put(tail_key(address, cursor.seq), encode_stored(&value))
 }
 

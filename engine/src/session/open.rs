@@ -90,6 +90,8 @@ pub(super) struct OpenDocument {
     pub(super) diverged: bool,
     /// The seqs under which parts of the tail are stored.
     pub(super) tails: Vec<u64>,
+    /// When the oldest command without an end was made.
+    pub(super) waiting_since: Option<Timestamp>,
     /// What the app was last told.
     pub(super) told: Option<super::DocumentStatus>,
 }
@@ -114,6 +116,7 @@ impl OpenDocument {
             compared: None,
             diverged: false,
             tails: Vec::new(),
+            waiting_since: None,
             told: None,
         }
     }
@@ -225,7 +228,7 @@ impl OpenDocument {
         let from = self.pushed.max(settled) + 1;
         let mut changes = Vec::new();
         let mut bytes = 0;
-        for pending in replica.pending().filter(|p| p.number >= from) {
+        for pending in replica.pending_from(from) {
             let raw = pending.change.raw_bytes();
             bytes += raw.len();
             let full = changes.len() >= changes_max.min(PUSH_CHANGES_MAX)
@@ -272,7 +275,8 @@ impl OpenDocument {
 
     /// Whether a later part of the same command is still to come to its end.
     pub(super) fn continues(&self, ended: &Pending) -> bool {
-        self.replica()
-            .is_some_and(|replica| replica.pending().any(|p| p.id == ended.id && !p.announced))
+        // The parts of a command are numbered one after the other.
+        let next = self.replica().and_then(|replica| replica.pending_from(ended.number + 1).next());
+        next.is_some_and(|next| next.id == ended.id && !next.announced)
     }
 }

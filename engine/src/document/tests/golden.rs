@@ -1,6 +1,7 @@
 //! The bytes of genesis never move: a replica that made others would lose its whole subtree.
 
 use super::*;
+use crate::limits::BUCKETS;
 
 const VECTORS: &str = include_str!("../../../vectors/genesis.hex");
 
@@ -31,6 +32,31 @@ fn the_recorded_bytes_load_as_the_document_that_genesis_makes() {
         let facet = address.facet();
         assert_eq!(View::read(facet, &loaded), View::read(facet, &made));
         assert_eq!(Automerge::load(&made.save()).unwrap().get_heads(), made.get_heads());
+    }
+}
+
+#[test]
+fn a_change_cut_from_the_template_is_the_one_that_automerge_makes() {
+    let name = "n".repeat(26);
+    for space in ["s".to_owned(), "s".repeat(64)] {
+        for facet in Facet::ALL {
+            let address: Address = format!("{space}/{name}/{}", facet.as_str()).parse().unwrap();
+            let (cut, made) =
+                (genesis::change(&address), genesis::change_with_buckets(&address, BUCKETS));
+            assert_eq!(cut.raw_bytes(), made.raw_bytes());
+            assert_eq!((cut.hash(), cut.max_op()), (made.hash(), made.max_op()));
+        }
+    }
+}
+
+#[test]
+fn the_view_of_genesis_is_what_its_document_shows() {
+    for facet in Facet::ALL {
+        let address: Address = format!("town/one/{}", facet.as_str()).parse().unwrap();
+        for encoding in [POINTS, UTF16] {
+            let read = View::read(facet, &genesis::document(&address, encoding));
+            assert_eq!(View::of_genesis(facet, encoding), read);
+        }
     }
 }
 
