@@ -17,11 +17,13 @@ mod gatehouse;
 mod trespass;
 
 /// One input: its bytes are the choices, in order; see [`commands::Choices`].
+#[allow(dead_code, reason = "each target and test has its own of the two")]
 pub(crate) fn run(data: &[u8]) {
     gatehouse::run(&mut commands::Choices(data), true);
 }
 
 /// The same without forgers, so that all of the input goes into who may do what, and when.
+#[allow(dead_code, reason = "each target and test has its own of the two")]
 pub(crate) fn policy(data: &[u8]) {
     gatehouse::run(&mut commands::Choices(data), false);
 }
