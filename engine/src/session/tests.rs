@@ -298,7 +298,7 @@ fn who_gets_no_answer_asks_again_and_then_gives_the_connection_up() {
 }
 
 #[test]
-fn a_document_that_is_not_what_the_log_makes_is_read_anew_once() {
+fn a_document_that_is_not_what_the_log_makes_is_read_anew_once_sub9() {
     let mut bench = Bench::live(false);
     let compare = |bench: &mut Bench| loop {
         if let Some(ClientFrame::Compare(compare)) = bench.sent.pop_front() {

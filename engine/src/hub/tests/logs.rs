@@ -5,6 +5,24 @@ use std::time::Duration;
 use super::*;
 
 #[test]
+fn a_follower_hears_whether_it_made_the_same_of_the_log_sub9() {
+    let mut world = World::new();
+    let mut ada = Client::join(&mut world, 1, true);
+    ada.edit(&mut world, 2);
+    ada.news();
+    let right = crate::ids::heads_digest(hashes(&mut ada.doc));
+    for (seq, heads, same) in
+        [(2, right, Some(true)), (2, [1; 16], Some(false)), (1, right, None), (9, right, None)]
+    {
+        world.say(ada.connection, Compare { handle: ada.handle, seq, heads });
+        match &world.heard(ada.connection)[..] {
+            [ServerFrame::Compared(answer)] => assert_eq!((answer.seq, answer.same), (seq, same)),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
 fn a_cursor_on_the_log_is_served_from_there() {
     let mut world = World::new();
     let mut ada = Client::join(&mut world, 1, true);
