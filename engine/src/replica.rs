@@ -583,7 +583,8 @@ impl Replica {
         let fates = reauthor(base.clone(), &mut target, &changes, &leave_out)?;
 
         let mut outcome = Outcome { rewritten: true, ..Outcome::default() };
-        let mut exact = true;
+        // What is inserted at the border of a mark may come to lie on its other side.
+        let mut exact = !self.view.has_marks();
         self.pending.retain(|p| p.number <= self.settled);
         let mut number = self.settled;
         for (pending, fate) in rest.into_iter().zip(fates) {

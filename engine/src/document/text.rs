@@ -330,6 +330,12 @@ impl Marks {
         });
     }
 
+    /// Whether a run begins or ends in a range, its ends included.
+    pub(super) fn has_border_in(&self, start: usize, end: usize) -> bool {
+        let range = start..=end;
+        self.0.values().flatten().any(|run| range.contains(&run.start) || range.contains(&run.end))
+    }
+
     /// Sets or (with `None`) removes a mark on a range.
     pub(super) fn set(
         &mut self,

@@ -175,6 +175,14 @@ impl View {
         }
     }
 
+    /// Whether it shows text with marks.
+    pub(crate) fn has_marks(&self) -> bool {
+        match self {
+            Self::Post(post) => post.has_marks(),
+            Self::Likes(_) | Self::Comments(_) | Self::Json(_) => false,
+        }
+    }
+
     /// Follows what changes did to the document, at a cost that depends on them alone.
     ///
     /// The view must show the state in which the patches begin, and `doc` be in the state in which

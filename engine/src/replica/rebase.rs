@@ -82,7 +82,11 @@ fn repeat(
             superseded = true;
             continue;
         }
-        repeat_one(&mut tx, objects, &obj, &patch.action)?;
+        match repeat_one(&mut tx, objects, &obj, &patch.action) {
+            // Something else stands where it would count.
+            Err(AutomergeError::MissingCounter) => superseded = true,
+            done => done?,
+        }
     }
     if tx.pending_ops() == 0 {
         tx.rollback();
@@ -268,7 +272,11 @@ impl Inverse {
                 tx.batch_create_object(obj, index, &tree, true).map(drop)
             }
             Self::InsertText(index, text) => tx.splice_text(obj, index, 0, &text),
-            Self::Increment(prop, by) => tx.increment(obj, prop, by),
+            Self::Increment(prop, by) => match tx.increment(obj, prop, by) {
+                // What counted is gone, and the count with it.
+                Err(AutomergeError::MissingCounter) => Ok(()),
+                done => done,
+            },
             Self::Mark(mark) => set_mark(tx, obj, &mark),
         }
     }
