@@ -200,7 +200,7 @@ async fn going_offline_closes_the_connection_and_an_unanswered_close_is_not_wait
     peer.welcomes().await;
     reaches(&client, |status| *status == ConnectionStatus::Connected).await;
     client.set_online(false);
-    reaches(&client, |status| *status == ConnectionStatus::Offline).await;
+    reaches(&client, |status| *status == ConnectionStatus::Idle).await;
     // The peer reads nothing and answers nothing; the client ends all the same.
     within(client.close()).await;
     drop(peer);

@@ -222,17 +222,17 @@ async fn a_document_closes_with_its_last_handle_and_opens_again_with_its_content
 }
 
 #[tokio::test]
-async fn the_connection_is_offline_until_it_is_asked_for() {
+async fn the_connection_is_idle_until_it_is_asked_for() {
     let hour = Duration::from_secs(3_600);
     let config = Config { backoff_min: hour, backoff_max: hour, ..Config::default() };
     let client = Client::builder("ws://127.0.0.1:9").user("alice").in_memory().online(false);
     let client = within(client.config(config).open()).await.unwrap();
     let mut connection = client.connection();
-    assert_eq!(*connection.borrow(), ConnectionStatus::Offline);
+    assert_eq!(*connection.borrow(), ConnectionStatus::Idle);
     client.set_online(true);
     let waits = |status: &ConnectionStatus| matches!(status, ConnectionStatus::Reconnecting { .. });
     within(connection.wait_for(waits)).await.unwrap();
     client.set_online(false);
-    let offline = |status: &ConnectionStatus| *status == ConnectionStatus::Offline;
-    within(connection.wait_for(offline)).await.unwrap();
+    let idle = |status: &ConnectionStatus| *status == ConnectionStatus::Idle;
+    within(connection.wait_for(idle)).await.unwrap();
 }
