@@ -27,8 +27,8 @@ use super::log::{Landmark, Log};
 const CALL_BYTES: u64 = 4 << 10;
 /// Use below which an idle store is left alone.
 const WORTH_BYTES: u64 = 1 << 20;
-/// Under load, the store is open for at least this many times as long as it was closed, so that not
-/// one call in 200 meets a pause.
+/// Under load, the store is open for at least this many times as long as it was closed, so that
+/// pauses take at most half a percent of the time.
 const OPEN_PER_PAUSE: u32 = 200;
 /// A store that takes long to reopen is reopened only after this many times as long without use.
 const QUIET_PER_PAUSE: u32 = 10;
