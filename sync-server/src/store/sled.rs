@@ -7,7 +7,7 @@
 //! in the tree, and readers cut them off.
 //!
 //! sled also keeps nearly every page in memory that it ever read or wrote, whatever its cache is set
-//! to, so the store lets go of all of them from time to time: see [`keeper`].
+//! to, so the store lets go of all of them from time to time: see `keeper`.
 //!
 //! What sled does not do, and is left to its successor here:
 //! - its file never gets smaller: dropped records leave space that only later writes use;
