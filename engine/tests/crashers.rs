@@ -60,7 +60,7 @@ fn frames_that_crashed_a_reader_do_so_no_more() {
 fn replicas_that_did_not_agree_do_so_now() {
     replay("crashers", "merge_convergence", merge_convergence::run);
     replay("seeds", "merge_convergence", merge_convergence::run);
-    random(2_000, 1_500, merge_convergence::run);
+    random(600, 1_000, merge_convergence::run);
 }
 
 #[test]
