@@ -15,7 +15,7 @@ use syncline_engine::replica::Replica;
 use syncline_engine::storage::record::DigestKey;
 use syncline_engine::storage::{Append, LogHead, LogStore, Snapshot};
 use syncline_engine::wire::frame::{
-    Blob, Bye, Changes, Hello, Push, Resume, Subscribe, Subscribed, WireCursor, WireLease,
+    Blob, Bye, Changes, Hello, Push, Release, Resume, Subscribe, Subscribed, WireCursor, WireLease,
 };
 use syncline_engine::wire::{ClientFrame, ServerFrame, unpack};
 use syncline_server::store::MemoryStore;
@@ -264,6 +264,8 @@ impl Device {
 
     /// The user leaves for good; the lease ends.
     pub fn leave(&mut self, world: &mut World) {
+        // As a session does that has nothing open under its lease.
+        world.say(self.connection, Release { handle: self.handle });
         world.say(self.connection, Bye {});
         world.heard(self.connection);
         self.replica.fall_back().expect("nothing is pending");
