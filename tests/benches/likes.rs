@@ -18,7 +18,9 @@ use syncline_engine::ids::{ActorId, Address, Cursor, Epoch, Facet, Lease, Tip, U
 use syncline_engine::limits::BUCKETS;
 use syncline_engine::replica::{Replica, Stored};
 use syncline_engine::wire::ServerFrame;
-use syncline_engine::wire::frame::{Blob, Bye, Hello, Push, Subscribe, WireCursor, WireLease};
+use syncline_engine::wire::frame::{
+    Blob, Bye, Hello, Push, Release, Subscribe, WireCursor, WireLease,
+};
 use syncline_tests::measure::{
     Device, Heap, Lanes, World, kb, median, row, size, table, times, us,
 };
@@ -202,6 +204,8 @@ impl Guest {
     }
 
     fn leave(self, world: &mut World) {
+        // As a session does that has nothing open under its lease.
+        world.say(self.connection, Release { handle: self.handle });
         world.say(self.connection, Bye {});
         let heard = world.heard(self.connection);
         let frames: Vec<_> = heard.iter().map(|bytes| ServerFrame::decode(bytes)).collect();
