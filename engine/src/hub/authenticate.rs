@@ -88,10 +88,12 @@ impl Hub {
 
     /// Notes what a connection has proved, and tells the client how long it counts.
     pub(super) fn credit(&mut self, now: Timestamp, slot: Slot, credentials: Credentials) {
-        let expires = credentials.expires;
         let Some(id) = self.connections.peer(slot).map(|peer| peer.id) else { return };
-        if let Some(open) = self.connections.open_mut(slot) {
-            open.credentials = credentials;
+        let Some(open) = self.connections.open_mut(slot) else { return };
+        let expires = credentials.expires;
+        let before = std::mem::replace(&mut open.credentials, credentials).expires;
+        if let Some(at) = before {
+            self.timers.disarm(at, Timer::Expiry(id));
         }
         if let Some(at) = expires {
             self.timers.arm(at, Timer::Expiry(id));
@@ -100,12 +102,9 @@ impl Hub {
         }
     }
 
-    /// A connection's token may have run out.
+    /// A connection's token has run out.
     pub(super) fn expiry(&mut self, now: Timestamp, id: ConnectionId) {
-        let Some(slot) = self.connections.slot(id) else { return };
-        let Some(open) = self.connections.open(slot) else { return };
-        // A renewed token has a timer of its own.
-        if open.credentials.expires.is_some_and(|at| at <= now) {
+        if let Some(slot) = self.connections.slot(id) {
             self.fail(now, slot, Code::TokenExpired, "the token has expired; give a new one");
         }
     }

@@ -503,6 +503,9 @@ impl Hub {
         let Some(connection) = self.connections.remove(slot) else { return };
         self.timers.disarm(connection.wake, Timer::Silence(connection.id));
         let Talk::Open(open) = connection.talk else { return };
+        if let Some(at) = open.credentials.expires {
+            self.timers.disarm(at, Timer::Expiry(connection.id));
+        }
         if let Some(request) = open.reading {
             self.requests.remove(&request);
         }

@@ -463,6 +463,11 @@ impl Hub {
             if let Some(spent) = live.leases.spent() {
                 self.slots_spent = self.slots_spent.max(spent);
             }
+            for session in live.leases.owing() {
+                if let Some(session) = self.sessions.get_mut(session) {
+                    session.slots.remove(&handle);
+                }
+            }
             self.wanting_compaction.remove(&handle);
             self.documents.remove(handle);
         }

@@ -107,6 +107,11 @@ impl Leases {
         }
     }
 
+    /// The sessions that keep a slot without a lease.
+    pub(super) fn owing(&self) -> impl Iterator<Item = SessionKey> {
+        self.owed.keys().copied()
+    }
+
     /// The session is gone and will not say what became of its slot.
     pub(super) fn forfeit(&mut self, session: SessionKey) {
         self.spent |= self.owed.remove(&session).is_some();

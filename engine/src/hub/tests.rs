@@ -17,8 +17,8 @@ use crate::ids::{ActorId, ChangeHash, Tip};
 use crate::storage::record::DigestKey;
 use crate::storage::{Snapshot, SnapshotHead};
 use crate::wire::frame::{
-    Blob, Bye, Compare, Hello, Ping, Push, Release, RequestLease, Restore, Resume, Subscribe,
-    Subscribed, Unsubscribe, WireCursor, WireLease,
+    Blob, Bye, Compare, Hello, Ping, Push, Release, Renew, RequestLease, Restore, Resume,
+    Subscribe, Subscribed, Unsubscribe, WireCursor, WireLease,
 };
 use crate::wire::{ClientFrame, ServerFrame, unpack};
 

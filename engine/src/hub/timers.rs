@@ -19,7 +19,7 @@ pub(super) enum Timer {
     Lease(Handle, SessionKey),
     /// A document may not be needed in memory.
     Idle(Handle),
-    /// A connection's token may have run out.
+    /// A connection's token has run out.
     Expiry(ConnectionId),
 }
 

@@ -172,6 +172,45 @@ fn an_actor_that_nobody_gave_back_is_not_leased_again_after_an_eviction_le6() {
     assert_eq!(ActorId(bob.lease.unwrap().actor).slot(), 2);
 }
 
+/// Proves whatever is said, for as many milliseconds as the token says.
+#[derive(Debug)]
+struct ForAWhile;
+
+impl Authenticator for ForAWhile {
+    fn authenticate(
+        &self,
+        now: Timestamp,
+        claimed: &str,
+        token: Option<&str>,
+    ) -> Result<Credentials, AuthenticateError> {
+        let lasts = Duration::from_millis(token.unwrap_or("0").parse().unwrap());
+        let credentials = TakesNames.authenticate(now, claimed, None)?;
+        Ok(Credentials { expires: Some(now + lasts), ..credentials })
+    }
+}
+
+#[test]
+fn a_token_that_was_renewed_or_left_behind_wakes_nobody_hs5() {
+    let mut world = World::new();
+    world.hub = Hub::new(Config::default(), Identity { term: 1, digest_key: key() })
+        .with_authenticator(Arc::new(ForAWhile));
+    let hello =
+        |session, lasts: &str| Hello { token: Some(lasts.to_owned()), ..hello_frame(session, 1) };
+    let (renewed, expired, left) = (world.open(), world.open(), world.open());
+    world.say(renewed, hello(1, "10000"));
+    world.say(expired, hello(2, "10000"));
+    world.say(left, hello(3, "3600000"));
+    world.say(renewed, Renew { token: "50000".to_owned() });
+    world.tell(Input::Closed { connection: ConnectionId(left) });
+    world.pass(Duration::from_secs(20));
+    assert_eq!(world.closed[&expired], CloseCode::of(Code::TokenExpired));
+    assert!(!world.closed.contains_key(&renewed));
+    world.pass(Duration::from_secs(30));
+    assert_eq!(world.closed[&renewed], CloseCode::of(Code::TokenExpired));
+    world.pass(Duration::from_secs(100));
+    assert_eq!(world.hub.poll_timeout(), None, "nothing is kept of who is gone");
+}
+
 #[test]
 fn leaving_and_closing_a_document_end_leases_at_once() {
     let mut world = World::new();
