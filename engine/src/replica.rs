@@ -268,7 +268,7 @@ impl Replica {
     /// When the oldest command without an end was made.
     #[must_use]
     pub fn oldest_unsettled(&self) -> Option<Timestamp> {
-        let oldest = self.pending.iter().find(|p| p.number > self.settled)?;
+        let oldest = self.pending_from(self.settled + 1).next()?;
         u64::try_from(oldest.change.timestamp()).ok().map(Timestamp)
     }
 
@@ -303,7 +303,7 @@ impl Replica {
     /// The author of what is unsettled, if that is a leased actor.
     #[must_use]
     pub fn leased_author(&self) -> Option<ActorId> {
-        let first = self.pending.iter().find(|p| p.number > self.settled)?;
+        let first = self.pending_from(self.settled + 1).next()?;
         Some(author_of(first)).filter(|actor| !actor.is_provisional())
     }
 
@@ -311,7 +311,7 @@ impl Replica {
     /// actor. The actor alone does not tell, because slots are given out again.
     #[must_use]
     pub fn continues(&self, lease: Lease) -> bool {
-        let first = self.pending.iter().find(|p| p.number > self.settled);
+        let first = self.pending_from(self.settled + 1).next();
         self.lease().is_some_and(|held| {
             let next_seq = first.map_or(held.next_seq, |first| first.change.seq());
             held.actor == lease.actor && next_seq == lease.next_seq

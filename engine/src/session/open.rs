@@ -76,7 +76,7 @@ pub(super) struct OpenDocument {
     pub(super) release_after: StoreToken,
     /// The highest number pushed under the present lease on this connection.
     pub(super) pushed: u64,
-    /// Numbers whose last write may not be on the device's disk yet, oldest first.
+    /// Numbers whose last write may not be on the device's disk yet, in their order.
     pub(super) unstored: VecDeque<(u64, StoreToken)>,
     /// Numbers that have a stored command, and about how many bytes each takes.
     pub(super) stored_numbers: BTreeMap<u64, u64>,
@@ -170,11 +170,14 @@ impl OpenDocument {
     pub(super) fn gathers_until(&self, now: Timestamp, config: &Config) -> Option<Timestamp> {
         let replica = self.replica()?;
         let until = self.pushed_at + config.push_interval;
-        let unstored = self.unstored.iter().map(|(number, _)| *number).min();
-        let last = unstored.map_or(replica.pending().next_back()?.number, |first| first - 1);
-        let in_flight = self.pushed > replica.settled();
-        let gathered = last.saturating_sub(self.pushed);
-        (in_flight && now < until && gathered < config.push_changes_max as u64).then_some(until)
+        if now >= until || self.pushed <= replica.settled() {
+            return None;
+        }
+        let last = match self.unstored.front() {
+            Some((first, _)) => first - 1,
+            None => replica.pending().next_back()?.number,
+        };
+        (last.saturating_sub(self.pushed) < config.push_changes_max as u64).then_some(until)
     }
 
     pub(super) fn status(&self) -> super::DocumentStatus {
@@ -218,7 +221,7 @@ impl OpenDocument {
                 return None;
             }
         };
-        let stored_below = self.unstored.iter().map(|(number, _)| *number).min();
+        let stored_below = self.unstored.front().map(|(number, _)| *number);
         let replica = self.replica()?;
         if replica.is_starting_over() {
             return None;

@@ -1,8 +1,8 @@
 //! What a session does because time passes: asks again where no answer came, compares what it has
 //! with the server, sends what was gathered. Which connection there is, is the link's concern.
 
-use super::Session;
 use super::open::{Body, OpenDocument, Sync};
+use super::{Config, Session};
 use crate::clock::Timestamp;
 use crate::codes::Code;
 use crate::ids::Address;
@@ -20,8 +20,7 @@ enum Need {
 }
 
 impl OpenDocument {
-    fn need(&mut self, now: Timestamp, session: &Session) -> Option<Need> {
-        let config = &session.config;
+    fn need(&mut self, now: Timestamp, config: &Config) -> Option<Need> {
         if self.awaits_answer() && self.heard + config.answer_timeout <= now {
             return Some(match self.sync {
                 Sync::Live { .. } => Need::Answer,
@@ -54,12 +53,15 @@ impl Session {
             return;
         }
         self.next_round = now + self.config.answer_timeout / 4;
-        let mut documents = std::mem::take(&mut self.documents);
-        let needs: Vec<(Address, Need)> = documents
+        let config = &self.config;
+        let needs: Vec<(Address, Need)> = self
+            .documents
             .iter_mut()
-            .filter_map(|(address, document)| Some((address.clone(), document.need(now, self)?)))
+            .filter_map(|(address, document)| {
+                let need = document.need(now, config)?;
+                Some((address.clone(), need))
+            })
             .collect();
-        self.documents = documents;
         for (address, need) in needs {
             match need {
                 Need::Answer => self.ask_again(now, &address),
