@@ -10,6 +10,7 @@
 //! the server but its frames.
 
 mod config;
+mod contact;
 mod contract;
 mod frames;
 mod layout;
@@ -21,7 +22,6 @@ mod tests;
 mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -32,7 +32,7 @@ pub use self::contract::{
 };
 use self::layout::Meta;
 pub use self::layout::{DOCUMENTS_PREFIX, LayoutError, META_PREFIX, address_of_key};
-use self::link::{Due, Link, Turn};
+use self::link::{Due, Link};
 use self::open::{Body, OpenDocument};
 use self::random::Random;
 use crate::clock::Timestamp;
@@ -42,12 +42,8 @@ use crate::ids::{ActorId, Address, OutboxId, SessionId, UserId};
 use crate::machine::{Machine, Wake};
 pub use crate::replica::Resolution;
 use crate::replica::{Outcome, Pending, Replica, ReplicaError};
-use crate::wire::frame::{Bye, Hello, Ping, Release, Renew, RequestLease, Unsubscribe};
-use crate::wire::{ClientFrame, CloseCode};
-
-/// A new token is asked for this long before the old one runs out, or when a fifth of its time is
-/// left, if that is less.
-const TOKEN_WANTED_BEFORE_MS: u64 = 60_000;
+use crate::wire::ClientFrame;
+use crate::wire::frame::{Ping, Release, RequestLease, Unsubscribe};
 
 /// A command was not taken on.
 #[derive(Debug, thiserror::Error)]
@@ -460,118 +456,6 @@ impl Session {
         }
     }
 
-    fn connection_lost(&mut self, now: Timestamp) {
-        self.link.wait(now, &self.config, &mut self.random);
-        self.forget_connection();
-    }
-
-    /// What belonged to the connection is void.
-    fn forget_connection(&mut self) {
-        self.handles.clear();
-        self.retries.clear();
-        self.gathered.clear();
-        self.token_wanted_at = None;
-        for (address, document) in &mut self.documents {
-            document.disconnected();
-            self.touched.insert(address.clone());
-        }
-        let unwanted: Vec<Address> =
-            self.documents.iter().filter(|(_, d)| !d.wanted).map(|(a, _)| a.clone()).collect();
-        for address in unwanted {
-            self.release(&address);
-        }
-    }
-
-    fn disconnected(
-        &mut self,
-        now: Timestamp,
-        connection: ConnectionId,
-        code: Option<CloseCode>,
-        reason: String,
-    ) {
-        if self.link.current() != Some(connection) {
-            return;
-        }
-        self.connection_lost(now);
-        if let Some(code) = code.filter(|code| !code.may_retry()) {
-            let why = Code::from_number(code.0 % 500)
-                .or_else(|| Code::from_number(code.0 % 500 + 500))
-                .unwrap_or(Code::OutOfProtocol);
-            self.give_up(why, reason);
-        }
-    }
-
-    /// Coming back would end the same.
-    fn give_up(&mut self, code: Code, message: String) {
-        self.link.fail(code, message);
-        self.token_wanted_at = None;
-        if matches!(code, Code::TokenExpired | Code::Unauthenticated) {
-            self.notify(Notice::TokenWanted);
-        }
-    }
-
-    /// Asks for a new token while there is time.
-    fn token_expires(&mut self, now: Timestamp, in_ms: u64) {
-        let before = (in_ms / 5).min(TOKEN_WANTED_BEFORE_MS);
-        self.token_wanted_at = Some(now + Duration::from_millis(in_ms - before));
-    }
-
-    fn set_token(&mut self, now: Timestamp, token: String) {
-        self.identity.token = Some(token.clone());
-        self.token_wanted_at = None;
-        if self.link.up().is_some() {
-            self.send(Renew { token }.into());
-        } else if self.link.lacks_token() {
-            self.connect(now);
-        }
-    }
-
-    /// Ends the present connection because of something that the server did.
-    fn hang_up(&mut self, now: Timestamp) {
-        if let Some(connection) = self.link.current() {
-            self.effects.push_back(Effect::Disconnect { connection });
-            self.connection_lost(now);
-        }
-    }
-
-    /// Brings the connection in line with what the app wants and the platform allows.
-    fn turn(&mut self, now: Timestamp) {
-        match self.link.turn(now, &self.config) {
-            Turn::Stay => {}
-            Turn::Connect => self.connect(now),
-            Turn::Rest(connection) => {
-                if let Some(connection) = connection {
-                    self.effects.push_back(Effect::Disconnect { connection });
-                }
-                self.forget_connection();
-            }
-        }
-    }
-
-    /// Begins an attempt, unless there is a connection or none is wanted.
-    fn connect(&mut self, now: Timestamp) {
-        if !self.link.may_connect() || self.stopping || self.durable < self.identity_stored {
-            return;
-        }
-        let connection = self.link.connect(now, &self.config);
-        self.effects.push_back(Effect::Connect { connection });
-    }
-
-    fn opened(&mut self, connection: ConnectionId) {
-        if !self.link.opened(connection) {
-            return;
-        }
-        self.generation += 1;
-        let hello = Hello {
-            session: self.session.0,
-            generation: self.generation,
-            user: self.identity.user.to_string(),
-            token: self.identity.token.clone(),
-            agent: self.identity.agent.clone(),
-        };
-        self.send(hello.into());
-    }
-
     fn tick(&mut self, now: Timestamp) {
         match self.link.due(now, &self.config) {
             Some(Due::Connect) => self.connect(now),
@@ -615,24 +499,6 @@ impl Session {
         if first {
             self.connect(now);
         }
-    }
-
-    fn shutdown(&mut self, now: Timestamp) {
-        self.stopping = true;
-        if self.link.up().is_some() {
-            let quiet: Vec<u32> = self
-                .documents
-                .values()
-                .filter(|document| document.can_release(self.durable))
-                .filter_map(|document| document.sync.handle())
-                .collect();
-            for handle in quiet {
-                self.send(Release { handle }.into());
-            }
-            self.send(Bye {}.into());
-        }
-        self.link.want(false);
-        self.turn(now);
     }
 
     /// What follows from every input: push what can be, store what was gathered, tell the status.
@@ -689,21 +555,6 @@ impl Session {
             let Some(push) = document.next_push(changes_max, in_flight_max) else { return };
             document.pushed_at = now;
             self.send(push.into());
-        }
-    }
-
-    fn tell_connection(&mut self, now: Timestamp) {
-        let status = self.link.status(now);
-        let same_phase = match (&self.told, &status) {
-            (
-                Some(ConnectionStatus::Reconnecting { attempt: a, .. }),
-                ConnectionStatus::Reconnecting { attempt: b, .. },
-            ) => a == b,
-            (told, status) => told.as_ref() == Some(status),
-        };
-        if !same_phase {
-            self.told = Some(status.clone());
-            self.notify(Notice::Connection(status));
         }
     }
 

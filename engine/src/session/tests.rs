@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::*;
 use crate::document::{LikesCommand, Target};
 use crate::ids::{Facet, Ulid};
-use crate::wire::ServerFrame;
 use crate::wire::frame::{
     Ack, Compared, Goodbye, Leased, Pong, Reject, Resume, Subscribed, Welcome, WireLease,
 };
+use crate::wire::{CloseCode, ServerFrame};
 
 struct Bench {
     session: Session,
