@@ -13,6 +13,7 @@ mod random;
 mod render;
 mod replay;
 mod statistics;
+mod status;
 mod table;
 mod talk;
 mod trace;
@@ -39,7 +40,7 @@ enum Subcommands {
     Watch(talk::ShowArgs),
     Sync(talk::SyncArgs),
     #[command(about = "Says what is on this device and what is pending")]
-    Status(talk::StatusArgs),
+    Status(status::StatusArgs),
     Export(talk::ExportArgs),
     Replay(replay::ReplayArgs),
     Trace(trace::TraceArgs),
@@ -80,7 +81,7 @@ async fn run(command: Subcommands) -> anyhow::Result<bool> {
         Subcommands::Delete(args) => talk::delete(args).await,
         Subcommands::Watch(args) => talk::watch(args).await,
         Subcommands::Sync(args) => talk::sync(args).await,
-        Subcommands::Status(args) => talk::status(args).await,
+        Subcommands::Status(args) => status::status(args).await,
         Subcommands::Export(args) => talk::export(args).await,
         Subcommands::Replay(args) => replay::run(args).await,
         Subcommands::Trace(args) => trace::run(args).await,

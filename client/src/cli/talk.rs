@@ -2,26 +2,23 @@
 //! sync.
 
 use std::io::Read;
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
 use futures_util::stream::select_all;
 use futures_util::{Stream, StreamExt};
 use serde_json::{Value, json};
-use syncline_client::{Change, Client, Document, Pending, SyncStatus};
+use syncline_client::{Change, Document, Pending};
 use syncline_engine::clock::Timestamp;
 use syncline_engine::document::{
     Command, CommentsCommand, Event, LikesCommand, PostCommand, PostStatus, PostView, Target,
     TextField, View, text_edit,
 };
 use syncline_engine::ids::{Address, Facet, Ulid, UserId};
-use syncline_engine::session::ConnectionStatus;
 
 use super::connect::{ConnectArgs, Connection, Place};
 use super::issue::issue;
 use super::render::{self, Talk};
-use super::table::table;
 
 /// Writes a post
 #[derive(Debug, Args)]
@@ -115,16 +112,6 @@ pub(crate) struct SyncArgs {
     connect: ConnectArgs,
 }
 
-/// Shows where this device stands with the server
-#[derive(Debug, Args)]
-pub(crate) struct StatusArgs {
-    /// Keeps showing it, a line for each change of it, until interrupted
-    #[arg(long)]
-    watch: bool,
-    #[command(flatten)]
-    connect: ConnectArgs,
-}
-
 /// Prints documents as JSON, one per line
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
@@ -143,7 +130,7 @@ fn text(given: &str) -> anyhow::Result<String> {
     Ok(text.trim_end_matches('\n').to_owned())
 }
 
-fn say(json_wanted: bool, sentence: &str, value: &Value) {
+pub(super) fn say(json_wanted: bool, sentence: &str, value: &Value) {
     if json_wanted {
         println!("{value}");
     } else {
@@ -501,107 +488,6 @@ pub(crate) async fn sync(args: SyncArgs) -> anyhow::Result<bool> {
     drop(open);
     connection.client.close().await;
     Ok(synced)
-}
-
-/// One moment of a client, for people and for programs.
-fn moment(client: &Client, status: &SyncStatus) -> (String, Value) {
-    let now = client.new_id().timestamp();
-    let phase = match &status.connection {
-        ConnectionStatus::Idle => "idle".to_owned(),
-        ConnectionStatus::Offline => "offline".to_owned(),
-        ConnectionStatus::Paused => "paused".to_owned(),
-        ConnectionStatus::Connecting => "connecting".to_owned(),
-        ConnectionStatus::Authenticating => "authenticating".to_owned(),
-        ConnectionStatus::Connected => "connected".to_owned(),
-        ConnectionStatus::Reconnecting { attempt, in_ms } => {
-            format!("reconnecting, attempt {attempt} in {:.1} s", seconds(*in_ms))
-        }
-        ConnectionStatus::Failed { code, message } => format!("failed, {code}: {message}"),
-        _ => "unknown".to_owned(),
-    };
-    let (live, open) = (status.live_documents, status.open_documents);
-    let mut line = format!("{phase}; {live} of {open} documents live");
-    let oldest_ms = status.oldest_pending.map(|at| now.0.saturating_sub(at.0));
-    match oldest_ms {
-        Some(ms) => {
-            let bytes = status.outbox_bytes;
-            let pending = status.pending;
-            let age = seconds(ms);
-            let more = format!("; {pending} changes pending, {bytes} bytes, oldest {age:.1} s old");
-            line.push_str(&more);
-        }
-        None => line.push_str("; nothing pending"),
-    }
-    let value = json!({
-        "connection": phase.split(',').next(),
-        "open": open,
-        "live": live,
-        "pending": status.pending,
-        "outbox_bytes": status.outbox_bytes,
-        "oldest_pending_ms": oldest_ms,
-        "last_durable_ms": status.last_durable.map(|at| at.0),
-    });
-    (line, value)
-}
-
-fn seconds(ms: u64) -> f64 {
-    Duration::from_millis(ms).as_secs_f64()
-}
-
-/// Opens what this device has and tells each change of its state until interrupted.
-async fn watch_status(connection: &Connection, json: bool) -> anyhow::Result<()> {
-    let mut open = Vec::new();
-    for address in connection.client.stored_documents().await? {
-        open.push(connection.client.document(&address).await?);
-    }
-    let mut status = connection.client.status();
-    let mut said = String::new();
-    let interrupted = tokio::signal::ctrl_c();
-    tokio::pin!(interrupted);
-    loop {
-        let (line, value) = moment(&connection.client, &status.borrow_and_update().clone());
-        if line != said {
-            say(json, &line, &value);
-            said = line;
-        }
-        tokio::select! {
-            changed = status.changed() => if changed.is_err() { return Ok(()); },
-            signal = &mut interrupted => return Ok(signal?),
-        }
-    }
-}
-
-pub(crate) async fn status(args: StatusArgs) -> anyhow::Result<bool> {
-    let connection = Connection::open(&args.connect).await?;
-    if args.watch {
-        watch_status(&connection, args.connect.json).await?;
-        connection.client.close().await;
-        return Ok(true);
-    }
-    let stored = connection.client.stored_documents().await?;
-    let unsent = connection.client.pending_documents().await?;
-    // Connecting takes a moment; an empty set of documents is in sync as soon as it is done.
-    let connected = connection.synced().await.unwrap_or(false)
-        || connection.client.status().borrow().connection == ConnectionStatus::Connected;
-    let status = connection.client.status().borrow().clone();
-    let unsent: Vec<String> = unsent.iter().map(Address::to_string).collect();
-    let value = json!({
-        "user": connection.client.user().as_str(),
-        "connected": connected,
-        "documents": stored.len(),
-        "pending": status.pending,
-        "pending_documents": unsent,
-    });
-    let rows = [
-        ("user", connection.client.user().to_string()),
-        ("server", if connected { "connected" } else { "not connected" }.to_owned()),
-        ("documents on this device", stored.len().to_string()),
-        ("pending changes", status.pending.to_string()),
-        ("in", if unsent.is_empty() { "-".to_owned() } else { unsent.join(", ") }),
-    ];
-    say(args.connect.json, table(&rows).trim_end(), &value);
-    connection.client.close().await;
-    Ok(true)
 }
 
 pub(crate) async fn export(args: ExportArgs) -> anyhow::Result<bool> {
