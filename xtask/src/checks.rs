@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 
-use crate::run::{cargo, command, output, root, run, step};
+use crate::run::{cargo, command, need_build_tools, output, root, run, step};
 use crate::{fuzz, wasm};
 
 pub(crate) fn fmt() -> anyhow::Result<()> {
@@ -27,6 +27,7 @@ pub(crate) fn docs() -> anyhow::Result<()> {
 
 /// All tests. The wasm build comes last: it is the slowest to set up.
 pub(crate) fn test() -> anyhow::Result<()> {
+    need_build_tools()?;
     step("Rust tests", || run(cargo().args(["test", "--workspace", "--locked"])))?;
     step("wasm build", || wasm::build().map(drop))?;
     step("Node tests", node_tests)

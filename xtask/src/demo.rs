@@ -7,7 +7,7 @@ use std::process::{Child, Stdio};
 
 use anyhow::{Context as _, bail};
 
-use crate::run::{cargo, command, root, run};
+use crate::run::{cargo, command, need_build_tools, root, run};
 
 /// A recorded discussion; tests/data/README.md says whose.
 const DISCUSSION: &str = "tests/data/tiny.jsonl";
@@ -23,6 +23,7 @@ pub(crate) enum AtTheEnd {
 }
 
 pub(crate) fn demo(at_the_end: AtTheEnd) -> anyhow::Result<()> {
+    need_build_tools()?;
     run(cargo().args(["build", "--release", "--locked"]).args([
         "--package",
         "syncline-server",

@@ -40,6 +40,17 @@ pub(crate) fn output(command: &mut Command) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
+/// Fails with a sentence that helps if what the build needs beside Rust is missing: the server's
+/// allocator is built with `make` on Linux.
+pub(crate) fn need_build_tools() -> anyhow::Result<()> {
+    if cfg!(target_os = "linux") && output(command("make").arg("--version")).is_none() {
+        bail!(
+            "`make` is missing; install it, with a C compiler: for example `apt install build-essential`"
+        );
+    }
+    Ok(())
+}
+
 /// Runs a named step and says how long it took.
 pub(crate) fn step(name: &str, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
     eprintln!("\n==> {name}");
