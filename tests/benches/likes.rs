@@ -18,12 +18,12 @@ use syncline_engine::ids::{ActorId, Address, Cursor, Epoch, Facet, Lease, Tip, U
 use syncline_engine::limits::BUCKETS;
 use syncline_engine::replica::{Replica, Stored};
 use syncline_engine::wire::ServerFrame;
-use syncline_engine::wire::frame::{
-    Blob, Bye, Hello, Push, Release, Subscribe, WireCursor, WireLease,
-};
+use syncline_engine::wire::frame::{Blob, Bye, Push, Release, Subscribe, WireCursor, WireLease};
 use syncline_tests::measure::{
     Device, Heap, Lanes, World, kb, median, row, size, table, times, us,
 };
+
+use syncline_tests::raw::hello;
 
 #[global_allocator]
 static HEAP: Heap = Heap::new();
@@ -159,14 +159,7 @@ impl Guest {
         let connection = world.open();
         let mut id = [3; 16];
         id[..8].copy_from_slice(&session.to_be_bytes());
-        let hello = Hello {
-            session: id,
-            generation: 1,
-            user: user.to_owned(),
-            token: None,
-            agent: "bench".to_owned(),
-        };
-        world.say(connection, hello);
+        world.say(connection, hello(user, id, 1));
         let cursor = Some(WireCursor { epoch: at.epoch.0, seq: at.seq, tip: at.tip.0 });
         let address = address().to_string();
         world.say(connection, Subscribe { address, cursor, outbox: id, write: true });

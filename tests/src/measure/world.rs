@@ -15,10 +15,12 @@ use syncline_engine::replica::Replica;
 use syncline_engine::storage::record::DigestKey;
 use syncline_engine::storage::{Append, LogHead, LogStore, Snapshot};
 use syncline_engine::wire::frame::{
-    Blob, Bye, Changes, Hello, Push, Release, Resume, Subscribe, Subscribed, WireCursor, WireLease,
+    Blob, Bye, Changes, Push, Release, Resume, Subscribe, Subscribed, WireCursor, WireLease,
 };
 use syncline_engine::wire::{ClientFrame, ServerFrame, unpack};
 use syncline_server::store::MemoryStore;
+
+use crate::raw::hello;
 
 /// A hub, its store, and what arrived at its connections.
 #[derive(Debug)]
@@ -242,14 +244,7 @@ impl Device {
         self.connection = world.open();
         let mut id = [3; 16];
         id[..8].copy_from_slice(&session.to_be_bytes());
-        let hello = Hello {
-            session: id,
-            generation: 1,
-            user: user.to_owned(),
-            token: None,
-            agent: "bench".to_owned(),
-        };
-        world.say(self.connection, hello);
+        world.say(self.connection, hello(user, id, 1));
         let subscribe = Subscribe {
             address: self.replica.address().to_string(),
             cursor: self.replica.cursor().map(wire_cursor),
