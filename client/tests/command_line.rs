@@ -82,7 +82,12 @@ fn a_conversation_between_two_people_one_of_them_offline_for_a_while() {
     let synced = world.json("bob", &["sync"]);
     assert_eq!((synced["synced"].as_bool(), synced["pending"].as_u64()), (Some(true), Some(0)));
     world.json("alice", &["edit", post, "Shall we go?"]);
-    world.json("alice", &["delete", post, "--comment", reply["id"].as_str().unwrap()]);
+    let reply = reply["id"].as_str().unwrap();
+    let refused = world.run("alice", &["delete", post, "--comment", reply]);
+    let why = String::from_utf8(refused.stderr).unwrap();
+    assert!(why.contains("only the author") && why.lines().count() == 1, "{why}");
+    assert_eq!(world.json("alice", &["show", post])["comments"][1]["body"], "On Sunday");
+    world.json("bob", &["delete", post, "--comment", reply]);
 
     let shown = world.json("bob", &["show", post]);
     assert_eq!(shown["content"]["title"], "A picnic");

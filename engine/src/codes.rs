@@ -106,6 +106,8 @@ codes! {
     BadStructure = 314, "bad_structure";
     /// The change writes something that a document of its kind does not hold.
     NotInSchema = 315, "not_in_schema";
+    /// Nothing proves that the server once had the change that is handed back.
+    Unproven = 316, "unproven";
     // 4xx: commands, refused before a change is made or rolled back after.
     /// The command's arguments are not valid for its document.
     BadCommand = 400, "bad_command";

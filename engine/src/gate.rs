@@ -32,9 +32,9 @@
 //! let change = change.unwrap_or_default();
 //!
 //! let (mut index, rules) = (Index::new(&address), Rules::default());
-//! let refusal = index.check(&change, &rules.principal(&eve, None), &rules).err();
+//! let refusal = index.check(&change, &rules.principal(&eve, None)).err();
 //! assert_eq!(refusal.map(|refusal| refusal.code), Some(Code::NotAuthor));
-//! let checked = index.check(&change, &rules.principal(&ann, None), &rules)?;
+//! let checked = index.check(&change, &rules.principal(&ann, None))?;
 //! index.apply(&checked);
 //! assert_eq!(index.len(), 2, "genesis and the like");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -42,12 +42,12 @@
 
 use self::history::{Continuation, History, Id, Past};
 use self::objects::{Name, Objects, Resolved, What};
-use self::walk::{Judge, Walk};
+use self::walk::Walk;
 use crate::change::{self, Header, Key, Op, Operations, ReadError};
 use crate::document::genesis;
 use crate::ids::{Address, ChangeHash, Facet, UserId};
 use crate::limits::BUCKETS;
-use crate::policy::{Principal, Rules};
+use crate::policy::Principal;
 
 mod history;
 mod objects;
@@ -158,10 +158,9 @@ impl Index {
         &self,
         bytes: &'a [u8],
         principal: &Principal,
-        rules: &Rules,
     ) -> Result<Checked<'a>, Refusal> {
-        let judge = Judge { user: &principal.user, may: rules.capabilities(principal) };
-        self.judge(bytes, Some(judge))
+        let (header, ops) = change::operations(bytes)?;
+        self.check_read(header, ops, Some(principal))
     }
 
     /// Checks a change without asking who wrote it: the server's own merges, a log that is read
@@ -170,13 +169,19 @@ impl Index {
     /// # Errors
     /// Why it does not fit the document, at the first thing that is wrong.
     pub fn check_structure<'a>(&self, bytes: &'a [u8]) -> Result<Checked<'a>, Refusal> {
-        self.judge(bytes, None)
+        let (header, ops) = change::operations(bytes)?;
+        self.check_read(header, ops, None)
     }
 
-    fn judge<'a>(&self, bytes: &'a [u8], judge: Option<Judge<'_>>) -> Result<Checked<'a>, Refusal> {
-        let (header, ops) = change::operations(bytes)?;
+    /// Checks a change that the strict reader has read.
+    pub(crate) fn check_read<'a>(
+        &self,
+        header: Header,
+        ops: Operations<'a>,
+        principal: Option<&Principal>,
+    ) -> Result<Checked<'a>, Refusal> {
         let next = self.history.check(&header)?;
-        Walk::new(self, &header, &next, judge).run(&ops)?;
+        Walk::new(self, &header, &next, principal).run(&ops)?;
         Ok(Checked { header, ops, next, at: self.history.len() })
     }
 

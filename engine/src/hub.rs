@@ -16,6 +16,7 @@ use bytes::Bytes;
 
 use crate::clock::Timestamp;
 use crate::codes::Code;
+use crate::gate;
 use crate::ids::{Address, Cursor, Epoch};
 use crate::machine::{Machine, Wake};
 use crate::storage::{Append, LogHead, Record, StoreError};
@@ -31,8 +32,10 @@ mod document;
 mod follow;
 mod index;
 mod lease;
+mod load;
 mod push;
 mod relay;
+mod restore;
 mod stored;
 mod subscribe;
 #[cfg(test)]
@@ -43,6 +46,7 @@ pub use attribution::Attribution;
 pub use authenticate::{AuthenticateError, Authenticator, Credentials, TakesNames};
 pub use compact::{CompactError, compact};
 pub use config::{Config, Identity};
+pub use load::{Loaded, index, load, snapshot};
 pub use stored::StoredError;
 
 /// A document's short name on the wire, the same for all connections while it is in memory.
@@ -87,8 +91,15 @@ pub enum Input {
         address: Address,
         /// A random epoch, used if the document has no log yet.
         fresh_epoch: Epoch,
-        /// The outline of its log and all records of its tail; `None` if it has no log yet.
-        log: Result<Option<(LogHead, Vec<Record>)>, StoreError>,
+        /// What [`load`] gave.
+        loaded: Result<Loaded, StoreError>,
+    },
+    /// Answers [`Effect::Index`].
+    Indexed {
+        /// Which document.
+        address: Address,
+        /// What [`index`] gave.
+        gate: Result<Box<gate::Index>, StoreError>,
     },
     /// Answers [`Effect::Commit`].
     Committed {
@@ -141,8 +152,13 @@ pub enum Effect {
         /// With which code.
         code: CloseCode,
     },
-    /// Read a document's log head and tail.
+    /// Read what is known of a document ([`load`]).
     Load {
+        /// Which document.
+        address: Address,
+    },
+    /// Make the gate's index of a document that somebody wants to write to ([`index`]).
+    Index {
         /// Which document.
         address: Address,
     },
@@ -368,9 +384,10 @@ impl Machine for Hub {
             Input::Received { connection, message } => self.received(now, connection, &message),
             Input::Drained { connection } => self.drained(connection),
             Input::Closed { connection } => self.closed(now, connection),
-            Input::Loaded { address, fresh_epoch, log } => {
-                self.loaded(now, &address, fresh_epoch, log);
+            Input::Loaded { address, fresh_epoch, loaded } => {
+                self.loaded(now, &address, fresh_epoch, loaded);
             }
+            Input::Indexed { address, gate } => self.indexed(now, &address, gate),
             Input::Committed { result } => self.committed(now, &result),
             Input::RecordsRead { request, result } => self.records_read(now, request, result),
             Input::SnapshotRead { request, result } => self.snapshot_read(now, request, result),

@@ -28,6 +28,7 @@ use crate::codes::Code;
 use crate::document::{Command, CommandError, Event, JsonCommand, View, genesis};
 use crate::ids::{ActorId, Address, ChangeHash, Cursor, Lease, Ulid, heads_digest};
 use crate::limits::{CHANGE_BYTES_MAX, CHANGE_OPS_MAX};
+use crate::wire::frame::Proof;
 
 /// Work that is not known to be settled, or settled but not yet seen in the log.
 #[derive(Debug, Clone)]
@@ -127,6 +128,8 @@ pub struct Replica {
     view: View,
     /// While the log is read anew from its beginning: what of it has arrived.
     received: Option<BTreeSet<ChangeHash>>,
+    /// What proves to a server that has lost something that it once had it.
+    proof: Option<Proof>,
 }
 
 /// What a store keeps of a replica.
@@ -140,6 +143,8 @@ pub struct Stored {
     pub cursor: Option<Cursor>,
     /// The highest number known to be settled.
     pub settled: u64,
+    /// What the server last gave as a proof of what is accepted.
+    pub proof: Option<Proof>,
     /// Pending commands in order: id, number, command, change.
     pub outbox: Vec<Pending>,
 }
@@ -163,6 +168,7 @@ impl Replica {
             settled: 0,
             cursor: None,
             received: None,
+            proof: None,
         }
     }
 
@@ -213,6 +219,7 @@ impl Replica {
             settled: stored.settled,
             cursor: stored.cursor,
             received: None,
+            proof: stored.proof,
         };
         replica.merge_acked_into_accepted()?;
         replica.drop_apart_if_same();
@@ -235,6 +242,21 @@ impl Replica {
     #[must_use]
     pub const fn document(&self) -> &Automerge {
         &self.doc
+    }
+
+    /// Notes the server's proof of what is accepted at the moment.
+    pub fn sealed(&mut self, seal: [u8; 16]) {
+        // What the server may have lost is proved by what it gave before.
+        if !self.is_starting_over() {
+            let heads = self.accepted_heads.iter().map(|head| head.0).collect();
+            self.proof = Some(Proof { heads, seal });
+        }
+    }
+
+    /// The server's last proof, of what is accepted or of an earlier state of it.
+    #[must_use]
+    pub const fn proof(&self) -> Option<&Proof> {
+        self.proof.as_ref()
     }
 
     /// How far the server's log is known.
@@ -505,7 +527,7 @@ impl Replica {
             return Ok(Outcome::default());
         }
         self.writer = Writer::Leased(lease);
-        let outcome = self.rewrite(None)?;
+        let outcome = self.rewrite(None, None)?;
         match self.pending.iter().find(|p| p.number > self.settled) {
             Some(first) if first.change.seq() != lease.next_seq => Err(ReplicaError::Lease),
             _ => Ok(outcome),
@@ -531,7 +553,7 @@ impl Replica {
             return Ok(Outcome::default());
         }
         self.writer = Writer::Provisional;
-        self.rewrite(None)
+        self.rewrite(None, None)
     }
 
     /// Rolls a command back that the server refused; the lease is gone with it. What was pending
@@ -552,24 +574,35 @@ impl Replica {
             code,
             message: message.to_owned(),
         });
-        let rewritten = self.rewrite(refusal.as_ref())?;
+        let rewritten = self.rewrite(refusal.as_ref(), None)?;
         outcome.events.extend(rewritten.events);
         outcome.ended.extend(rewritten.ended);
         outcome.rewritten |= rewritten.rewritten;
         Ok(outcome)
     }
 
-    /// Writes everything unsettled down again on accepted, under the current writer.
-    fn rewrite(&mut self, refusal: Option<&Refusal>) -> Result<Outcome, ReplicaError> {
+    /// Writes everything unsettled down again, under the current writer: on accepted, or on another
+    /// document that takes its place.
+    fn rewrite(
+        &mut self,
+        refusal: Option<&Refusal>,
+        onto: Option<Automerge>,
+    ) -> Result<Outcome, ReplicaError> {
         let actor = match self.writer {
             Writer::Leased(lease) => lease.actor,
             Writer::Lapsed { actor, .. } => actor,
             Writer::Provisional => self.provisional,
         };
+        let mut exact = onto.is_none();
         if self.unsettled() == 0 {
+            let mut outcome = Outcome::default();
+            if let Some(onto) = onto {
+                self.doc = onto;
+                outcome.events = self.look_again();
+            }
             self.apart = None;
             self.doc.set_actor(automerge_actor(actor));
-            return Ok(Outcome::default());
+            return Ok(outcome);
         }
         let base = self.take_accepted()?;
         let rest: Vec<Pending> =
@@ -578,13 +611,14 @@ impl Replica {
         let leave_out: BTreeSet<usize> = refusal.map_or_else(BTreeSet::new, |refusal| {
             (0..rest.len()).filter(|i| rest[*i].id == refusal.id).collect()
         });
-        let mut target = base.clone();
+        let onto = onto.unwrap_or_else(|| base.clone());
+        let mut target = onto.clone();
         target.set_actor(automerge_actor(actor));
-        let fates = reauthor(base.clone(), &mut target, &changes, &leave_out)?;
+        let fates = reauthor(base, &mut target, &changes, &leave_out)?;
 
         let mut outcome = Outcome { rewritten: true, ..Outcome::default() };
         // What is inserted at the border of a mark may come to lie on its other side.
-        let mut exact = !self.view.has_marks();
+        exact &= !self.view.has_marks();
         self.pending.retain(|p| p.number <= self.settled);
         let mut number = self.settled;
         for (pending, fate) in rest.into_iter().zip(fates) {
@@ -608,15 +642,21 @@ impl Replica {
         // Under a lease accepted and pending share one document again.
         self.apart = match self.writer {
             Writer::Leased(_) => None,
-            Writer::Provisional | Writer::Lapsed { .. } => Some(base),
+            Writer::Provisional | Writer::Lapsed { .. } => Some(onto),
         };
         if !exact {
-            let view = View::read(self.address.facet(), &self.doc);
-            outcome.events = self.view.diff(&view);
-            self.view = view;
+            outcome.events = self.look_again();
         }
         self.drop_apart_if_same();
         Ok(outcome)
+    }
+
+    /// Makes the view anew; answers what changed in it.
+    fn look_again(&mut self) -> Vec<Event> {
+        let view = View::read(self.address.facet(), &self.doc);
+        let events = self.view.diff(&view);
+        self.view = view;
+        events
     }
 
     /// Accepted alone, with what is acked.
@@ -711,9 +751,7 @@ impl Replica {
         self.doc.set_actor(actor);
         self.cursor = Some(cursor);
         self.received = Some(received);
-        let view = View::read(self.address.facet(), &self.doc);
-        outcome.events = self.view.diff(&view);
-        self.view = view;
+        outcome.events = self.look_again();
         self.drop_apart_if_same();
         Ok(outcome)
     }
@@ -762,6 +800,29 @@ impl Replica {
             })
             .filter_map(|meta| self.doc.get_change_by_hash(&meta.hash))
             .collect()
+    }
+
+    /// Lets go of the accepted changes that the server does not have and does not take back. What is
+    /// unsettled is written down again without them.
+    ///
+    /// # Errors
+    /// What automerge refused.
+    pub fn drop_missing(&mut self) -> Result<Outcome, ReplicaError> {
+        let Some(received) = self.received.take() else {
+            return Ok(Outcome::default());
+        };
+        let settled = self.pending.iter().filter(|p| p.number <= self.settled).map(Pending::hash);
+        let known: BTreeSet<ChangeHash> = settled.chain(received).collect();
+        let mut changes = self.doc.get_changes(&[]);
+        changes.retain(|change| {
+            let is_genesis = change.actor_id().to_bytes() == ActorId::GENESIS.0;
+            !is_genesis && known.contains(&ChangeHash(change.hash().0))
+        });
+        let encoding = self.doc.text_encoding();
+        let onto = genesis::document_with(&self.address, changes, encoding)?;
+        self.accepted_heads = heads_of(&onto);
+        self.proof = None;
+        self.rewrite(None, Some(onto))
     }
 
     /// Notes that the server has everything that is accepted here.

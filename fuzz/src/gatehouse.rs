@@ -39,7 +39,6 @@ struct Person {
 
 struct World {
     address: Address,
-    rules: Rules,
     index: Index,
     people: Vec<Person>,
     /// In the order of acceptance, genesis first.
@@ -58,7 +57,6 @@ impl World {
             index: Index::new(&address),
             accepted: vec![genesis::change(&address)],
             people: Vec::new(),
-            rules: Rules::default(),
             slots: 0,
             ticks: 0,
             server,
@@ -76,7 +74,6 @@ impl World {
             let doc = world.copy();
             world.people.push(Person { principal, doc, unpushed: Vec::new() });
         }
-        world.rules = rules;
         if choices.pick(4, "begun") > 0 {
             world.begin();
         }
@@ -176,7 +173,7 @@ impl World {
         let command = self.command(who, choices);
         let view = self.view(&self.people[who].doc);
         let person = &mut self.people[who];
-        if allows_command(&self.rules, &person.principal, &view, &command).is_ok() {
+        if allows_command(&person.principal, &view, &command).is_ok() {
             person.unpushed.extend(Self::execute(&mut person.doc, &command));
         }
     }
@@ -191,7 +188,7 @@ impl World {
 
     fn check(&self, who: usize, change: &Change) -> Result<(), Refusal> {
         let principal = &self.people[who].principal;
-        self.index.check(change.raw_bytes(), principal, &self.rules).map(drop)
+        self.index.check(change.raw_bytes(), principal).map(drop)
     }
 
     fn push(&mut self, who: usize) {
@@ -215,7 +212,7 @@ impl World {
         self.pull(who);
         let command = self.command(who, choices);
         let view = self.view(&self.people[who].doc);
-        let allowed = allows_command(&self.rules, &self.people[who].principal, &view, &command);
+        let allowed = allows_command(&self.people[who].principal, &view, &command);
         let Some(change) = Self::execute(&mut self.people[who].doc, &command) else { return };
         match (allowed, self.check(who, &change)) {
             (Ok(()), Ok(())) => self.accept(who, &change),
@@ -282,7 +279,7 @@ impl World {
         assert!(self.server.get_missing_deps(&[]).is_empty());
         let after = self.view(&self.server);
         let person = &self.people[who].principal;
-        if let Some(done) = trespass(&before, &after, person, self.rules.capabilities(person)) {
+        if let Some(done) = trespass(&before, &after, person, person.may) {
             panic!("{person:?} {done}: {:#?}", change.decode());
         }
         assert_eq!(self.heads(), self.index.heads().map(|hash| hash.0).collect::<Vec<_>>());

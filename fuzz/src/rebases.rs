@@ -208,6 +208,7 @@ impl World {
             tail: self.log[..client.seen].to_vec(),
             cursor: client.replica.cursor(),
             settled: client.replica.settled(),
+            proof: None,
             outbox: client.replica.pending().cloned().collect(),
         };
         self.slots += 1;

@@ -1,6 +1,7 @@
 //! What can be set, from where, and what holds if nothing is: flag before environment before file
 //! before default.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,6 +9,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use syncline_engine::hub::{self, Authenticator};
+use syncline_engine::ids::{NameError, UserId};
+use syncline_engine::policy::Role;
 
 use crate::store::SledOptions;
 
@@ -31,6 +34,16 @@ pub enum ConfigError {
         path: PathBuf,
         /// What and where.
         source: Box<toml::de::Error>,
+    },
+    /// A name that no user can have.
+    #[error("{name:?} in {setting} is not a name: {source}")]
+    Name {
+        /// The name.
+        name: String,
+        /// Which setting.
+        setting: &'static str,
+        /// Why not.
+        source: NameError,
     },
     /// A number that makes no sense.
     #[error("{name} must be at least {min}")]
@@ -80,14 +93,14 @@ pub enum Authentication {
 }
 
 macro_rules! settings {
-    ($($(#[doc = $doc:literal])+ $(#[clap($arg:meta)])? $name:ident ($env:literal): $type:ty,)+) => {
+    ($($(#[doc = $doc:literal])+ $(#[clap($($arg:meta),+)])? $name:ident ($env:literal): $type:ty,)+) => {
         /// What may be set by flag, environment or file. Everything is optional.
         #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Deserialize)]
         #[serde(deny_unknown_fields)]
         pub struct Settings {
             $(
                 $(#[doc = $doc])+
-                #[arg(long, env = $env $(, $arg)?)]
+                #[arg(long, env = $env $(, $($arg),+)?)]
                 pub $name: Option<$type>,
             )+
         }
@@ -116,6 +129,12 @@ settings! {
     /// For whom tokens must be made (their aud) [default: anyone]
     #[clap(value_name = "NAME")]
     auth_audience("SYNCLINE_AUTH_AUDIENCE"): String,
+    /// Users who own every space: they may do everything and change its rules
+    #[clap(value_name = "NAMES", value_delimiter = ',')]
+    owners("SYNCLINE_OWNERS"): Vec<String>,
+    /// Users who may write in the names of others, to carry data over from elsewhere
+    #[clap(value_name = "NAMES", value_delimiter = ',')]
+    importers("SYNCLINE_IMPORTERS"): Vec<String>,
     /// What to log, for example "info" or "syncline_server=debug" [default: info]
     #[clap(value_name = "FILTER")]
     log("SYNCLINE_LOG"): String,
@@ -183,11 +202,13 @@ impl Settings {
     /// Fills in the defaults.
     ///
     /// # Errors
-    /// [`ConfigError::TooSmall`] if a number makes no sense.
+    /// [`ConfigError::TooSmall`] if a number makes no sense, [`ConfigError::Name`] if no user can
+    /// have a name.
     pub fn config(self) -> Result<Config, ConfigError> {
         self.check()?;
-        let (hub, default) = (self.hub(), Config::default());
+        let (hub, roles, default) = (self.hub(), self.roles()?, Config::default());
         Ok(Config {
+            roles,
             listen: self.listen.unwrap_or(default.listen),
             storage: self.data.map_or(default.storage, Storage::Directory),
             authentication: match self.auth_keys {
@@ -217,6 +238,23 @@ impl Settings {
             compact_keep: self.compact_keep.unwrap_or(default.compact_keep),
             ..default
         }
+    }
+
+    fn roles(&self) -> Result<BTreeMap<UserId, Role>, ConfigError> {
+        let lists =
+            [("importers", &self.importers, Role::Importer), ("owners", &self.owners, Role::Owner)];
+        let mut roles = BTreeMap::new();
+        for (setting, names, role) in lists {
+            for name in names.iter().flatten() {
+                let user = UserId::new(name.trim()).map_err(|source| ConfigError::Name {
+                    name: name.clone(),
+                    setting,
+                    source,
+                })?;
+                roles.insert(user, role.clone());
+            }
+        }
+        Ok(roles)
     }
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -252,6 +290,8 @@ pub struct Config {
     pub storage: Storage,
     /// How clients prove who they are.
     pub authentication: Authentication,
+    /// Users with a role in every space, whatever else says who they are.
+    pub roles: BTreeMap<UserId, Role>,
     /// Memory for the cached pages of a store on disk.
     pub cache_bytes: u64,
     /// After how long without use a store on disk lets go of its cached pages.
@@ -272,6 +312,7 @@ impl Default for Config {
             listen: SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 4400)),
             storage: Storage::Directory(PathBuf::from("./syncline-data")),
             authentication: Authentication::Names,
+            roles: BTreeMap::new(),
             cache_bytes: SledOptions::CACHE_BYTES,
             cache_idle: SledOptions::CACHE_IDLE,
             connections_max: 50_000,

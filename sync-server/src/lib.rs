@@ -42,6 +42,7 @@ mod hub_task;
 mod listener;
 mod mailbox;
 mod outgoing;
+mod roles;
 mod socket;
 pub mod store;
 #[cfg(test)]
@@ -56,6 +57,7 @@ use app::App;
 use config::{Authentication, Config, Storage};
 use hub_task::HubTask;
 use mailbox::Mailbox;
+use roles::WithRoles;
 use store::{MemoryStore, OpenError, SledOptions, SledStore};
 use work::{MakeSnapshot, Work, WorkEnd};
 
@@ -121,6 +123,7 @@ impl Server {
     /// [`StartError`] says what is in the way.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let authenticator = authenticator(&config)?;
+        let authenticator = Arc::new(WithRoles { authenticator, roles: config.roles.clone() });
         let listener = bind(config.listen).await?;
         let opening = config.clone();
         // Opening reads a log of any size and waits for the disk.

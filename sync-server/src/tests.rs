@@ -89,6 +89,7 @@ impl Machine for Script {
             }
             Input::Drained { .. }
             | Input::Loaded { .. }
+            | Input::Indexed { .. }
             | Input::RecordsRead { .. }
             | Input::SnapshotRead { .. }
             | Input::Compacted { .. } => {}

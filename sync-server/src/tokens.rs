@@ -16,6 +16,7 @@ use syncline_engine::clock::Timestamp;
 use syncline_engine::codes::Code;
 use syncline_engine::hub::{AuthenticateError, Authenticator, Credentials};
 use syncline_engine::ids::UserId;
+use syncline_engine::policy::Role;
 
 /// How often the file is looked at for a change.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -91,7 +92,7 @@ struct Claims {
     #[serde(default)]
     nbf: u64,
     #[serde(default)]
-    roles: BTreeMap<String, String>,
+    roles: BTreeMap<String, Role>,
 }
 
 impl Tokens {
@@ -184,7 +185,8 @@ impl Authenticator for Tokens {
             let message = "the token has expired; give a new one".to_owned();
             return Err(AuthenticateError { code: Code::TokenExpired, message });
         }
-        Ok(Credentials { user, expires: Some(expires), roles: claims.roles })
+        let expires = Some(expires);
+        Ok(Credentials { user, expires, roles: claims.roles, believed: false })
     }
 }
 
@@ -289,7 +291,7 @@ mod tests {
             let credentials = tokens.authenticate(NOW, "ada", Some(&token)).unwrap();
             assert_eq!(credentials.user.as_str(), "ada");
             assert_eq!(credentials.expires, Some(Timestamp(1_700_000_060_000)));
-            assert_eq!(credentials.roles["town"], "moderator");
+            assert_eq!(credentials.role_in("town"), Some(&Role::Moderator));
             let expired = Timestamp(1_700_000_060_000);
             assert_eq!(code(tokens.authenticate(expired, "ada", Some(&token))), Code::TokenExpired);
             assert_eq!(code(tokens.authenticate(NOW, "eve", Some(&token))), Code::Unauthenticated);

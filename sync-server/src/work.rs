@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use syncline_engine::hub::Input;
+use syncline_engine::hub::{self, Input, Loaded};
 use syncline_engine::ids::{Address, Cursor, Epoch};
 use syncline_engine::storage::{Append, LogHead, LogStore, Record, Snapshot, StoreError};
 use tokio::sync::{Semaphore, oneshot};
@@ -15,8 +15,6 @@ use crate::store::{Commit, Committer};
 
 /// Reads that run at the same time; the rest waits its turn.
 const READS_MAX: u32 = 16;
-/// How much of a snapshot is read at a time.
-const SNAPSHOT_PART_BYTES: usize = 4 << 20;
 /// automerge recurses while it loads deep documents.
 const COMPACT_STACK_BYTES: usize = 64 << 20;
 
@@ -134,9 +132,27 @@ impl Work {
     /// Reads a document's outline and tail; answers with [`Input::Loaded`].
     pub(crate) fn load(&self, address: Address, fresh_epoch: Epoch) {
         let started = Instant::now();
-        self.read(address, load, move |address, log| {
-            log_load(&address, &log, started);
-            Input::Loaded { address, fresh_epoch, log }
+        self.read(
+            address,
+            |store, address| hub::load(store, address),
+            move |address, loaded| {
+                log_load(&address, &loaded, started);
+                Input::Loaded { address, fresh_epoch, loaded }
+            },
+        );
+    }
+
+    /// Makes a document's index for the gate; answers with [`Input::Indexed`].
+    pub(crate) fn index(&self, address: Address) {
+        let started = Instant::now();
+        let index = |store: &dyn LogStore, address: &Address| hub::index(store, address);
+        self.read(address, index, move |address, gate| {
+            let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+            match &gate {
+                Ok(index) => tracing::debug!(%address, changes = index.len(), ms, "gate opened"),
+                Err(error) => tracing::error!(%address, %error, "gate not opened"),
+            }
+            Input::Indexed { address, gate }
         });
     }
 }
@@ -150,15 +166,6 @@ fn guarded<T>(
         .unwrap_or_else(|_| Err(damaged(address, "working with it panicked")))
 }
 
-fn load(
-    store: &dyn LogStore,
-    address: &Address,
-) -> Result<Option<(LogHead, Vec<Record>)>, StoreError> {
-    let Some(head) = store.head(address)? else { return Ok(None) };
-    let records = store.read(address, head.tail_from, usize::MAX)?;
-    Ok(Some((head, records)))
-}
-
 fn compact(
     store: &dyn LogStore,
     compaction: &Compaction,
@@ -167,7 +174,7 @@ fn compact(
     let Compaction { address, cursor, keep_from } = compaction;
     let started = Instant::now();
     let compacted = guarded(address, || {
-        let old = old_snapshot(store, address)?;
+        let old = hub::snapshot(store, address)?;
         let from_seq = old.as_ref().map_or(1, |old| old.cursor.seq + 1);
         let records = store.read(address, from_seq, usize::MAX)?;
         let snapshot = make_snapshot(address, *cursor, old.as_ref(), &records)
@@ -190,34 +197,13 @@ fn compact(
     }
 }
 
-/// The whole snapshot that is stored. Only the compactor replaces it, so it stays while it is read.
-fn old_snapshot(store: &dyn LogStore, address: &Address) -> Result<Option<Snapshot>, StoreError> {
-    let Some(head) = store.head(address)?.and_then(|head| head.snapshot) else { return Ok(None) };
-    let mut body = Vec::new();
-    while (body.len() as u64) < head.body_bytes {
-        let offset = body.len() as u64;
-        match store.read_snapshot(address, head.cursor, offset, SNAPSHOT_PART_BYTES)? {
-            Some(part) if !part.is_empty() => body.extend_from_slice(&part),
-            _ => return Err(damaged(address, "its snapshot ends early")),
-        }
-    }
-    let attribution = store
-        .read_attribution(address, head.cursor)?
-        .ok_or_else(|| damaged(address, "its snapshot says not who wrote it"))?;
-    Ok(Some(Snapshot { cursor: head.cursor, body: body.into(), index: head.index, attribution }))
-}
-
 fn damaged(address: &Address, what: &str) -> StoreError {
     StoreError::Damaged { address: address.clone(), what: what.to_owned() }
 }
 
-fn log_load(
-    address: &Address,
-    log: &Result<Option<(LogHead, Vec<Record>)>, StoreError>,
-    started: Instant,
-) {
+fn log_load(address: &Address, loaded: &Result<Loaded, StoreError>, started: Instant) {
     let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    match log {
+    match loaded {
         Ok(Some((head, records))) => {
             let (seq, records) = (head.end.seq, records.len());
             tracing::debug!(%address, seq, records, ms, "document loaded");

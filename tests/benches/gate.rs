@@ -140,8 +140,7 @@ fn documents() -> Vec<(&'static str, UserId, Grown)> {
 fn gate(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("gate");
     for (what, user, grown) in documents() {
-        let rules = Rules::default();
-        let principal = rules.principal(&user, None);
+        let principal = Rules::default().principal(&user, None);
         let fresh = || {
             let mut index = Index::new(&grown.address);
             let all = grown.changes.iter().map(Change::raw_bytes);
@@ -152,7 +151,7 @@ fn gate(criterion: &mut Criterion) {
         let bytes = grown.next.raw_bytes();
         group.bench_function(BenchmarkId::new("check", what), |b| {
             b.iter(|| {
-                let checked = index.check(black_box(bytes), &principal, &rules);
+                let checked = index.check(black_box(bytes), &principal);
                 checked.map(drop).expect("a good change");
             });
         });
@@ -166,7 +165,7 @@ fn gate(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("rebuild from 3,000 changes", what), |b| {
             b.iter(|| black_box(fresh()));
         });
-        let checked = index.check(bytes, &principal, &rules).expect("a good change");
+        let checked = index.check(bytes, &principal).expect("a good change");
         index.apply(&checked);
     }
     group.finish();

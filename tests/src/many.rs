@@ -47,13 +47,14 @@ async fn wave(url: &str, space: &str, count: usize, wave: Wave) -> usize {
         let (url, space) = (url.to_owned(), space.to_owned());
         lanes.spawn(async move {
             let id = identity();
-            let mut client = RawClient::hello(&url, &format!("user-{lane}"), id, 1).await;
+            let user = format!("user-{lane}");
+            let mut client = RawClient::hello(&url, &user, id, 1).await;
             let mut bytes = 0;
             for number in (lane..count).step_by(CONNECTIONS) {
                 let address = Address::new(&space, &format!("d{number:06}"), Facet::Likes);
                 let address = address.expect("an address");
                 bytes += match wave {
-                    Wave::Write => write_one(&mut client, &address, id).await,
+                    Wave::Write => write_one(&mut client, &user, &address, id).await,
                     Wave::Read => read_one(&mut client, &address, id).await,
                 };
             }
@@ -71,11 +72,16 @@ fn identity() -> [u8; 16] {
     id
 }
 
-async fn write_one(client: &mut RawClient, address: &Address, outbox: [u8; 16]) -> usize {
+async fn write_one(
+    client: &mut RawClient,
+    user: &str,
+    address: &Address,
+    outbox: [u8; 16],
+) -> usize {
     let opened = client.subscribe(address, outbox, true).await;
     let mut document = client.read(address, &opened).await;
     let lease = opened.lease.as_ref().expect("a lease was asked for");
-    let commands: Vec<Command> = (0..CHANGES).map(like).collect();
+    let commands: Vec<Command> = (0..CHANGES).map(|number| like(user, number)).collect();
     let changes = document.write(lease, &commands);
     for (number, change) in (1..).zip(&changes) {
         client.push(opened.handle, number, std::slice::from_ref(change)).await;
@@ -93,12 +99,14 @@ async fn read_one(client: &mut RawClient, address: &Address, outbox: [u8; 16]) -
     document.automerge.get_changes(&[]).iter().map(|change| change.raw_bytes().len()).sum()
 }
 
-fn like(number: usize) -> Command {
+/// A like of one of many comments.
+fn like(user: &str, number: usize) -> Command {
     let number = number as u64;
+    let at = Ulid::new(Timestamp(1_700_000_000_000 + number), u128::from(number));
     Command::Likes(LikesCommand::Like {
-        target: Target::Post,
+        target: Target::Comment(at),
         reaction: "like".to_owned(),
-        user: UserId::new(&format!("user-{number}")).expect("a name"),
-        at: Ulid::new(Timestamp(1_700_000_000_000 + number), u128::from(number)),
+        user: UserId::new(user).expect("a name"),
+        at,
     })
 }

@@ -81,7 +81,7 @@ impl Server {
     /// Starts the server on a port of its choice and waits until it says where it listens.
     fn start(data: &std::path::Path) -> anyhow::Result<Self> {
         let mut process = command(binary("syncline-server"))
-            .args(["--listen", "127.0.0.1:0", "--log", "warn", "--data"])
+            .args(["--listen", "127.0.0.1:0", "--log", "warn", "--importers", "replay", "--data"])
             .arg(data)
             .stdout(Stdio::piped())
             .spawn()

@@ -1,17 +1,23 @@
 //! The server that a run talks to: one that is there already, one inside this process, or one that
 //! this process starts and may kill.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use syncline_engine::ids::UserId;
+use syncline_engine::policy::Role;
 use syncline_server::Server;
 use syncline_server::config::{Config, Storage};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
+
+/// The user in whose name those act who write in the names of others.
+pub(crate) const IMPORTER: &str = "replay";
 
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
@@ -33,7 +39,10 @@ impl Backend {
     /// A server inside this process, on a free port, with its log in `data`.
     pub(crate) async fn embedded(data: PathBuf) -> anyhow::Result<Self> {
         let listen = "127.0.0.1:0".parse().context("the loopback address")?;
-        let config = Config { listen, storage: Storage::Directory(data), ..Config::default() };
+        let importer = UserId::new(IMPORTER)?;
+        let roles = BTreeMap::from([(importer, Role::Importer)]);
+        let storage = Storage::Directory(data);
+        let config = Config { listen, storage, roles, ..Config::default() };
         let server = Server::start(config).await.context("can't start the embedded server")?;
         Ok(Self::Embedded(Box::new(server)))
     }
@@ -137,6 +146,7 @@ async fn spawn(data: &Path, log: &Path, port: u16) -> anyhow::Result<(Child, u16
         .arg(format!("127.0.0.1:{port}"))
         .arg("--data")
         .arg(data)
+        .args(["--importers", IMPORTER])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log)

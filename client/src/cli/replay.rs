@@ -38,7 +38,7 @@ use report::{Remarks, Report};
 use schedule::{Connectivity, kill_moments};
 use stage::Stage;
 
-use super::backend::Backend;
+use super::backend::{Backend, IMPORTER};
 use super::progress::Progress;
 
 const SERVER_KILLS: u64 = 0x5e4e;
@@ -88,7 +88,8 @@ fn share(s: &str) -> Result<f64, String> {
 pub(crate) struct ReplayArgs {
     /// Events as JSON lines, plain or gzipped
     file: PathBuf,
-    /// Server to play against; without it, one is started for the run
+    /// Server to play against, whose importers include "replay"; without it, one is started for the
+    /// run
     #[arg(long, value_name = "URL")]
     server: Option<String>,
     /// How many clients play
@@ -195,7 +196,7 @@ async fn play(
     let events = plan.oracle().events();
     let config = |name: &str| DeviceConfig {
         url: backend.url(),
-        user: format!("replay-{name}"),
+        user: IMPORTER.to_owned(),
         store: work.path().join(name),
         documents_max: args.open_documents.max(3),
     };
@@ -261,7 +262,7 @@ async fn play(
     Ok(report.is_good())
 }
 
-/// A user and store of its own for each run, also in a work folder that is used again.
+/// A store of its own for each run, also in a work folder that is used again.
 fn fresh_name() -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     format!("fresh-{}", now.map_or(0, |now| now.as_millis()))

@@ -197,7 +197,7 @@ fn body(document: &Document) -> String {
     })
 }
 
-/// The first agent writes the post; all wait until they have it.
+/// The first agent writes the post and lets the others edit it; all wait until they have it.
 async fn prepare(
     clients: &[Client],
     address: &Address,
@@ -216,6 +216,11 @@ async fn prepare(
                 tags: Vec::new(),
             }))?;
             expect_confirmed(created.await?)?;
+            for other in 1..clients.len() {
+                let user = UserId::new(&user_name(other))?;
+                let editor = Command::Post(PostCommand::AddEditor { user });
+                expect_confirmed(document.command(editor)?.await?)?;
+            }
             document.settled().await?;
         }
         documents.push(document);

@@ -15,6 +15,7 @@ use crate::document::{
 };
 use crate::ids::{ActorId, Ulid};
 use crate::policy::Role;
+use crate::policy::Rules;
 
 mod floor;
 mod forgeries;
@@ -59,7 +60,7 @@ impl House {
 
     fn check(&self, who: &str, bytes: &[u8]) -> Result<(), Code> {
         let principal = self.rules.principal(&user(who), None);
-        let checked = self.index.check(bytes, &principal, &self.rules);
+        let checked = self.index.check(bytes, &principal);
         checked.map(drop).map_err(|refusal| refusal.code)
     }
 

@@ -13,18 +13,11 @@ use crate::change::{Action, Header, Key, Op, OpId, Operations};
 use crate::codes::Code;
 use crate::document::{bucket, bucket_name};
 use crate::ids::{Facet, Ulid, UserId};
-use crate::policy::{Act, Capabilities, Refusal, decide};
+use crate::policy::{Act, Principal, Refusal, decide};
 
 /// How far a counter moves in all, so that no order of arrival overflows it or a difference of two
 /// of its values.
 const COUNTER_MOVES_MAX: u64 = 1 << 61;
-
-/// For whom a change is judged.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Judge<'a> {
-    pub(super) user: &'a UserId,
-    pub(super) may: Capabilities,
-}
 
 /// What an operation of the change itself made.
 #[derive(Debug, Clone, Copy)]
@@ -99,7 +92,7 @@ pub(super) struct Walk<'a> {
     index: &'a Index,
     header: &'a Header,
     next: &'a Continuation,
-    judge: Option<Judge<'a>>,
+    principal: Option<&'a Principal>,
     made: Vec<Made>,
     /// What is seen where the change itself has written.
     cells: BTreeMap<(Id, Name<'a>), Seen>,
@@ -123,13 +116,13 @@ impl<'a> Walk<'a> {
         index: &'a Index,
         header: &'a Header,
         next: &'a Continuation,
-        judge: Option<Judge<'a>>,
+        principal: Option<&'a Principal>,
     ) -> Self {
         Self {
             index,
             header,
             next,
-            judge,
+            principal,
             made: Vec::new(),
             cells: BTreeMap::new(),
             more: None,
@@ -140,7 +133,7 @@ impl<'a> Walk<'a> {
     }
 
     pub(super) fn run(mut self, ops: &'a Operations<'_>) -> Result<(), Refusal> {
-        if ops.is_empty() && self.judge.is_some() {
+        if ops.is_empty() && self.principal.is_some() {
             return refuse(Code::NoEffect, "the change does nothing");
         }
         self.made.reserve(ops.len());
@@ -171,7 +164,7 @@ impl<'a> Walk<'a> {
             return Ok(());
         }
         // The server's own merges have no operations; they get here without a judge.
-        if self.judge.is_none() && self.header.ops == 0 {
+        if self.principal.is_none() && self.header.ops == 0 {
             return Ok(());
         }
         refuse(Code::NotFound, "the post was not created yet")
@@ -490,7 +483,7 @@ impl<'a> Walk<'a> {
             | Ask::DeleteComment
             | Ask::EditJson => {}
         }
-        let Some(Judge { user, may }) = self.judge else { return Ok(()) };
+        let Some(Principal { user, may, .. }) = self.principal else { return Ok(()) };
         // What is filled into a comment that is being made is decided where its author is named.
         let author = || if is_new { Some(user) } else { subject.known?.author.as_ref() };
         let act = match ask {
@@ -519,19 +512,19 @@ impl<'a> Walk<'a> {
             }
             Ask::EditJson => Act::EditJson,
         };
-        decide(user, may, act)
+        decide(user, *may, act)
     }
 
     fn judge_post(&self, what: impl FnOnce(&'a UserId) -> Act<'a>) -> Result<(), Refusal> {
-        let Some(Judge { user, may }) = self.judge else { return Ok(()) };
+        let Some(Principal { user, may, .. }) = self.principal else { return Ok(()) };
         if self.creates_post {
-            return decide(user, may, Act::CreatePost { author: user });
+            return decide(user, *may, Act::CreatePost { author: user });
         }
         let root = self.index.objects.object(Id::NONE);
         let Some(author) = root.and_then(|root| root.author.as_ref()) else {
             return refuse(Code::NotFound, "the post was not created yet");
         };
-        decide(user, may, what(author))
+        decide(user, *may, what(author))
     }
 
     /// Whether a comment was there for this change.

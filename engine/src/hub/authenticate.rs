@@ -10,6 +10,7 @@ use super::{ConnectionId, Hub};
 use crate::clock::Timestamp;
 use crate::codes::Code;
 use crate::ids::UserId;
+use crate::policy::Role;
 use crate::wire::frame::{Renew, TokenExpires};
 
 /// What a token proves.
@@ -20,7 +21,18 @@ pub struct Credentials {
     /// Until when this counts; `None` for as long as the connection lasts.
     pub expires: Option<Timestamp>,
     /// The user's role in each space that the token names; `*` names all others.
-    pub roles: BTreeMap<String, String>,
+    pub roles: BTreeMap<String, Role>,
+    /// Whether it is believed without a proof that what it hands back was once in the log. Right
+    /// where names are believed too.
+    pub believed: bool,
+}
+
+impl Credentials {
+    /// The role that is claimed for a space.
+    #[must_use]
+    pub fn role_in(&self, space: &str) -> Option<&Role> {
+        self.roles.get(space).or_else(|| self.roles.get("*"))
+    }
 }
 
 /// A client did not prove who it is.
@@ -62,7 +74,7 @@ impl Authenticator for TakesNames {
             code: Code::Unauthenticated,
             message: error.to_string(),
         })?;
-        Ok(Credentials { user, expires: None, roles: BTreeMap::new() })
+        Ok(Credentials { user, expires: None, roles: BTreeMap::new(), believed: true })
     }
 }
 

@@ -9,8 +9,8 @@ use super::relay::{Part, Press};
 use super::{Effect, Handle, Hub, Phase};
 use crate::clock::Timestamp;
 use crate::codes::Code;
-use crate::ids::OutboxId;
-use crate::storage::record::DigestKey;
+use crate::ids::{Address, OutboxId};
+use crate::storage::record::{DigestKey, seal};
 use crate::storage::{Append, Entry, Record, StoreError};
 use crate::wire::frame::Ack;
 
@@ -30,7 +30,13 @@ pub(super) struct Committing {
 
 impl Live {
     /// Takes up what is pending, as one record of bounded size.
-    fn take_record(&mut self, handle: Handle, key: &DigestKey, bytes_max: usize) -> Option<Record> {
+    fn take_record(
+        &mut self,
+        address: &Address,
+        handle: Handle,
+        key: &DigestKey,
+        bytes_max: usize,
+    ) -> Option<Record> {
         let mut entries: Vec<Entry> = Vec::new();
         let mut numbers = BTreeMap::new();
         let mut bytes = BTreeMap::new();
@@ -55,7 +61,9 @@ impl Live {
         }
         let record = Record { first_seq: after + 1, tip_before, tip, entries };
         let end = End { seq: record.last_seq(), tip };
-        let press = Press { handle, key, packed: false };
+        // The heads are those of the assigned end; what is cut off here has none to prove.
+        let seal = (end == self.assigned).then(|| seal(key, address, self.index.heads()));
+        let press = Press { handle, key, packed: false, seal };
         let parts = press.parts(std::slice::from_ref(&record), after, end.seq);
         let entries = record.entries.len();
         self.committing = Some(Committing { end, parts, numbers, bytes, bytes_all, entries });
@@ -73,8 +81,8 @@ impl Hub {
         for handle in mem::take(&mut self.dirty) {
             let Some(document) = self.documents.get_mut(handle) else { continue };
             let State::Live(live) = &mut document.state else { continue };
-            let key = &self.identity.digest_key;
-            if let Some(record) = live.take_record(handle, key, self.config.record_bytes_max) {
+            let (key, bytes_max) = (&self.identity.digest_key, self.config.record_bytes_max);
+            if let Some(record) = live.take_record(&document.address, handle, key, bytes_max) {
                 let (address, epoch) = (document.address.clone(), live.epoch);
                 appends.push(Append { address, epoch, record });
                 self.in_commit.push(handle);
@@ -154,21 +162,11 @@ impl Hub {
         let durable = live.durable.seq;
         let ready = live.notices.partition_point(|(seq, ..)| *seq <= durable);
         let notices: Vec<_> = live.notices.drain(..ready).collect();
-        let mut openings = Vec::new();
-        live.openings.retain(|slot, opening| {
-            let waits = opening.barrier > durable;
-            if !waits {
-                openings.push((*slot, *opening));
-            }
-            waits
-        });
         for (_, peer, frame) in notices {
             if self.connections.peer_mut(peer).is_some() {
                 self.send(peer.slot, frame);
             }
         }
-        for (slot, opening) in openings {
-            self.answer_opening(now, handle, slot, opening);
-        }
+        self.answer_openings(now, handle);
     }
 }

@@ -7,7 +7,9 @@ use super::commit::Committing;
 use super::connection::{Peer, SessionKey, Slot};
 use super::index::Index;
 use super::lease::Leases;
+use super::load::Loaded;
 use super::relay::Ring;
+use super::restore::Restoring;
 use super::stored::StoredError;
 use super::timers::Timer;
 use super::{Effect, Handle, Hub, Phase};
@@ -15,8 +17,9 @@ use crate::change::reader::{self, Header, ReadError};
 use crate::clock::Timestamp;
 use crate::codes::Code;
 use crate::document::genesis;
+use crate::gate;
 use crate::ids::{Address, ChangeHash, Cursor, Epoch, OutboxId, Tip};
-use crate::storage::record::{DigestKey, advance};
+use crate::storage::record::{DigestKey, Seal, advance, seal};
 use crate::storage::{Entry, LogHead, Record, StoreError};
 use crate::wire::frame::ServerFrame;
 
@@ -63,6 +66,8 @@ pub(super) struct Follower {
     pub(super) progress: Progress,
     /// Whether what it pushes is passed over until it has a new lease.
     pub(super) dropping: bool,
+    /// What it has handed back so far of what the server has lost.
+    pub(super) restoring: Option<Restoring>,
 }
 
 /// An accepted change that no commit has taken up yet.
@@ -108,10 +113,28 @@ pub(super) struct Tail {
     pub(super) compacting: bool,
 }
 
+/// The gate of a document, which is opened when somebody wants to write. Until then its readers are
+/// served without a look at what the changes say.
+#[derive(Debug)]
+pub(super) enum Gate {
+    Closed,
+    /// Its index is being made; these wait for it with a question.
+    Opening(BTreeMap<Slot, Asked>),
+    Open(Box<gate::Index>),
+}
+
+/// What a follower asked for that has to wait for the gate.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    pub(super) lease: bool,
+    pub(super) restore: Option<Restoring>,
+}
+
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) epoch: Epoch,
     pub(super) index: Index,
+    pub(super) gate: Gate,
     /// The end of the log with everything that was accepted.
     pub(super) assigned: End,
     /// The end of the log on disk; nobody is told of anything above.
@@ -219,6 +242,7 @@ impl Live {
         Self {
             epoch,
             index: Index::new(ChangeHash(genesis.hash().0), genesis.max_op()),
+            gate: Gate::Closed,
             assigned: start,
             durable: start,
             tips: VecDeque::from([Tip::EMPTY]),
@@ -375,6 +399,12 @@ impl Live {
             && self.pending.is_empty()
             && self.committing.is_none()
             && !self.tail.compacting
+            && !matches!(self.gate, Gate::Opening(_))
+    }
+
+    /// The proof that the document had these heads, if they are those of the durable end.
+    pub(super) fn seal(&self, key: &DigestKey, address: &Address) -> Option<Seal> {
+        (self.durable == self.assigned).then(|| seal(key, address, self.index.heads()))
     }
 }
 
@@ -392,13 +422,13 @@ impl Hub {
         now: Timestamp,
         address: &Address,
         fresh_epoch: Epoch,
-        log: Result<Option<(LogHead, Vec<Record>)>, StoreError>,
+        loaded: Result<Loaded, StoreError>,
     ) {
         let Some(handle) = self.documents.handle(address) else { return };
         let Some(document) = self.documents.get_mut(handle) else { return };
         let State::Loading(openings) = &mut document.state else { return };
         let openings = mem::take(openings);
-        let live = match log {
+        let live = match loaded {
             Ok(None) => Ok(Live::new(address, fresh_epoch, now)),
             Ok(Some((head, records))) => {
                 Live::load(address, now, &self.identity.digest_key, &head, &records)
@@ -408,10 +438,9 @@ impl Hub {
         match live {
             Ok(mut live) => {
                 live.leases = Leases::above(self.slots_spent);
+                live.openings = openings;
                 document.state = State::Live(Box::new(live));
-                for (slot, opening) in openings {
-                    self.answer_opening(now, handle, slot, opening);
-                }
+                self.answer_openings(now, handle);
                 self.consider_compaction(handle);
                 self.watch_idle(now, handle);
             }
@@ -422,6 +451,60 @@ impl Hub {
                 }
             }
         }
+    }
+
+    /// Has the gate of a document opened, if that has not begun.
+    pub(super) fn open_gate(&mut self, handle: Handle) -> Option<&mut BTreeMap<Slot, Asked>> {
+        let document = self.documents.get_mut(handle)?;
+        let State::Live(live) = &mut document.state else { return None };
+        if matches!(live.gate, Gate::Closed) {
+            live.gate = Gate::Opening(BTreeMap::new());
+            self.out.push(Effect::Index { address: document.address.clone() });
+        }
+        match &mut live.gate {
+            Gate::Opening(asked) => Some(asked),
+            Gate::Closed | Gate::Open(_) => None,
+        }
+    }
+
+    pub(super) fn indexed(
+        &mut self,
+        now: Timestamp,
+        address: &Address,
+        gate: Result<Box<gate::Index>, StoreError>,
+    ) {
+        let Some(handle) = self.documents.handle(address) else { return };
+        let Some(live) = self.documents.live_mut(handle) else { return };
+        let Gate::Opening(asked) = mem::replace(&mut live.gate, Gate::Closed) else { return };
+        let gate = gate.map_err(LoadError::from).and_then(|gate| {
+            // Nothing was appended meanwhile: whatever is, comes through the gate.
+            let same = gate.heads().eq(live.index.heads());
+            if same { Ok(gate) } else { Err(LoadError::Broken(live.durable.seq)) }
+        });
+        match gate {
+            Ok(gate) => {
+                live.gate = Gate::Open(gate);
+                for (slot, asked) in asked {
+                    if asked.lease {
+                        self.request_lease(now, slot, handle);
+                    }
+                    if let Some(restoring) = asked.restore {
+                        self.take_back(now, slot, handle, restoring);
+                    }
+                }
+                self.answer_openings(now, handle);
+            }
+            Err(error) => {
+                let mut writers: BTreeSet<Slot> = asked.into_keys().collect();
+                writers
+                    .extend(live.openings.iter().filter(|(_, o)| o.write).map(|(slot, _)| *slot));
+                for slot in writers {
+                    self.forget_follower(now, handle, slot);
+                    self.abandon(slot, handle, address, &error.to_string());
+                }
+            }
+        }
+        self.watch_idle(now, handle);
     }
 
     /// Tells a connection that a document cannot be served, and that it does not follow it.

@@ -191,7 +191,7 @@ impl Hub {
         records: &[Record],
     ) {
         let Some(live) = self.documents.live(handle) else { return };
-        let press = Press { handle, key: &self.identity.digest_key, packed: true };
+        let press = Press { handle, key: &self.identity.digest_key, packed: true, seal: None };
         // The store may be ahead of what this hub knows to be durable.
         let parts = press.parts(records, sent, live.durable.seq);
         if parts.is_empty() {

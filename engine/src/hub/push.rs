@@ -1,17 +1,18 @@
-//! The gate at header level: which pushed and restored changes get a place in the log. Operations
-//! are not looked at here.
+//! Which pushed and restored changes get a place in the log: those of the right actor, under the right
+//! number, that the gate ([`crate::gate`]) lets in.
 
 use super::connection::{Peer, SessionKey, Slot};
-use super::document::{Follower, Live};
-use super::index::Refusal;
+use super::document::{Follower, Gate, Live, State};
 use super::{Handle, Hub, Phase};
-use crate::change::reader::{self, Header};
+use crate::change::{self, Header, Operations, reader};
 use crate::clock::Timestamp;
 use crate::codes::Code;
+use crate::gate::{self, Checked, Refusal};
 use crate::ids::{ActorId, ChangeHash, OutboxId, UserId};
 use crate::limits::{CHANGE_BYTES_MAX, HEADS_MERGE_AT, PUSH_CHANGES_MAX};
+use crate::policy::{Principal, Rules};
 use crate::storage::{CommandRef, Entry};
-use crate::wire::frame::{Ack, Blob, Push, Reject, Restore, Restored, ServerFrame};
+use crate::wire::frame::{Ack, Blob, Push, Reject, ServerFrame};
 
 use super::config::{Config, Identity};
 
@@ -19,14 +20,14 @@ use super::config::{Config, Identity};
 const SERVER: &str = "server";
 
 /// One frame's worth of changes on its way into a document.
-struct Gate<'a> {
+pub(super) struct Intake<'a> {
     config: &'a Config,
     identity: &'a Identity,
     now: Timestamp,
     live: &'a mut Live,
     peer: Peer,
     session: SessionKey,
-    author: &'a UserId,
+    principal: Principal,
     /// Bytes accepted, of the peer and altogether.
     bytes: usize,
     bytes_all: usize,
@@ -53,7 +54,7 @@ fn refuse<T>(code: Code, message: &str) -> Result<T, Refusal> {
     Err(Refusal::new(code, message))
 }
 
-impl Gate<'_> {
+impl Intake<'_> {
     fn push(&mut self, outbox: OutboxId, number: Option<u64>, change: &Blob) -> Outcome {
         let Some(number) = number else {
             return Refusal::new(Code::NumberGap, "there is no such number").into();
@@ -73,9 +74,9 @@ impl Gate<'_> {
     }
 
     fn try_push(&mut self, command: CommandRef, change: &Blob) -> Result<(), Refusal> {
-        let header = self.read(change)?;
+        let (header, ops) = self.read(change)?;
         if self.is_of_earlier_term(header.actor) {
-            return self.try_push_again(command, &header, change);
+            return self.try_push_again(command, (header, ops), change);
         }
         let Some(held) = self.live.leases.of(self.session) else {
             return refuse(Code::LeaseLost, "ask for a lease before writing");
@@ -88,14 +89,14 @@ impl Gate<'_> {
         if header.actor != held.actor {
             return refuse(Code::WrongActor, "the change is not by the leased actor");
         }
-        self.live.index.check(&header)?;
+        let checked = self.gate()?.check_read(header, ops, Some(&self.principal))?;
         let seq = self.live.assigned.seq + 1;
         if let Some(held) = self.live.leases.of_mut(self.session) {
             held.next = Some((command.outbox, command.number.saturating_add(1)));
             held.used = self.now;
             held.written = seq;
         }
-        self.accept(&header, change, Some(command));
+        self.accept(&checked, change, Some(command));
         Ok(())
     }
 
@@ -109,75 +110,84 @@ impl Gate<'_> {
     fn try_push_again(
         &mut self,
         command: CommandRef,
-        header: &Header,
+        read: (Header, Operations<'_>),
         change: &Blob,
     ) -> Result<(), Refusal> {
-        if self.live.index.has(header) {
+        if self.live.index.has(&read.0) {
             return Ok(());
         }
-        self.check_earlier(header)?;
-        self.accept(header, change, Some(command));
+        let checked = self.check_earlier(read, Some(&self.principal))?;
+        self.accept(&checked, change, Some(command));
         Ok(())
     }
 
-    fn restore(&mut self, change: &Blob) -> Outcome {
-        match self.try_restore(change) {
-            Ok(true) => Outcome::Accepted,
-            Ok(false) => Outcome::Known,
-            Err(refusal) => refusal.into(),
-        }
-    }
-
-    fn try_restore(&mut self, change: &Blob) -> Result<bool, Refusal> {
-        let header = self.read(change)?;
+    /// Takes a change back that was in the log once. Answers whether it was missing.
+    pub(super) fn take_back(&mut self, change: &Blob) -> Result<bool, Refusal> {
+        let (header, ops) = self.read(change)?;
         if self.live.index.has(&header) {
             return Ok(false);
         }
         if !self.is_of_earlier_term(header.actor) {
             return refuse(Code::WrongActor, "only changes of an earlier term can be restored");
         }
-        self.check_earlier(&header)?;
-        self.accept(&header, change, None);
+        let checked = self.check_earlier((header, ops), None)?;
+        self.accept(&checked, change, None);
         Ok(true)
     }
 
-    fn check_earlier(&self, header: &Header) -> Result<(), Refusal> {
+    fn check_earlier<'c>(
+        &self,
+        (header, ops): (Header, Operations<'c>),
+        principal: Option<&Principal>,
+    ) -> Result<Checked<'c>, Refusal> {
         let actors = self.live.index.actors();
         if !self.live.index.knows_actor(header.actor) && actors >= self.config.actors_max {
             return refuse(Code::DocumentFull, "the document has as many actors as it may");
         }
-        self.live.index.check(header)
+        self.gate()?.check_read(header, ops, principal)
     }
 
-    fn read(&self, change: &Blob) -> Result<Header, Refusal> {
+    fn gate(&self) -> Result<&gate::Index, Refusal> {
+        match &self.live.gate {
+            Gate::Open(index) => Ok(index),
+            Gate::Closed | Gate::Opening(_) => {
+                refuse(Code::LeaseLost, "ask for a lease before writing")
+            }
+        }
+    }
+
+    fn read<'c>(&self, change: &'c Blob) -> Result<(Header, Operations<'c>), Refusal> {
         if change.0.len() > CHANGE_BYTES_MAX {
             return refuse(Code::ChangeTooLarge, "split the change");
         }
         if self.live.index.bytes() + change.0.len() as u64 > self.config.document_bytes_max {
             return refuse(Code::DocumentFull, "the document is as large as it may be");
         }
-        reader::read(&change.0).map_err(|e| Refusal::new(e.code(), e.to_string()))
+        Ok(change::operations(&change.0)?)
     }
 
-    fn accept(&mut self, header: &Header, change: &Blob, command: Option<CommandRef>) {
+    fn accept(&mut self, checked: &Checked<'_>, change: &Blob, command: Option<CommandRef>) {
         let entry = Entry {
-            author: self.author.clone(),
+            author: self.principal.user.clone(),
             at: self.now,
             command,
-            hash: header.hash,
+            hash: checked.header().hash,
             change: change.0.clone(),
         };
         self.bytes += change.0.len();
-        self.append(header, entry, Some(self.peer));
+        self.append(checked, entry, Some(self.peer));
         if self.live.index.heads().len() > HEADS_MERGE_AT {
             self.merge_heads();
         }
     }
 
-    fn append(&mut self, header: &Header, entry: Entry, from: Option<Peer>) {
+    fn append(&mut self, checked: &Checked<'_>, entry: Entry, from: Option<Peer>) {
         self.bytes_all += entry.change.len();
         self.entries += 1;
-        self.live.append(&self.identity.digest_key, header, entry, from);
+        if let Gate::Open(index) = &mut self.live.gate {
+            index.apply(checked);
+        }
+        self.live.append(&self.identity.digest_key, checked.header(), entry, from);
     }
 
     /// Follows all heads by an empty change of the server's own actor, so that those who write next
@@ -188,13 +198,12 @@ impl Gate<'_> {
         let deps = index.deps_on_heads(actor);
         let bytes = empty_change(actor, index.last_seq(actor) + 1, index.max_op() + 1, &deps);
         let (Some(bytes), Ok(author)) = (bytes, UserId::new(SERVER)) else { return };
-        // The strict reader has the last word here too; without a merge the document goes on.
-        let Ok(header) = reader::read(&bytes) else { return };
-        if self.live.index.check(&header).is_ok() {
-            let (at, hash) = (self.now, header.hash);
-            let entry = Entry { author, at, command: None, hash, change: bytes.into() };
-            self.append(&header, entry, None);
-        }
+        // The gate has the last word here too; without a merge the document goes on.
+        let Ok(gate) = self.gate() else { return };
+        let Ok(checked) = gate.check_structure(&bytes) else { return };
+        let (at, hash) = (self.now, checked.header().hash);
+        let entry = Entry { author, at, command: None, hash, change: bytes.clone().into() };
+        self.append(&checked, entry, None);
     }
 }
 
@@ -216,31 +225,34 @@ fn empty_change(actor: ActorId, seq: u64, start_op: u64, deps: &[ChangeHash]) ->
 }
 
 impl Hub {
-    /// Runs the gate over a document on behalf of a follower.
-    fn with_gate<T>(
+    /// Hands changes into a document on behalf of a follower.
+    pub(super) fn with_intake<T>(
         &mut self,
         now: Timestamp,
         slot: Slot,
         handle: Handle,
-        run: impl FnOnce(&mut Gate<'_>) -> T,
+        run: impl FnOnce(&mut Intake<'_>) -> T,
     ) -> Option<T> {
         let peer = self.connections.peer(slot)?;
         let open = self.connections.open(slot)?;
-        let live = self.documents.live_mut(handle)?;
-        let mut gate = Gate {
+        let document = self.documents.get_mut(handle)?;
+        let claimed = open.credentials.role_in(document.address.space());
+        let principal = Rules::default().principal(&open.credentials.user, claimed);
+        let State::Live(live) = &mut document.state else { return None };
+        let mut intake = Intake {
             config: &self.config,
             identity: &self.identity,
             now,
             live,
             peer,
             session: open.session,
-            author: &open.credentials.user,
+            principal,
             bytes: 0,
             bytes_all: 0,
             entries: 0,
         };
-        let result = run(&mut gate);
-        let Gate { bytes, bytes_all, entries, .. } = gate;
+        let result = run(&mut intake);
+        let Intake { bytes, bytes_all, entries, .. } = intake;
         if entries > 0 {
             self.dirty.insert(handle);
             self.pending_bytes += bytes_all;
@@ -254,7 +266,7 @@ impl Hub {
         Some(result)
     }
 
-    fn follower(&self, slot: Slot, handle: Handle) -> Option<&Follower> {
+    pub(super) fn follower(&self, slot: Slot, handle: Handle) -> Option<&Follower> {
         self.documents.live(handle)?.followers.get(&slot)
     }
 
@@ -271,11 +283,11 @@ impl Hub {
             let refusal = Refusal::new(Code::TooManyChanges, "push fewer changes at once");
             return self.reject(handle, slot, first, refusal);
         }
-        let stopped_at = self.with_gate(now, slot, handle, |gate| {
+        let stopped_at = self.with_intake(now, slot, handle, |intake| {
             let mut known = false;
             for (place, change) in (0_u64..).zip(&changes) {
                 let number = first.checked_add(place);
-                match gate.push(outbox, number, change) {
+                match intake.push(outbox, number, change) {
                     Outcome::Accepted => {}
                     Outcome::Known => known = true,
                     ended @ (Outcome::Reused | Outcome::Refused(_)) => {
@@ -326,7 +338,7 @@ impl Hub {
 
     /// Sends an answer once everything that was accepted before it is durable, so that it is heard
     /// after the acknowledgements.
-    fn notify(&mut self, handle: Handle, slot: Slot, frame: ServerFrame) {
+    pub(super) fn notify(&mut self, handle: Handle, slot: Slot, frame: ServerFrame) {
         let Some(peer) = self.connections.peer(slot) else { return };
         match self.documents.live_mut(handle) {
             Some(live) if live.assigned.seq > live.durable.seq => {
@@ -336,39 +348,9 @@ impl Hub {
         }
     }
 
-    pub(super) fn restore(&mut self, now: Timestamp, slot: Slot, frame: Restore) {
-        let Restore { handle, changes } = frame;
-        if self.follower(slot, handle).is_none() {
-            return self.unknown_handle(slot);
-        }
-        if !matches!(self.phase, Phase::Running) {
-            return;
-        }
-        let (mut accepted, mut refused) = (0, None);
-        if changes.len() > PUSH_CHANGES_MAX {
-            refused = Some(Code::TooManyChanges);
-        } else {
-            self.with_gate(now, slot, handle, |gate| {
-                for change in &changes {
-                    match gate.restore(change) {
-                        Outcome::Accepted => accepted += 1,
-                        Outcome::Known | Outcome::Reused => {}
-                        Outcome::Refused(refusal) => {
-                            refused = Some(refusal.code);
-                            return;
-                        }
-                    }
-                }
-            });
-        }
-        let refused = refused.map(Code::number);
-        self.notify(handle, slot, Restored { handle, accepted, refused }.into());
-        self.check_pending(now, slot);
-    }
-
     /// Sends away who hands in more than the disk takes. Its lease is kept for the grace time and
     /// it will send the same again: that is how the pressure reaches it.
-    fn check_pending(&mut self, now: Timestamp, slot: Slot) {
+    pub(super) fn check_pending(&mut self, now: Timestamp, slot: Slot) {
         let Some(connection) = self.connections.get(slot) else { return };
         if connection.pending > self.config.connection_pending_bytes_max
             || (connection.pending > 0 && self.pending_bytes > self.config.pending_bytes_max)

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::Handle;
 use crate::ids::{Tip, UserId};
 use crate::limits::PART_BYTES_MAX;
-use crate::storage::record::{DigestKey, advance};
+use crate::storage::record::{DigestKey, Seal, advance};
 use crate::storage::{Entry, Record};
 use crate::wire::frame::{Blob, Changes, ServerFrame, WireEntry};
 use crate::wire::pack;
@@ -32,6 +32,8 @@ pub(super) struct Press<'a> {
     /// Whether frames are deflated where that pays: for one reader who is behind, not for the many
     /// who wait for a few bytes.
     pub(super) packed: bool,
+    /// What goes into the last frame: a proof of the document's heads after it.
+    pub(super) seal: Option<Seal>,
 }
 
 /// Consecutive entries that will be one frame.
@@ -72,7 +74,7 @@ impl Press<'_> {
             let bytes: usize = record.entries.iter().map(|e| e.change.len() + ENTRY_BYTES).sum();
             let large = bytes > PART_BYTES_MAX;
             if !piece.entries.is_empty() && piece.bytes + bytes > PART_BYTES_MAX {
-                parts.push(self.encode(std::mem::take(&mut piece)));
+                parts.push(self.encode(std::mem::take(&mut piece), None));
             }
             let mut tip = record.tip_before;
             for (seq, entry) in (record.first_seq..).zip(&record.entries) {
@@ -85,19 +87,19 @@ impl Press<'_> {
                 piece.add(seq, entry);
                 if large && piece.bytes > PART_BYTES_MAX {
                     piece.tip = Some(tip);
-                    parts.push(self.encode(std::mem::take(&mut piece)));
+                    parts.push(self.encode(std::mem::take(&mut piece), None));
                 }
             }
             piece.tip = Some(record.tip);
             next = record.last_seq() + 1;
         }
         if !piece.entries.is_empty() {
-            parts.push(self.encode(piece));
+            parts.push(self.encode(piece, self.seal));
         }
         parts
     }
 
-    fn encode(self, piece: Piece<'_>) -> Part {
+    fn encode(self, piece: Piece<'_>, seal: Option<Seal>) -> Part {
         let Piece { first_seq, last_seq, tip, entries, .. } = piece;
         let mut places: BTreeMap<&UserId, u16> = BTreeMap::new();
         let mut authors = Vec::new();
@@ -112,7 +114,8 @@ impl Press<'_> {
             out.push(WireEntry { author, at_ms: entry.at.0, change });
         }
         let tip = tip.unwrap_or(Tip::EMPTY).0;
-        let changes = Changes { handle: self.handle, first_seq, tip, authors, entries: out };
+        let (handle, seal) = (self.handle, seal.map(|seal| seal.0));
+        let changes = Changes { handle, first_seq, tip, seal, authors, entries: out };
         let packed = if self.packed { pack(&changes) } else { None };
         let frame = packed.map_or_else(|| ServerFrame::from(changes), ServerFrame::from);
         // At most a part and one change more, and less than `ENTRY_BYTES` beside each.
@@ -195,7 +198,7 @@ mod tests {
         }
         for packed in [false, true] {
             for after in 0..17 {
-                let press = Press { handle: 4, key: &key, packed };
+                let press = Press { handle: 4, key: &key, packed, seal: None };
                 let parts = press.parts(&records, after, 16);
                 let mut next = after + 1;
                 for part in &parts {

@@ -2,7 +2,7 @@
 //! of a connection. What is sent afterwards is the concern of [`super::follow`].
 
 use super::connection::{SessionKey, Slot};
-use super::document::{Follower, Live, Opening, Progress, State};
+use super::document::{Follower, Gate, Live, Opening, Progress, State};
 use super::timers::Timer;
 use super::{Handle, Hub, Phase};
 use crate::clock::Timestamp;
@@ -92,27 +92,39 @@ impl Hub {
                 live.followers.remove(&slot);
                 live.stalled.remove(&slot);
                 opening.barrier = live.assigned.seq;
-                if live.durable.seq < opening.barrier {
-                    live.openings.insert(slot, opening);
-                } else {
-                    self.answer_opening(now, handle, slot, opening);
-                }
+                live.openings.insert(slot, opening);
+                self.answer_openings(now, handle);
             }
         }
     }
 
-    /// Answers a `Subscribe` whose barrier is durable.
-    pub(super) fn answer_opening(
-        &mut self,
-        now: Timestamp,
-        handle: Handle,
-        slot: Slot,
-        opening: Opening,
-    ) {
+    /// Answers each `Subscribe` whose barrier is durable; one who wants to write waits for the gate
+    /// too.
+    pub(super) fn answer_openings(&mut self, now: Timestamp, handle: Handle) {
+        let Some(live) = self.documents.live_mut(handle) else { return };
+        let (durable, open) = (live.durable.seq, matches!(live.gate, Gate::Open(_)));
+        let mut ready = Vec::new();
+        live.openings.retain(|slot, opening| {
+            let waits = opening.barrier > durable || (opening.write && !open);
+            if !waits {
+                ready.push((*slot, *opening));
+            }
+            waits
+        });
+        if !open && live.openings.values().any(|opening| opening.write) {
+            self.open_gate(handle);
+        }
+        for (slot, opening) in ready {
+            self.answer_opening(now, handle, slot, opening);
+        }
+    }
+
+    fn answer_opening(&mut self, now: Timestamp, handle: Handle, slot: Slot, opening: Opening) {
         let Some(session) = self.connections.open(slot).map(|open| open.session) else { return };
         let Some(live) = self.documents.live_mut(handle) else { return };
         let (resume, progress) = live.resume(opening.cursor);
-        let follower = Follower { session, outbox: opening.outbox, progress, dropping: false };
+        let outbox = opening.outbox;
+        let follower = Follower { session, outbox, progress, dropping: false, restoring: None };
         live.followers.insert(slot, follower);
         let mut lease_kept = false;
         if let Some(held) = live.leases.of_mut(session) {
@@ -152,6 +164,7 @@ impl Hub {
             epoch: live.epoch.0,
             resume,
             end_seq: live.durable.seq,
+            seal: live.seal(&self.identity.digest_key, &document.address).map(|seal| seal.0),
             settled: live.settled(follower.outbox),
             lease: live.lease_of(follower.session).map(wire_lease),
             lease_kept,
@@ -197,6 +210,9 @@ impl Hub {
                 live.followers.remove(&slot);
                 live.openings.remove(&slot);
                 live.stalled.remove(&slot);
+                if let Gate::Opening(asked) = &mut live.gate {
+                    asked.remove(&slot);
+                }
                 self.watch_idle(now, handle);
             }
         }
@@ -209,6 +225,12 @@ impl Hub {
         let Some(follower) = live.followers.get_mut(&slot) else {
             return self.unknown_handle(slot);
         };
+        if !matches!(live.gate, Gate::Open(_)) {
+            if let Some(asked) = self.open_gate(handle) {
+                asked.entry(slot).or_default().lease = true;
+            }
+            return;
+        }
         follower.dropping = false;
         let session = follower.session;
         // One who asks again while it holds a lease has given up what it wrote under that. The

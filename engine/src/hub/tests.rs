@@ -17,7 +17,7 @@ use crate::ids::{ActorId, ChangeHash, Tip};
 use crate::storage::record::DigestKey;
 use crate::storage::{Snapshot, SnapshotHead};
 use crate::wire::frame::{
-    Blob, Bye, Compare, Hello, Ping, Push, Release, Renew, RequestLease, Restore, Resume,
+    Blob, Bye, Compare, Hello, Ping, Proof, Push, Release, Renew, RequestLease, Restore, Resume,
     Subscribe, Subscribed, Unsubscribe, WireCursor, WireLease,
 };
 use crate::wire::{ClientFrame, ServerFrame, unpack};
@@ -160,12 +160,20 @@ impl World {
             }
             Effect::Load { address } => {
                 let fresh_epoch = Epoch([u8::try_from(self.commits % 200).unwrap() + 1; 16]);
-                let log = if self.fail_loads {
+                let loaded = if self.fail_loads {
                     Err(StoreError::Failed("gone".to_owned()))
                 } else {
                     Ok(self.logs.get(&address).map(|log| (log.head(), log.records.clone())))
                 };
-                Some(Input::Loaded { address, fresh_epoch, log })
+                Some(Input::Loaded { address, fresh_epoch, loaded })
+            }
+            Effect::Index { address } => {
+                let log = self.logs.get(&address);
+                let snapshot = log.and_then(|log| log.snapshot.as_ref());
+                let snapshot = snapshot.map(|snapshot| (snapshot.cursor, &snapshot.body[..]));
+                let records = log.map_or(&[][..], |log| &log.records);
+                let gate = load::index_of(&address, snapshot, records);
+                Some(Input::Indexed { address, gate })
             }
             Effect::Commit { appends } => {
                 assert!(self.held_commit.is_none(), "one commit at a time");
@@ -423,7 +431,8 @@ impl Client {
         self.written += 1;
         let letters = (0..bytes).map(|i| char::from(b'a' + (i * i % 23) as u8));
         let value = format!("{actor:?} {} {}", self.written, letters.collect::<String>());
-        self.doc.put(automerge::ROOT, format!("k{}", self.session), value).unwrap();
+        let root = root(&self.doc);
+        self.doc.put(root, format!("k{}", self.session), value).unwrap();
         self.doc.commit();
         Blob(self.doc.get_last_local_change().unwrap().raw_bytes().to_vec().into())
     }
@@ -460,6 +469,11 @@ impl Client {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// Where a schemaless document is written.
+fn root(doc: &AutoCommit) -> automerge::ObjId {
+    doc.get(automerge::ROOT, "root").unwrap().unwrap().1
 }
 
 fn blank() -> AutoCommit {

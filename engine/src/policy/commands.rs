@@ -2,7 +2,7 @@
 //! operations, said at once, offline too. Must never decide by itself: it names the act, the rules
 //! decide.
 
-use super::{Act, Principal, Refusal, Rules};
+use super::{Act, Principal, Refusal};
 use crate::codes::Code;
 use crate::document::{
     Command, CommentsCommand, JsonCommand, LikesCommand, PostCommand, PostView, View,
@@ -23,36 +23,35 @@ use crate::gate::JSON_COUNTER_MAX;
 /// let (target, reaction) = (Target::Post, "like".to_owned());
 /// let unlike = Command::Likes(LikesCommand::Unlike { target, reaction, user: bob });
 /// let view = View::Likes(LikesView::default());
-/// assert!(allows_command(&rules, &rules.principal(&ann, None), &view, &unlike).is_err());
+/// assert!(allows_command(&rules.principal(&ann, None), &view, &unlike).is_err());
 /// # Ok::<(), syncline_engine::ids::NameError>(())
 /// ```
 ///
 /// # Errors
 /// Why not, with the code that the gate would give.
 pub fn allows_command(
-    rules: &Rules,
     principal: &Principal,
     view: &View,
     command: &Command,
 ) -> Result<(), Refusal> {
     match (command, view) {
-        (Command::Post(command), View::Post(view)) => post(rules, principal, view, command),
-        (Command::Likes(command), View::Likes(_)) => rules.allows(principal, likes(command)),
+        (Command::Post(command), View::Post(view)) => post(principal, view, command),
+        (Command::Likes(command), View::Likes(_)) => principal.allows(likes(command)),
         (Command::Comments(command), View::Comments(view)) => {
             let (id, act): (_, fn(_) -> _) = match command {
                 CommentsCommand::Add { author, .. } => {
-                    return rules.allows(principal, Act::AddComment { author });
+                    return principal.allows(Act::AddComment { author });
                 }
                 CommentsCommand::Edit { id, .. } => (id, |author| Act::EditComment { author }),
                 CommentsCommand::Delete { id, .. } => (id, |author| Act::DeleteComment { author }),
             };
             match view.comment(*id) {
-                Some(comment) => rules.allows(principal, act(&comment.author)),
+                Some(comment) => principal.allows(act(&comment.author)),
                 None => Ok(()),
             }
         }
         (Command::Json(command), View::Json(_)) => {
-            rules.allows(principal, Act::EditJson)?;
+            principal.allows(Act::EditJson)?;
             json(command)
         }
         // It is for another document, and fails by itself.
@@ -69,14 +68,9 @@ const fn likes(command: &LikesCommand) -> Act<'_> {
     }
 }
 
-fn post(
-    rules: &Rules,
-    principal: &Principal,
-    view: &PostView,
-    command: &PostCommand,
-) -> Result<(), Refusal> {
+fn post(principal: &Principal, view: &PostView, command: &PostCommand) -> Result<(), Refusal> {
     if let PostCommand::Create { author, .. } = command {
-        return rules.allows(principal, Act::CreatePost { author });
+        return principal.allows(Act::CreatePost { author });
     }
     let Some(author) = view.author() else { return Ok(()) };
     let act = match command {
@@ -93,7 +87,7 @@ fn post(
         }
         PostCommand::SetStatus { .. } => Act::SetStatus { author },
     };
-    rules.allows(principal, act)
+    principal.allows(act)
 }
 
 fn json(command: &JsonCommand) -> Result<(), Refusal> {

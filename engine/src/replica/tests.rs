@@ -116,6 +116,7 @@ impl Client {
             tail: Vec::new(),
             cursor: self.replica.cursor,
             settled: self.replica.settled,
+            proof: None,
             outbox: self.replica.pending().cloned().collect(),
         };
         let heads: Vec<_> =

@@ -136,6 +136,7 @@ impl Session {
         document.heard = now;
         self.handles.insert(handle, address.clone());
         document.lease_asked = false;
+        document.seal = subscribed.seal.map(|seal| (subscribed.end_seq, seal));
         let end_seq = subscribed.end_seq;
         let begin = Cursor { epoch: Epoch(subscribed.epoch), seq: 0, tip: Tip::EMPTY };
         let kept = subscribed.lease_kept && subscribed.resume == Resume::Cursor;
@@ -235,9 +236,11 @@ impl Session {
         };
         let cursor = Cursor { epoch: cursor.epoch, seq: last_seq, tip: Tip(frame.tip) };
         self.stats.changes_received += fresh.len() as u64;
-        let write = layout::put_tail(&address, cursor, &fresh);
         if !self.step(&address, |replica| replica.accept(fresh, cursor)) {
             return;
+        }
+        if let Some(document) = self.documents.get_mut(&address) {
+            document.note_seal(frame.seal.map(|seal| (last_seq, seal)));
         }
         // Before anything else: a document that nobody wants is gone after the next step. A log
         // that is being read anew is stored when it is whole.
@@ -251,7 +254,9 @@ impl Session {
             && document.tails.last().is_none_or(|last| *last < cursor.seq)
         {
             document.tails.push(cursor.seq);
-            self.writes.push(write);
+            let proof = document.replica().and_then(Replica::proof);
+            let fresh = frame.entries.iter().skip(known).map(|entry| &entry.change.0[..]);
+            self.writes.push(layout::put_tail(&address, cursor, proof, fresh));
         }
         self.compact(&address);
         self.advance(now, &address);
@@ -299,6 +304,7 @@ impl Session {
         let Some(document) = self.documents.get_mut(address) else {
             return;
         };
+        document.note_seal(None);
         let Some(seq) = document.replica().and_then(Replica::cursor).map(|cursor| cursor.seq)
         else {
             return;
@@ -311,7 +317,7 @@ impl Session {
                 document.sync = Sync::Live { handle };
                 self.read_anew(address);
             } else {
-                document.sync = Sync::Restoring { handle, frames: frames.len() };
+                document.sync = Sync::Restoring { handle };
                 for frame in frames {
                     self.send(frame.into());
                 }
@@ -333,6 +339,7 @@ impl Session {
         };
         if replica.is_starting_over() {
             replica.finish_starting_over();
+            document.note_seal(None);
             self.store_base(address);
         }
     }
@@ -351,10 +358,13 @@ impl Session {
         let Some(document) = self.documents.get_mut(address) else {
             return;
         };
-        let Some((body, cursor)) = document.replica().and_then(Replica::save_accepted) else {
+        let Some(replica) = document.replica() else {
             return;
         };
-        self.writes.push(layout::put_base(address, cursor, body));
+        let Some((body, cursor)) = replica.save_accepted() else {
+            return;
+        };
+        self.writes.push(layout::put_base(address, cursor, replica.proof(), body));
         for seq in document.tails.drain(..) {
             self.writes.push(layout::delete_tail(address, seq));
         }
@@ -426,28 +436,23 @@ impl Session {
         let Some(address) = self.handles.get(&handle).cloned() else {
             return;
         };
-        if let Some(code) = refused {
-            let code = Code::from_number(code).unwrap_or(Code::BadChange);
-            if let Some(document) = self.documents.get_mut(&address) {
-                document.body = Body::Broken(code);
-            }
-            self.touch(&address);
-            let message = "the server lacks changes that this device has, and refuses them";
-            self.problem(Some(address), code, message.to_owned());
-            return;
-        }
         let Some(document) = self.documents.get_mut(&address) else {
             return;
         };
-        if let Sync::Restoring { handle, frames } = document.sync {
-            document.sync = match frames.saturating_sub(1) {
-                0 => Sync::Live { handle },
-                frames => Sync::Restoring { handle, frames },
-            };
+        if matches!(document.sync, Sync::Restoring { .. }) {
+            document.sync = Sync::Live { handle };
         }
-        if document.sync.is_live() {
-            self.read_anew(&address);
+        if let Some(code) = refused {
+            let code = Code::from_number(code).unwrap_or(Code::BadChange);
+            let message =
+                "the server lacks changes that this device had, and does not take them back";
+            self.problem(Some(address.clone()), code, message.to_owned());
+            if !self.step(&address, Replica::drop_missing) {
+                return;
+            }
+            self.store_base(&address);
         }
+        self.read_anew(&address);
         self.advance(now, &address);
     }
 

@@ -21,6 +21,7 @@ use crate::change::reader;
 use crate::document::Command;
 use crate::ids::{Address, Cursor, Epoch, OutboxId, SessionId, Tip, Ulid};
 use crate::replica::{Pending, Stored};
+use crate::wire::frame::Proof;
 use crate::wire::{decode_stored, encode_stored};
 
 /// A stored value does not decode.
@@ -52,6 +53,7 @@ struct StoredCursor {
 #[derive(Debug, Encode, Decode)]
 struct StoredBase {
     cursor: StoredCursor,
+    proof: Option<Proof>,
     body: Vec<u8>,
 }
 
@@ -59,12 +61,14 @@ struct StoredBase {
 #[derive(Debug, Encode)]
 struct TailToStore<'a> {
     cursor: StoredCursor,
+    proof: Option<&'a Proof>,
     changes: Vec<&'a [u8]>,
 }
 
 #[derive(Debug, Encode, Decode)]
 struct StoredTail {
     cursor: StoredCursor,
+    proof: Option<Proof>,
     changes: Vec<Vec<u8>>,
 }
 
@@ -141,17 +145,28 @@ pub fn address_of_key(key: &[u8]) -> Option<Address> {
     rest[..end].parse().ok()
 }
 
-pub(super) fn put_base(address: &Address, cursor: Cursor, body: Vec<u8>) -> StoreWrite {
-    put(key(address, "base"), encode_stored(&StoredBase { cursor: cursor.into(), body }))
+pub(super) fn put_base(
+    address: &Address,
+    cursor: Cursor,
+    proof: Option<&Proof>,
+    body: Vec<u8>,
+) -> StoreWrite {
+    let value = StoredBase { cursor: cursor.into(), proof: proof.cloned(), body };
+    put(key(address, "base"), encode_stored(&value))
 }
 
 pub(super) fn put_settled(address: &Address, settled: u64) -> StoreWrite {
     put(key(address, "settled"), encode_stored(&settled))
 }
 
-pub(super) fn put_tail(address: &Address, cursor: Cursor, changes: &[Change]) -> StoreWrite {
-    let changes = changes.iter().map(Change::raw_bytes).collect();
-    let value = TailToStore { cursor: cursor.into(), changes };
+pub(super) fn put_tail<'a>(
+    address: &Address,
+    cursor: Cursor,
+    proof: Option<&Proof>,
+    changes: impl IntoIterator<Item = &'a [u8]>,
+) -> StoreWrite {
+    let changes = changes.into_iter().collect();
+    let value = TailToStore { cursor: cursor.into(), proof, changes };
     put(tail_key(address, cursor.seq), encode_stored(&value))
 }
 
@@ -188,6 +203,7 @@ pub(super) fn read_document(
         if rest == "base" {
             let base: StoredBase = decode_stored(value).map_err(|_| damaged(key))?;
             stored.cursor.get_or_insert(base.cursor.into());
+            stored.proof = stored.proof.or(base.proof);
             stored.base = Some(base.body);
         } else if rest == "settled" {
             stored.settled = decode_stored(value).map_err(|_| damaged(key))?;
@@ -198,6 +214,7 @@ pub(super) fn read_document(
             }
             // Keys are read in order, so the last one has the furthest cursor.
             stored.cursor = Some(tail.cursor.into());
+            stored.proof = tail.proof.or(stored.proof);
             tails.push(u64::from_str_radix(seq, 16).map_err(|_| damaged(key))?);
         } else if let Some(number) = rest.strip_prefix("out/") {
             let command: StoredCommand = decode_stored(value).map_err(|_| damaged(key))?;

@@ -34,7 +34,7 @@ pub(super) enum Sync {
     /// Changes are awaited up to `end_seq`.
     CatchingUp { handle: u32, end_seq: u64 },
     /// Changes that the server lacked are being handed back, in so many frames.
-    Restoring { handle: u32, frames: usize },
+    Restoring { handle: u32 },
     /// Caught up.
     Live { handle: u32 },
 }
@@ -84,6 +84,8 @@ pub(super) struct OpenDocument {
     pub(super) heard: Timestamp,
     /// When the last push went out.
     pub(super) pushed_at: Timestamp,
+    /// What proves what the log makes at a seq.
+    pub(super) seal: Option<(u64, [u8; 16])>,
     /// When the heads were compared, and at which seq of the log.
     pub(super) compared: Option<(Timestamp, u64)>,
     /// Whether the last comparison failed.
@@ -113,6 +115,7 @@ impl OpenDocument {
             stored_numbers: BTreeMap::new(),
             heard: Timestamp(0),
             pushed_at: Timestamp(0),
+            seal: None,
             compared: None,
             diverged: false,
             tails: Vec::new(),
@@ -250,14 +253,14 @@ impl OpenDocument {
         Some(Push { handle, first: from, changes })
     }
 
-    /// The accepted changes that the server lacks, in frames.
+    /// The accepted changes that the server lacks, in frames, each before those that it builds on.
     pub(super) fn restore_frames(&self, handle: u32) -> Vec<Restore> {
         let Some(replica) = self.replica() else {
             return Vec::new();
         };
         let mut frames: Vec<Restore> = Vec::new();
         let mut bytes = 0;
-        for change in replica.missing_at_server() {
+        for change in replica.missing_at_server().iter().rev() {
             let raw = change.raw_bytes();
             bytes += raw.len();
             match frames.last_mut() {
@@ -269,11 +272,28 @@ impl OpenDocument {
                 _ => {
                     bytes = raw.len();
                     let changes = vec![Blob(raw.to_vec().into())];
-                    frames.push(Restore { handle, changes });
+                    frames.push(Restore { handle, proof: None, changes, last: false });
                 }
             }
         }
+        if let Some(first) = frames.first_mut() {
+            first.proof = replica.proof().cloned();
+        }
+        if let Some(last) = frames.last_mut() {
+            last.last = true;
+        }
         frames
+    }
+
+    /// Notes a proof of what the log makes at a seq, now or when the log has been read that far.
+    pub(super) fn note_seal(&mut self, seal: Option<(u64, [u8; 16])>) {
+        self.seal = seal.or(self.seal);
+        let Some((seq, seal)) = self.seal else { return };
+        if let Some(replica) = self.replica_mut()
+            && replica.cursor().is_some_and(|cursor| cursor.seq == seq)
+        {
+            replica.sealed(seal);
+        }
     }
 
     /// Whether a later part of the same command is still to come to its end.

@@ -159,6 +159,7 @@ fn subscribed(lease: Option<WireLease>, settled: u64) -> Subscribed {
         epoch: [8; 16],
         resume: Resume::Beginning,
         end_seq: 0,
+        seal: None,
         settled,
         lease,
         lease_kept: false,

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
-use crate::ids::{ChangeHash, OutboxId, Tip, UserId};
+use crate::ids::{Address, ChangeHash, OutboxId, Tip, UserId};
 use crate::limits::NAME_BYTES_MAX;
 use crate::storage::{CommandRef, Entry, Record};
 
@@ -95,6 +95,33 @@ pub fn advance(key: &DigestKey, tip: Tip, entry: &Entry) -> Tip {
     let mut out = [0; 16];
     out.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
     Tip(out)
+}
+
+/// A proof that a document had certain heads, and with them everything that they build on: only who
+/// holds the key can have made it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seal(pub [u8; 16]);
+
+/// The proof that a document had these heads: keyed blake3 over its address and its heads in the order
+/// of their hashes, cut to 16 bytes.
+#[must_use]
+pub fn seal(
+    key: &DigestKey,
+    address: &Address,
+    heads: impl IntoIterator<Item = ChangeHash>,
+) -> Seal {
+    let mut hasher = blake3::Hasher::new_keyed(&key.0);
+    // Heads have a fixed length, so this ends before the address begins.
+    hasher.update(b"heads\0");
+    let mut count = 0_u64;
+    for head in heads {
+        hasher.update(&head.0);
+        count += 1;
+    }
+    hasher.update(&count.to_le_bytes()).update(address.to_string().as_bytes());
+    let mut out = [0; 16];
+    out.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    Seal(out)
 }
 
 /// The hash by which automerge names a change; `None` if the bytes are too short for a chunk.

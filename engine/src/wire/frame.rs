@@ -277,8 +277,21 @@ pub struct Push {
 pub struct Restore {
     /// To which document.
     pub handle: u32,
-    /// The changes.
+    /// In the first frame: what proves that the server once had the changes.
+    pub proof: Option<Proof>,
+    /// The changes, each before those that it builds on.
     pub changes: Vec<Blob>,
+    /// Whether no more follow.
+    pub last: bool,
+}
+
+/// Proves that a document had certain heads, and with them everything that they build on.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Proof {
+    /// The heads, in the order of their hashes.
+    pub heads: Vec<[u8; 32]>,
+    /// What the server gave for them.
+    pub seal: [u8; 16],
 }
 
 /// Asks for a sign of life.
@@ -335,6 +348,8 @@ pub struct Subscribed {
     pub resume: Resume,
     /// Where the log ends at the moment: the document is live once this seq is reached.
     pub end_seq: u64,
+    /// The proof that the document has the heads that it has at `end_seq`.
+    pub seal: Option<[u8; 16]>,
     /// The highest number of the outbox that is settled in this document; 0 for none.
     pub settled: u64,
     /// The session's lease, kept or granted anew.
@@ -375,6 +390,9 @@ pub struct Changes {
     pub first_seq: u64,
     /// The digest after the last entry.
     pub tip: [u8; 16],
+    /// The proof that the document has the heads that it has after the last entry, where the server
+    /// knows them.
+    pub seal: Option<[u8; 16]>,
     /// Who wrote the entries.
     pub authors: Vec<String>,
     /// The entries.
@@ -430,14 +448,15 @@ pub struct LeaseEnded {
     pub code: u16,
 }
 
-/// Answers `Restore` once everything in it is durable (or was there already).
+/// Answers the last `Restore` once everything that was handed back is durable (or was there already).
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Restored {
     /// In which document.
     pub handle: u32,
     /// How many were new to the server.
     pub accepted: u32,
-    /// The first refusal, if any: a [`crate::codes::Code`]; what came after it was not looked at.
+    /// The first refusal, if any: a [`crate::codes::Code`]. The rest was taken back where that was
+    /// possible.
     pub refused: Option<u16>,
 }
 

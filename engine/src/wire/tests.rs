@@ -32,6 +32,7 @@ fn client_samples() -> Vec<(&'static str, ClientFrame)> {
     let subscribe =
         Subscribe { address: ADDRESS.to_owned(), cursor: None, outbox: B, write: false };
     let changes = vec![blob(&[1, 2, 3]), blob(&[])];
+    let proof = Proof { heads: vec![[0xcc; 32]], seal: B };
     vec![
         ("Hello", hello.clone().into()),
         ("Hello.token", Hello { token: Some("s3cret".to_owned()), ..hello }.into()),
@@ -40,7 +41,11 @@ fn client_samples() -> Vec<(&'static str, ClientFrame)> {
         ("Unsubscribe", Unsubscribe { handle: 5 }.into()),
         ("RequestLease", RequestLease { handle: 251 }.into()),
         ("Push", Push { handle: 5, first: 1 << 40, changes: changes.clone() }.into()),
-        ("Restore", Restore { handle: 5, changes }.into()),
+        (
+            "Restore",
+            Restore { handle: 5, proof: None, changes: changes.clone(), last: false }.into(),
+        ),
+        ("Restore.proof", Restore { handle: 5, proof: Some(proof), changes, last: true }.into()),
         ("Ping", Ping { nonce: 250 }.into()),
         ("Bye", Bye {}.into()),
         ("Release", Release { handle: 5 }.into()),
@@ -54,6 +59,7 @@ fn sample_changes() -> Changes {
         handle: 5,
         first_seq: 301,
         tip: B,
+        seal: Some(A),
         authors: vec!["ada".to_owned(), "bob".to_owned()],
         entries: vec![
             WireEntry { author: 1, at_ms: 1_700_000_000_000, change: blob(&[1, 2, 3]) },
@@ -82,6 +88,7 @@ fn subscribed_samples() -> Vec<(&'static str, ServerFrame)> {
         epoch: A,
         resume: Resume::Cursor,
         end_seq: 300,
+        seal: Some(B),
         settled: 12,
         lease: Some(LEASE),
         lease_kept: true,
@@ -89,6 +96,7 @@ fn subscribed_samples() -> Vec<(&'static str, ServerFrame)> {
     let beginning = Subscribed {
         resume: Resume::Beginning,
         end_seq: 0,
+        seal: None,
         settled: 0,
         lease: None,
         lease_kept: false,
@@ -236,15 +244,22 @@ fn changes() -> impl Strategy<Value = Changes> {
         .prop_map(|(author, at_ms, change)| WireEntry { author, at_ms, change });
     let entries = prop::collection::vec(entry, 0..60);
     let authors = prop::collection::vec(any::<String>(), 0..4);
-    (any::<u32>(), any::<u64>(), bytes16(), authors, entries).prop_map(
-        |(handle, first_seq, tip, authors, entries)| Changes {
+    let tip = (bytes16(), prop::option::of(bytes16()));
+    (any::<u32>(), any::<u64>(), tip, authors, entries).prop_map(
+        |(handle, first_seq, (tip, seal), authors, entries)| Changes {
             handle,
             first_seq,
             tip,
+            seal,
             authors,
             entries,
         },
     )
+}
+
+fn proof() -> impl Strategy<Value = Proof> {
+    let heads = prop::collection::vec(any::<[u8; 32]>(), 0..4);
+    (heads, bytes16()).prop_map(|(heads, seal)| Proof { heads, seal })
 }
 
 fn client_frame() -> impl Strategy<Value = ClientFrame> {
@@ -266,7 +281,9 @@ fn client_frame() -> impl Strategy<Value = ClientFrame> {
             changes
         }
         .into()),
-        (any::<u32>(), blobs()).prop_map(|(handle, changes)| Restore { handle, changes }.into()),
+        (any::<u32>(), prop::option::of(proof()), blobs(), any::<bool>()).prop_map(
+            |(handle, proof, changes, last)| Restore { handle, proof, changes, last }.into()
+        ),
         any::<u64>().prop_map(|nonce| Ping { nonce }.into()),
         Just(Bye {}.into()),
         any::<u32>().prop_map(|handle| Release { handle }.into()),
@@ -287,17 +304,10 @@ fn subscribed() -> impl Strategy<Value = Subscribed> {
         (cursor(), any::<u64>()).prop_map(|(cursor, bytes)| Resume::Snapshot { cursor, bytes }),
     ];
     let names = (any::<String>(), any::<u32>(), bytes16());
-    let numbers = (any::<u64>(), any::<u64>());
+    let numbers = (any::<u64>(), prop::option::of(bytes16()), any::<u64>());
     (names, resume, numbers, prop::option::of(lease()), any::<bool>()).prop_map(
-        |((address, handle, epoch), resume, (end_seq, settled), lease, lease_kept)| Subscribed {
-            address,
-            handle,
-            epoch,
-            resume,
-            end_seq,
-            settled,
-            lease,
-            lease_kept,
+        |((address, handle, epoch), resume, (end_seq, seal, settled), lease, lease_kept)| {
+            Subscribed { address, handle, epoch, resume, end_seq, seal, settled, lease, lease_kept }
         },
     )
 }
@@ -473,6 +483,7 @@ fn many_changes(entries: usize) -> Changes {
         handle: 5,
         first_seq: 1,
         tip: A,
+        seal: None,
         authors: vec!["ada".to_owned()],
         entries: (0..entries).map(entry).collect(),
     }
@@ -541,8 +552,8 @@ fn pk1_a_packed_body_must_be_whole_exact_and_alone() {
     let more = [packed.deflated.0.as_ref(), &[0, 0]].concat();
     let outcome = unpack(&PackedChanges { deflated: Blob(more.into()), ..packed });
     assert_eq!(outcome, Err(DecodeError::TrailingBytes(2)));
-    let body_and_more = deflate(&[&[0; 20][..], &[0; 5]].concat());
-    let outcome = unpack(&PackedChanges { bytes: 25, deflated: body_and_more });
+    let body_and_more = deflate(&[&[0; 21][..], &[0; 5]].concat());
+    let outcome = unpack(&PackedChanges { bytes: 26, deflated: body_and_more });
     assert_eq!(outcome, Err(DecodeError::TrailingBytes(5)));
 }
 

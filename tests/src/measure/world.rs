@@ -8,7 +8,9 @@ use automerge::{Change, TextEncoding};
 use bytes::Bytes;
 use syncline_engine::clock::Timestamp;
 use syncline_engine::document::Command;
-use syncline_engine::hub::{Config, ConnectionId, Effect, Hub, Identity, Input, compact};
+use syncline_engine::hub::{
+    Config, ConnectionId, Effect, Hub, Identity, Input, compact, index, load,
+};
 use syncline_engine::ids::{ActorId, Address, Cursor, Epoch, Lease, Tip, Ulid};
 use syncline_engine::machine::Machine;
 use syncline_engine::replica::Replica;
@@ -153,12 +155,12 @@ impl World {
                 None
             }
             Effect::Load { address } => {
-                let log = self.store.head(&address).and_then(|head| {
-                    let Some(head) = head else { return Ok(None) };
-                    let records = self.store.read(&address, head.tail_from, usize::MAX)?;
-                    Ok(Some((head, records)))
-                });
-                Some(Input::Loaded { address, fresh_epoch: Epoch([5; 16]), log })
+                let loaded = load(&self.store, &address);
+                Some(Input::Loaded { address, fresh_epoch: Epoch([5; 16]), loaded })
+            }
+            Effect::Index { address } => {
+                let gate = index(&self.store, &address);
+                Some(Input::Indexed { address, gate })
             }
             Effect::Commit { appends } if self.hold_commits => {
                 self.held = Some(appends);

@@ -1,10 +1,10 @@
 //! The simulated server: a hub and the store under it, which outlives it.
 
-use syncline_engine::hub::compact;
-use syncline_engine::hub::{Config, Hub, Identity};
+use syncline_engine::gate;
+use syncline_engine::hub::{Config, Hub, Identity, Loaded, compact, index, load, snapshot};
 use syncline_engine::ids::{Address, Cursor};
 use syncline_engine::storage::record::DigestKey;
-use syncline_engine::storage::{Append, LogHead, LogStore, Record, Snapshot, StoreError};
+use syncline_engine::storage::{Append, LogHead, LogStore, StoreError};
 use syncline_server::store::MemoryStore;
 
 pub(super) struct Server {
@@ -42,15 +42,12 @@ impl Server {
         None
     }
 
-    pub(super) fn load(
-        &self,
-        address: &Address,
-    ) -> Result<Option<(LogHead, Vec<Record>)>, StoreError> {
-        let Some(head) = self.store.head(address)? else {
-            return Ok(None);
-        };
-        let records = self.store.read(address, head.tail_from, usize::MAX)?;
-        Ok(Some((head, records)))
+    pub(super) fn load(&self, address: &Address) -> Result<Loaded, StoreError> {
+        load(&self.store, address)
+    }
+
+    pub(super) fn index(&self, address: &Address) -> Result<Box<gate::Index>, StoreError> {
+        index(&self.store, address)
     }
 
     pub(super) fn compact(
@@ -60,23 +57,9 @@ impl Server {
         keep_from: u64,
     ) -> Result<LogHead, StoreError> {
         let failed = |why: String| StoreError::Failed(why);
-        let head = self
-            .store
-            .head(address)?
-            .ok_or_else(|| failed("a document without a log was to be compacted".to_owned()))?;
-        let old = match &head.snapshot {
-            Some(old) => Some(Snapshot {
-                cursor: old.cursor,
-                body: self
-                    .store
-                    .read_snapshot(address, old.cursor, 0, usize::MAX)?
-                    .unwrap_or_default(),
-                index: old.index.clone(),
-                attribution: self.store.read_attribution(address, old.cursor)?.unwrap_or_default(),
-            }),
-            None => None,
-        };
-        let records = self.store.read(address, head.tail_from, usize::MAX)?;
+        let old = snapshot(&self.store, address)?;
+        let from_seq = old.as_ref().map_or(1, |old| old.cursor.seq + 1);
+        let records = self.store.read(address, from_seq, usize::MAX)?;
         let snapshot = compact(address, cursor, old.as_ref(), &records)
             .map_err(|error| failed(error.to_string()))?;
         self.store.put_snapshot(address, &snapshot, keep_from)?;

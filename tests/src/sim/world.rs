@@ -706,8 +706,12 @@ impl World {
                 }
                 hub::Effect::Load { address } => {
                     let fresh_epoch = Epoch(self.choices.bytes());
-                    let log = self.server.load(&address);
-                    hub::Input::Loaded { address, fresh_epoch, log }
+                    let loaded = self.server.load(&address);
+                    hub::Input::Loaded { address, fresh_epoch, loaded }
+                }
+                hub::Effect::Index { address } => {
+                    let gate = self.server.index(&address);
+                    hub::Input::Indexed { address, gate }
                 }
                 hub::Effect::Read { request, address, from_seq, bytes_max } => {
                     let result = self.server.store.read(&address, from_seq, bytes_max);

@@ -14,7 +14,7 @@ use syncline_engine::wire::{ClientFrame, CloseCode, ServerFrame};
 use syncline_tests::raw::{RawDocument, hello};
 use tempfile::{TempDir, tempdir};
 
-use crate::support::{RawClient, ServerProcess, fresh, fresh_id, like};
+use crate::support::{RawClient, ServerProcess, fresh_id, like, like_a_comment};
 
 /// What a server may grow by under all that is done to it here.
 const GROWTH_BYTES_MAX: u64 = 96 << 20;
@@ -50,8 +50,7 @@ impl Stage {
     async fn others_go_on(&mut self) {
         self.written += 1;
         let lease = self.opened.lease.expect("a lease was asked for");
-        let user = format!("user{}", self.written);
-        let changes = self.document.write(&lease, &[like(&user)]);
+        let changes = self.document.write(&lease, &[like_a_comment("good")]);
         self.good.push(self.opened.handle, self.written, &changes).await;
         self.good.acked(self.opened.handle, self.written).await;
     }
@@ -106,7 +105,7 @@ fn frames(handle: u32, change: &Change) -> Vec<Vec<u8>> {
         Unsubscribe { handle }.into(),
         RequestLease { handle }.into(),
         Push { handle, first: 1, changes: blob() }.into(),
-        Restore { handle, changes: blob() }.into(),
+        Restore { handle, proof: None, changes: blob(), last: true }.into(),
         Ping { nonce: 77 }.into(),
         Bye {}.into(),
     ];
@@ -276,7 +275,7 @@ impl Forger {
         let automerge = self.document.automerge.clone();
         let (cursor, snapshot_bytes) = (self.document.cursor, 0);
         let mut scratch = RawDocument { automerge, cursor, snapshot_bytes, hashes: vec![] };
-        scratch.write(&self.lease, &[like(&format!("eve{}", fresh()))]).remove(0)
+        scratch.write(&self.lease, &[like_a_comment("eve")]).remove(0)
     }
 
     /// Pushes changes that are refused at the first, with a code.
@@ -308,7 +307,7 @@ impl Forger {
             })
             .await;
         assert_eq!(self.lease.next_seq, self.next, "nothing of the forged was kept");
-        let changes = self.document.write(&self.lease, &[like(&format!("eve{}", fresh()))]);
+        let changes = self.document.write(&self.lease, &[like_a_comment("eve")]);
         self.client.push(handle, self.next, &changes).await;
         self.client.acked(handle, self.next).await;
         self.next += 1;
@@ -383,7 +382,7 @@ async fn bytes_that_are_no_change_and_too_many_of_them_are_refused_pu1_pu3() {
     assert_eq!(refusal(&mut eve.client).await, Code::TooManyChanges.number());
     eve.recovers().await;
     // A number that leaves out others, after one that did not.
-    let first = eve.document.write(&eve.lease, &[like("eva"), like("evb")]);
+    let first = eve.document.write(&eve.lease, &[like_a_comment("eve"), like_a_comment("eve")]);
     eve.client.push(handle, eve.next, &first[..1]).await;
     eve.client.push(handle, eve.next + 5, &first[1..]).await;
     assert_eq!(refusal(&mut eve.client).await, Code::NumberGap.number());
@@ -410,7 +409,7 @@ async fn refusal(client: &mut RawClient) -> u16 {
 impl Forger {
     /// A first honest change, so that there is something that the next one must follow.
     async fn recovers_from_nothing(&mut self) {
-        let changes = self.document.write(&self.lease, &[like("eve")]);
+        let changes = self.document.write(&self.lease, &[like_a_comment("eve")]);
         self.client.push(self.opened.handle, self.next, &changes).await;
         self.client.acked(self.opened.handle, self.next).await;
         self.next += 1;
@@ -432,7 +431,7 @@ async fn nobody_restores_what_the_server_never_leased_rs2() {
             }
         });
         let changes = vec![Blob(forged.raw_bytes().to_vec().into())];
-        eve.client.say(Restore { handle, changes }).await;
+        eve.client.say(Restore { handle, proof: None, changes, last: true }).await;
         let restored = eve
             .client
             .hear_until(|frame| match frame {

@@ -7,13 +7,14 @@ use std::path::Path;
 use bytes::Bytes;
 use syncline_client::engine::document::Target;
 use syncline_engine::clock::Timestamp;
+use syncline_engine::codes::Code;
 use syncline_engine::document::{Command, JsonCommand, View};
 use syncline_engine::hub::compact;
 use syncline_engine::ids::{ActorId, Address, ChangeHash, Cursor, Epoch, Facet, Tip};
 use syncline_engine::storage::record::advance;
 use syncline_engine::storage::{Append, Entry, LogStore, Record, Snapshot};
 use syncline_engine::wire::ServerFrame;
-use syncline_engine::wire::frame::{Resume, Unsubscribe, WireLease};
+use syncline_engine::wire::frame::{RequestLease, Resume, Unsubscribe, WireLease};
 use syncline_server::store::{SledOptions, SledStore};
 use syncline_tests::raw::RawDocument;
 use tempfile::tempdir;
@@ -129,7 +130,7 @@ async fn ten_thousand_likes_and_two_thousand_comments_are_served_without_being_d
         assert_eq!((shown, opened.end_seq), (live, live as u64));
     }
 
-    let opened = reader.subscribe(&opaque, fresh_id(), true).await;
+    let opened = reader.subscribe(&opaque, fresh_id(), false).await;
     let Resume::Snapshot { bytes, .. } = opened.resume else { panic!("{opened:?}") };
     let mut served = Vec::new();
     while (served.len() as u64) < bytes {
@@ -138,7 +139,15 @@ async fn ten_thousand_likes_and_two_thousand_comments_are_served_without_being_d
         }
     }
     assert!(served == noise, "the stored body, byte for byte");
-    assert!(opened.lease.is_some(), "the outline is all that a writer needs of the server");
+    // Whoever wants to write there has the server look into it.
+    reader.say(RequestLease { handle: opened.handle }).await;
+    let error = reader
+        .hear_until(|frame| match frame {
+            ServerFrame::Error(error) => Some(error),
+            _ => None,
+        })
+        .await;
+    assert_eq!(error.code, Code::DocumentUnavailable.number(), "{error:?}");
 
     let ada = join(&server.url(), "ada").await;
     let hers = within(ada.likes("town", "square")).await.expect("it opens");

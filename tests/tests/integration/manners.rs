@@ -8,7 +8,7 @@ use syncline_engine::wire::{CloseCode, ServerFrame};
 use syncline_tests::raw::{RawDocument, changes_of, hello};
 use tempfile::tempdir;
 
-use crate::support::{RawClient, ServerProcess, fresh_id, like};
+use crate::support::{RawClient, ServerProcess, fresh_id, like, like_a_comment};
 
 fn address(name: &str) -> Address {
     name.parse().expect("an address")
@@ -46,8 +46,7 @@ async fn the_author_is_who_said_hello_and_everyone_gets_the_same_bytes_hs3_ak2()
     bob.subscribe(&place, fresh_id(), false).await;
     let opened = ada.subscribe(&place, fresh_id(), true).await;
     let lease = opened.lease.expect("a lease was asked for");
-    // The change itself claims to be somebody else's like.
-    let changes = RawDocument::new(&place).write(&lease, &[like("zoe")]);
+    let changes = RawDocument::new(&place).write(&lease, &[like("ada")]);
     ada.push(opened.handle, 1, &changes).await;
     let mut seen = Vec::new();
     for client in [&mut ada, &mut bob] {
@@ -69,7 +68,7 @@ async fn a_lease_names_where_to_read_up_to_and_ends_with_unsubscribe_le1_le3_le4
     let lease = opened.lease.expect("a lease was asked for");
     assert_eq!((lease.next_seq, lease.after), (1, 0));
     let mut document = RawDocument::new(&place);
-    let changes = document.write(&lease, &[like("one"), like("two")]);
+    let changes = document.write(&lease, &[like_a_comment("ada"), like_a_comment("ada")]);
     ada.push(opened.handle, 1, &changes).await;
     ada.acked(opened.handle, 2).await;
 

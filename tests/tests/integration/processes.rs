@@ -23,7 +23,8 @@ fn sample(name: &str) -> PathBuf {
 #[tokio::test]
 async fn a_replay_goes_through_two_kills_of_the_server_ak1_ak2_pu3() {
     let dir = tempdir().expect("a directory");
-    let mut server = ServerProcess::start(&dir.path().join("server"), &[]).await;
+    let importer = ["--importers", "replay"];
+    let mut server = ServerProcess::start(&dir.path().join("server"), &importer).await;
     let proxy = Proxy::start(server.port()).await;
     let (file, url) = (sample("tiny.jsonl"), proxy.url());
     let mut replay = syncline(&["replay", text(&file), "--server", &url, "--json"]);

@@ -96,6 +96,12 @@ pub(crate) fn like(name: &str) -> Command {
     Command::Likes(LikesCommand::Like { target: Target::Post, reaction, user: user(name), at })
 }
 
+/// A like of some comment that nobody liked before.
+pub(crate) fn like_a_comment(name: &str) -> Command {
+    let (reaction, at, target) = ("like".to_owned(), ulid(), Target::Comment(ulid()));
+    Command::Likes(LikesCommand::Like { target, reaction, user: user(name), at })
+}
+
 /// A comment on the post.
 pub(crate) fn comment(author: &str, body: &str) -> Command {
     Command::Comments(CommentsCommand::Add {

@@ -172,6 +172,7 @@ mod tests {
             change: Blob(vec![7; 130].into()),
         };
         let frame = Changes {
+            seal: None,
             handle: 70_000,
             first_seq: 5_000_000_000,
             tip: [9; 16],

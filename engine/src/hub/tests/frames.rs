@@ -41,7 +41,11 @@ fn frame(pool: &[Blob]) -> impl Strategy<Value = ClientFrame> + use<> {
         6 => (handle.clone(), prop_oneof![0..5_u64, Just(u64::MAX)], changes())
             .prop_map(|(handle, first, changes)| Push { handle, first, changes }.into()),
         2 => handle.clone().prop_map(|handle| Release { handle }.into()),
-        2 => (handle, changes()).prop_map(|(handle, changes)| Restore { handle, changes }.into()),
+        2 => (handle, any::<Option<[u8; 16]>>(), changes(), any::<bool>()).prop_map(
+            |(handle, seal, changes, last)| {
+                let proof = seal.map(|seal| Proof { heads: vec![[3; 32]], seal });
+                Restore { handle, proof, changes, last }.into()
+            }),
         1 => Just(Ping { nonce: 1 }.into()),
         1 => Just(Bye {}.into()),
     ]
@@ -119,7 +123,7 @@ impl Hostile {
                 let changes = (0..count).map(|_| self.write(actor)).collect();
                 let handle = self.handle;
                 let frame: ClientFrame = if restore {
-                    Restore { handle, changes }.into()
+                    Restore { handle, proof: None, changes, last: true }.into()
                 } else {
                     Push { handle, first: self.settled.saturating_add(1 + skip), changes }.into()
                 };
@@ -133,7 +137,8 @@ impl Hostile {
         self.written += 1;
         self.doc.set_actor(Writer::from(actor.0));
         let value = format!("{actor:?} {}", self.written);
-        self.doc.put(automerge::ROOT, "h", value).unwrap();
+        let root = root(&self.doc);
+        self.doc.put(root, "h", value).unwrap();
         self.doc.commit();
         Blob(self.doc.get_last_local_change().unwrap().raw_bytes().to_vec().into())
     }

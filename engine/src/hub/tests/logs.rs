@@ -171,7 +171,8 @@ fn a_snapshot_that_is_replaced_while_it_is_streamed_starts_over() {
                 Some((*x >> 56) as u8)
             })
             .collect();
-        ada.doc.put(automerge::ROOT, format!("n{i}"), noise).unwrap();
+        let root = root(&ada.doc);
+        ada.doc.put(root, format!("n{i}"), noise).unwrap();
         ada.doc.commit();
         let change = ada.doc.get_last_local_change().unwrap().raw_bytes().to_vec();
         ada.push(&mut world, vec![Blob(change.into())]);

@@ -256,8 +256,10 @@ fn lost_changes_are_restored_by_who_still_has_them() {
     let mut changes = vec![Blob(known)];
     changes.extend(late);
     changes.push(ada.write());
+    changes.reverse();
     world.hold_commits = true;
-    world.say(ada.connection, Restore { handle: ada.handle, changes });
+    let (handle, proof) = (ada.handle, None);
+    world.say(ada.connection, Restore { handle, proof, changes, last: true });
     ada.listen(&mut world);
     assert!(ada.news().is_empty());
     world.release_commit();
@@ -287,7 +289,8 @@ fn commands_of_an_earlier_term_are_taken_as_they_were_made_and_once_pu5() {
     world.logs = backup;
     let mut world = world.restarted();
     bob.reconnect(&mut world, 2, true);
-    world.say(bob.connection, Restore { handle: bob.handle, changes: commands[..1].to_vec() });
+    let (handle, changes) = (bob.handle, commands[..1].to_vec());
+    world.say(bob.connection, Restore { handle, proof: None, changes, last: true });
     ada.reconnect(&mut world, 2, true);
     ada.news();
     world.say(ada.connection, Push { handle: ada.handle, first: 1, changes: commands.clone() });

@@ -1,0 +1,106 @@
+//! What a driver makes of the store when the hub asks for it, off the hub's loop because it takes as
+//! long as the document is large: its log in outline, and the gate's index of it.
+
+use automerge::Automerge;
+
+use crate::gate;
+use crate::ids::{Address, Cursor};
+use crate::storage::{LogHead, LogStore, Record, Snapshot, SnapshotHead, StoreError};
+
+/// How much of a snapshot is read at a time.
+const SNAPSHOT_PART_BYTES: usize = 4 << 20;
+
+/// The outline of a document's log and the records of its tail; `None` if it has no log yet.
+pub type Loaded = Option<(LogHead, Vec<Record>)>;
+
+/// Reads what [`super::Effect::Load`] asks for.
+///
+/// # Errors
+/// [`StoreError`] if the store fails or what it has is damaged.
+pub fn load(store: &(impl LogStore + ?Sized), address: &Address) -> Result<Loaded, StoreError> {
+    let Some(head) = store.head(address)? else { return Ok(None) };
+    let records = store.read(address, head.tail_from, usize::MAX)?;
+    Ok(Some((head, records)))
+}
+
+/// Makes what [`super::Effect::Index`] asks for.
+///
+/// # Errors
+/// [`StoreError`] if the store fails, or what it has is damaged or not what the gate lets in.
+pub fn index(
+    store: &(impl LogStore + ?Sized),
+    address: &Address,
+) -> Result<Box<gate::Index>, StoreError> {
+    let Some((head, records)) = load(store, address)? else {
+        return Ok(Box::new(gate::Index::new(address)));
+    };
+    let body = head.snapshot.as_ref().map(|of| read_body(store, address, of)).transpose()?;
+    let snapshot = head.snapshot.as_ref().map(|of| of.cursor).zip(body.as_deref());
+    index_of(address, snapshot, &records)
+}
+
+/// The gate's index of a log: of a snapshot's body, if there is one, and the records above it.
+pub(super) fn index_of(
+    address: &Address,
+    snapshot: Option<(Cursor, &[u8])>,
+    records: &[Record],
+) -> Result<Box<gate::Index>, StoreError> {
+    let damaged = |what: String| StoreError::Damaged { address: address.clone(), what };
+    let mut index = Box::new(gate::Index::new(address));
+    if let Some((_, body)) = snapshot {
+        let document = Automerge::load(body)
+            .map_err(|error| damaged(format!("the snapshot does not load: {error}")))?;
+        let changes = document.get_changes(&[]);
+        index
+            .replay(changes.iter().map(automerge::Change::raw_bytes))
+            .map_err(|refusal| damaged(format!("a change in the snapshot: {refusal}")))?;
+    }
+    let below = snapshot.map_or(0, |(cursor, _)| cursor.seq);
+    for record in records {
+        for (seq, entry) in (record.first_seq..).zip(&record.entries) {
+            if seq > below {
+                index
+                    .replay([&entry.change[..]])
+                    .map_err(|refusal| damaged(format!("the change with seq {seq}: {refusal}")))?;
+            }
+        }
+    }
+    Ok(index)
+}
+
+/// Reads all of the snapshot that is stored, to make the next one of it ([`super::compact`]). Only
+/// whoever makes snapshots replaces them, so it stays while it is read.
+///
+/// # Errors
+/// [`StoreError`] if the store fails or what it has is damaged.
+pub fn snapshot(
+    store: &(impl LogStore + ?Sized),
+    address: &Address,
+) -> Result<Option<Snapshot>, StoreError> {
+    let Some(head) = store.head(address)?.and_then(|head| head.snapshot) else { return Ok(None) };
+    let body = read_body(store, address, &head)?;
+    let attribution = store.read_attribution(address, head.cursor)?.ok_or_else(|| {
+        let what = "the snapshot says not who wrote it".to_owned();
+        StoreError::Damaged { address: address.clone(), what }
+    })?;
+    Ok(Some(Snapshot { cursor: head.cursor, body: body.into(), index: head.index, attribution }))
+}
+
+fn read_body(
+    store: &(impl LogStore + ?Sized),
+    address: &Address,
+    head: &SnapshotHead,
+) -> Result<Vec<u8>, StoreError> {
+    let mut body = Vec::new();
+    while (body.len() as u64) < head.body_bytes {
+        let offset = body.len() as u64;
+        match store.read_snapshot(address, head.cursor, offset, SNAPSHOT_PART_BYTES)? {
+            Some(part) if !part.is_empty() => body.extend_from_slice(&part),
+            _ => {
+                let what = "the snapshot ends early".to_owned();
+                return Err(StoreError::Damaged { address: address.clone(), what });
+            }
+        }
+    }
+    Ok(body)
+}
