@@ -70,6 +70,7 @@ impl Session {
                 }
             }
             ServerFrame::LeaseEnded(ended) => {
+                self.revoke_grant(ended.handle);
                 self.on_replica(now, ended.handle, |replica| {
                     if replica.is_lapsed() { Ok(Outcome::default()) } else { replica.fall_back() }
                 });
@@ -398,6 +399,14 @@ impl Session {
         }
     }
 
+    /// A lease has ended: where it is not in use yet, it must not come into use any more.
+    fn revoke_grant(&mut self, handle: u32) {
+        let document = self.handles.get(&handle).and_then(|a| self.documents.get_mut(a));
+        if let Some(document) = document {
+            document.granted = None;
+        }
+    }
+
     fn lease_gone(&mut self, address: &Address) {
         let token = if self.writes.is_empty() { self.last_write } else { self.write_token() };
         if let Some(document) = self.documents.get_mut(address) {
@@ -417,6 +426,7 @@ impl Session {
             self.out_of_step(now, "the outbox is not where the server has it");
             return;
         }
+        self.revoke_grant(reject.handle);
         self.on_replica(now, reject.handle, |replica| {
             // Not the command's fault: the same work goes out again under a new lease.
             let again = matches!(code, Code::LeaseLost | Code::Stale | Code::DroppedAfterRefusal);
