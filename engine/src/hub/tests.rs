@@ -26,6 +26,7 @@ mod frames;
 mod leases;
 mod logs;
 mod pushes;
+mod restores;
 
 pub(super) fn key() -> DigestKey {
     DigestKey([7; 32])
@@ -310,6 +311,8 @@ struct Client {
     news: Vec<ServerFrame>,
     snapshot: Vec<u8>,
     written: usize,
+    /// The last proof that the server gave.
+    proof: Option<Proof>,
 }
 
 impl Client {
@@ -327,6 +330,7 @@ impl Client {
             news: vec![],
             snapshot: vec![],
             written: 0,
+            proof: None,
         };
         client.subscribe(world, write);
         client
@@ -405,9 +409,14 @@ impl Client {
         assert_eq!(changes.first_seq, cursor.seq + 1, "no gap and no overlap");
         cursor.seq += changes.entries.len() as u64;
         cursor.tip = changes.tip;
+        let seal = changes.seal;
         let entries = changes.entries.iter();
         let changes: Vec<_> = entries.map(|e| Change::try_from(&e.change.0[..]).unwrap()).collect();
         self.doc.apply_changes(changes).unwrap();
+        if let Some(seal) = seal {
+            let heads = hashes(&mut self.doc).iter().map(|head| head.0).collect();
+            self.proof = Some(Proof { heads, seal });
+        }
         assert!(self.doc.get_missing_deps(&[]).is_empty());
     }
 
