@@ -11,6 +11,7 @@ use futures_util::Stream;
 use syncline_engine::codes::Code;
 use syncline_engine::document::{Command, Event, View, genesis};
 use syncline_engine::ids::{Address, NameError, UserId};
+use syncline_engine::policy::Refusal;
 use syncline_engine::session::{CommandId, Config, DocumentStatus, Resolution};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, oneshot, watch};
@@ -76,6 +77,9 @@ pub enum CommandError {
     /// It can't be carried out on this document as it is.
     #[error(transparent)]
     Command(#[from] syncline_engine::document::CommandError),
+    /// The user may not do this here.
+    #[error(transparent)]
+    Forbidden(#[from] Refusal),
     /// The document can't be used.
     #[error(transparent)]
     Unusable(Problem),
@@ -94,6 +98,7 @@ impl CommandError {
     pub fn code(&self) -> Option<Code> {
         match self {
             Self::Command(error) => Some(error.code()),
+            Self::Forbidden(refusal) => Some(refusal.code),
             Self::Unusable(problem) => Some(problem.code),
             Self::StoreBusy => Some(Code::LocalStore),
             Self::Closed(_) => None,

@@ -470,6 +470,7 @@ impl Driver {
         self.work(core);
         outcome.map_err(|error| match error {
             ExecuteError::Command(error) => CommandError::Command(error),
+            ExecuteError::Forbidden(refusal) => CommandError::Forbidden(refusal),
             ExecuteError::NotOpen | ExecuteError::Broken(_) | _ => core.unusable(address),
         })?;
         Ok(Some(Taken {

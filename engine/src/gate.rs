@@ -94,6 +94,8 @@ impl Checked<'_> {
 #[derive(Debug)]
 pub struct Index {
     facet: Facet,
+    /// Whether it holds the rules of its space.
+    rules: bool,
     buckets: u32,
     genesis: ChangeHash,
     history: History,
@@ -128,6 +130,7 @@ impl Index {
         let (header, ops) = change::operations(first.raw_bytes()).expect("genesis is readable");
         let mut index = Self {
             facet: address.facet(),
+            rules: address.is_rules(),
             buckets,
             genesis: header.hash,
             history: begin(&header),

@@ -36,6 +36,7 @@ mod load;
 mod push;
 mod relay;
 mod restore;
+mod space;
 mod stored;
 mod subscribe;
 #[cfg(test)]
@@ -46,7 +47,8 @@ pub use attribution::Attribution;
 pub use authenticate::{AuthenticateError, Authenticator, Credentials, TakesNames};
 pub use compact::{CompactError, compact};
 pub use config::{Config, Identity};
-pub use load::{Loaded, index, load, snapshot};
+pub use load::{Loaded, index, load, rules, snapshot};
+pub use space::Rulebook;
 pub use stored::StoredError;
 
 /// A document's short name on the wire, the same for all connections while it is in memory.
@@ -84,6 +86,13 @@ pub enum Input {
     Closed {
         /// Which connection.
         connection: ConnectionId,
+    },
+    /// Answers [`Effect::ReadRules`].
+    RulesRead {
+        /// Of which space.
+        space: String,
+        /// What [`rules`] gave.
+        rules: Result<Box<Rulebook>, StoreError>,
     },
     /// Answers [`Effect::Load`].
     Loaded {
@@ -151,6 +160,11 @@ pub enum Effect {
         connection: ConnectionId,
         /// With which code.
         code: CloseCode,
+    },
+    /// Read the rules of a space ([`rules`]).
+    ReadRules {
+        /// Which.
+        space: String,
     },
     /// Read what is known of a document ([`load`]).
     Load {
@@ -268,6 +282,7 @@ pub struct Hub {
     connections: connection::Connections,
     sessions: connection::Sessions,
     documents: document::Documents,
+    spaces: space::Spaces,
     timers: timers::Timers,
     requests: BTreeMap<RequestId, follow::Request>,
     last_request: u64,
@@ -299,6 +314,7 @@ impl Hub {
             connections: connection::Connections::default(),
             sessions: connection::Sessions::default(),
             documents: document::Documents::default(),
+            spaces: space::Spaces::new(),
             timers: timers::Timers::default(),
             requests: BTreeMap::new(),
             last_request: 0,
@@ -387,6 +403,7 @@ impl Machine for Hub {
             Input::Loaded { address, fresh_epoch, loaded } => {
                 self.loaded(now, &address, fresh_epoch, loaded);
             }
+            Input::RulesRead { space, rules } => self.rules_read(&space, rules),
             Input::Indexed { address, gate } => self.indexed(now, &address, gate),
             Input::Committed { result } => self.committed(now, &result),
             Input::RecordsRead { request, result } => self.records_read(now, request, result),

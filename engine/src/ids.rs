@@ -120,6 +120,20 @@ impl Address {
         Ok(Self { space: space.to_owned(), id: id.to_owned(), facet })
     }
 
+    /// The document that holds the rules of a space ([`crate::policy::Rules`]).
+    ///
+    /// # Errors
+    /// [`NameError::Malformed`] if the space has a character that is not allowed.
+    pub fn rules_of(space: &str) -> Result<Self, NameError> {
+        Self::new(space, "rules", Facet::Json)
+    }
+
+    /// Whether it holds the rules of its space.
+    #[must_use]
+    pub fn is_rules(&self) -> bool {
+        self.id == "rules" && self.facet == Facet::Json
+    }
+
     /// The space that the document belongs to.
     #[must_use]
     pub fn space(&self) -> &str {

@@ -192,6 +192,18 @@ impl Capabilities {
         (Self::IMPORT, "import"),
     ];
 
+    /// As a number, one bit for each.
+    #[must_use]
+    pub const fn bits(self) -> u16 {
+        self.0
+    }
+
+    /// From a number; bits that are not known here are passed over.
+    #[must_use]
+    pub const fn from_bits(bits: u16) -> Self {
+        Self(bits & ((1 << 9) - 1))
+    }
+
     /// What is in either.
     #[must_use]
     pub const fn and(self, more: Self) -> Self {
@@ -216,7 +228,10 @@ impl fmt::Debug for Capabilities {
     }
 }
 
-/// The rules of one space. Whoever holds [`Capabilities::MANAGE`] changes them at run time.
+/// The rules of one space. They are the JSON of a document ([`Address::rules_of`]), with its history
+/// and its way of merging, and whoever holds [`Capabilities::MANAGE`] edits it like any other.
+///
+/// [`Address::rules_of`]: crate::ids::Address::rules_of
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Rules {

@@ -40,6 +40,7 @@ use crate::codes::Code;
 use crate::document::{Command, CommandError, Event, View};
 use crate::ids::{ActorId, Address, OutboxId, SessionId, UserId};
 use crate::machine::{Machine, Wake};
+use crate::policy::{Principal, Refusal, allows_command};
 pub use crate::replica::Resolution;
 use crate::replica::{Outcome, Pending, Replica, ReplicaError};
 use crate::wire::ClientFrame;
@@ -61,6 +62,9 @@ pub enum ExecuteError {
     /// The command can't be carried out.
     #[error(transparent)]
     Command(#[from] CommandError),
+    /// The user may not do this.
+    #[error(transparent)]
+    Forbidden(#[from] Refusal),
 }
 
 impl ExecuteError {
@@ -72,6 +76,7 @@ impl ExecuteError {
             Self::Broken(code) => *code,
             Self::OutboxFull(_) => Code::OutboxFull,
             Self::Command(error) => error.code(),
+            Self::Forbidden(refusal) => refusal.code,
         }
     }
 }
@@ -284,6 +289,10 @@ impl Session {
             Body::Loading => return Err(ExecuteError::NotOpen),
             Body::Broken(code) => return Err(ExecuteError::Broken(*code)),
         };
+        if let Some(may) = document.may {
+            let principal = Principal { user: self.identity.user.clone(), may };
+            allows_command(&principal, address, replica.view(), &command)?;
+        }
         let before = replica.pending().len();
         let outcome = replica.execute(now, id, command.clone())?;
         let made: Vec<_> = replica.pending().skip(before).cloned().collect();
@@ -352,6 +361,7 @@ impl Session {
             });
         match loaded {
             Ok((replica, tails, numbers)) => {
+                document.may = layout::read_may(address, entries);
                 document.pushed = replica.settled();
                 document.tails = tails;
                 self.outbox_bytes += numbers.values().sum::<u64>();

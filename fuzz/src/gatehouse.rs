@@ -173,7 +173,7 @@ impl World {
         let command = self.command(who, choices);
         let view = self.view(&self.people[who].doc);
         let person = &mut self.people[who];
-        if allows_command(&person.principal, &view, &command).is_ok() {
+        if allows_command(&person.principal, &self.address, &view, &command).is_ok() {
             person.unpushed.extend(Self::execute(&mut person.doc, &command));
         }
     }
@@ -212,7 +212,7 @@ impl World {
         self.pull(who);
         let command = self.command(who, choices);
         let view = self.view(&self.people[who].doc);
-        let allowed = allows_command(&self.people[who].principal, &view, &command);
+        let allowed = allows_command(&self.people[who].principal, &self.address, &view, &command);
         let Some(change) = Self::execute(&mut self.people[who].doc, &command) else { return };
         match (allowed, self.check(who, &change)) {
             (Ok(()), Ok(())) => self.accept(who, &change),

@@ -144,6 +144,7 @@ impl<M: Machine<Input = Input, Effect = Effect>> HubTask<M> {
                         state.outgoing.close(code);
                     }
                 }
+                Effect::ReadRules { space } => self.work.rules(space),
                 Effect::Index { address } => self.work.index(address),
                 Effect::Load { address } => match fresh_epoch() {
                     Ok(epoch) => self.work.load(address, epoch),

@@ -90,6 +90,7 @@ impl Machine for Script {
             Input::Drained { .. }
             | Input::Loaded { .. }
             | Input::Indexed { .. }
+            | Input::RulesRead { .. }
             | Input::RecordsRead { .. }
             | Input::SnapshotRead { .. }
             | Input::Compacted { .. } => {}

@@ -142,6 +142,21 @@ impl Work {
         );
     }
 
+    /// Reads the rules of a space; answers with [`Input::RulesRead`].
+    pub(crate) fn rules(&self, space: String) {
+        let Ok(address) = Address::rules_of(&space) else {
+            let rules = Err(StoreError::Failed(format!("{space} is not the name of a space")));
+            return self.mailbox.fact(Input::RulesRead { space, rules });
+        };
+        let rules = |store: &dyn LogStore, address: &Address| hub::rules(store, address.space());
+        self.read(address, rules, move |address, rules| {
+            if let Err(error) = &rules {
+                tracing::error!(%address, %error, "rules not read");
+            }
+            Input::RulesRead { space, rules }
+        });
+    }
+
     /// Makes a document's index for the gate; answers with [`Input::Indexed`].
     pub(crate) fn index(&self, address: Address) {
         let started = Instant::now();

@@ -27,11 +27,12 @@ pub const SCHEMA: u32 = 1;
 #[must_use]
 #[expect(clippy::expect_used, reason = "bytes that automerge made, but for the message")]
 pub fn change(address: &Address) -> Change {
-    static TEMPLATES: [OnceLock<Template>; 4] = [const { OnceLock::new() }; 4];
+    static TEMPLATES: [OnceLock<Template>; 5] = [const { OnceLock::new() }; 5];
     let template = &TEMPLATES[match address.facet() {
         Facet::Post => 0,
         Facet::Likes => 1,
         Facet::Comments => 2,
+        Facet::Json if address.is_rules() => 4,
         Facet::Json => 3,
     }];
     let template = template.get_or_init(|| Template::of(address));
@@ -46,7 +47,7 @@ pub fn change(address: &Address) -> Change {
 pub fn change_with_buckets(address: &Address, buckets: u32) -> Change {
     let mut doc = Automerge::new().with_actor(automerge::ActorId::from(ActorId::GENESIS.0));
     let mut tx = doc.transaction();
-    fill(&mut tx, address.facet(), buckets).expect("genesis writes to an empty root");
+    fill(&mut tx, address, buckets).expect("genesis writes to an empty root");
     tx.commit_with(CommitOptions::default().with_message(message(address)).with_time(0));
     doc.get_last_local_change().expect("genesis has operations")
 }
@@ -143,8 +144,8 @@ fn empty(encoding: TextEncoding) -> Automerge {
     Automerge::new_with_encoding(encoding).with_actor(unused)
 }
 
-fn fill(tx: &mut Transaction<'_>, facet: Facet, buckets: u32) -> Result<(), AutomergeError> {
-    match facet {
+fn fill(tx: &mut Transaction<'_>, address: &Address, buckets: u32) -> Result<(), AutomergeError> {
+    match address.facet() {
         Facet::Post => {
             tx.put_object(ROOT, "title", ObjType::Text)?;
             tx.put_object(ROOT, "body", ObjType::Text)?;
@@ -159,7 +160,12 @@ fn fill(tx: &mut Transaction<'_>, facet: Facet, buckets: u32) -> Result<(), Auto
         }
         Facet::Comments => fill_buckets(tx, "comments", buckets)?,
         Facet::Json => {
-            tx.put_object(ROOT, "root", ObjType::Map)?;
+            let root = tx.put_object(ROOT, "root", ObjType::Map)?;
+            if address.is_rules() {
+                for part in ["members", "banned", "roles"] {
+                    tx.put_object(&root, part, ObjType::Map)?;
+                }
+            }
         }
     }
     Ok(())

@@ -510,6 +510,7 @@ impl<'a> Walk<'a> {
                     Act::DeleteComment { author }
                 }
             }
+            Ask::EditJson if self.index.rules => Act::Manage,
             Ask::EditJson => Act::EditJson,
         };
         decide(user, *may, act)

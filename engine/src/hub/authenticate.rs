@@ -89,6 +89,7 @@ impl Hub {
         match renewed {
             Ok(credentials) if credentials.user == user => {
                 self.credit(now, slot, credentials);
+                self.role_changed(now, slot);
             }
             Ok(_) => {
                 let why = "the new token is another user's";

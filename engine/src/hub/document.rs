@@ -19,6 +19,7 @@ use crate::codes::Code;
 use crate::document::genesis;
 use crate::gate;
 use crate::ids::{Address, ChangeHash, Cursor, Epoch, OutboxId, Tip};
+use crate::policy::Capabilities;
 use crate::storage::record::{DigestKey, Seal, advance, seal};
 use crate::storage::{Entry, LogHead, Record, StoreError};
 use crate::wire::frame::ServerFrame;
@@ -66,6 +67,8 @@ pub(super) struct Follower {
     pub(super) progress: Progress,
     /// Whether what it pushes is passed over until it has a new lease.
     pub(super) dropping: bool,
+    /// What it was told that it may do.
+    pub(super) may: Capabilities,
     /// What it has handed back so far of what the server has lost.
     pub(super) restoring: Option<Restoring>,
 }
@@ -207,7 +210,7 @@ impl Documents {
         self.by_address.get(address).copied()
     }
 
-    fn insert(&mut self, address: &Address) -> Handle {
+    pub(super) fn insert(&mut self, address: &Address) -> Handle {
         loop {
             self.last = self.last.wrapping_add(1);
             if !self.by_handle.contains_key(&self.last) {
@@ -224,10 +227,14 @@ impl Documents {
         self.last
     }
 
-    fn remove(&mut self, handle: Handle) -> Option<Document> {
+    pub(super) fn remove(&mut self, handle: Handle) -> Option<Document> {
         let document = self.by_handle.remove(&handle)?;
         self.by_address.remove(&document.address);
         Some(document)
+    }
+
+    pub(super) fn addresses(&self) -> impl Iterator<Item = (Handle, &Address)> {
+        self.by_address.iter().map(|(address, handle)| (*handle, address))
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Document> {
@@ -409,14 +416,6 @@ impl Live {
 }
 
 impl Hub {
-    /// The handle of a document, which is loaded if it is not in memory.
-    pub(super) fn handle_of(&mut self, address: &Address) -> Handle {
-        self.documents.handle(address).unwrap_or_else(|| {
-            self.out.push(Effect::Load { address: address.clone() });
-            self.documents.insert(address)
-        })
-    }
-
     pub(super) fn loaded(
         &mut self,
         now: Timestamp,
@@ -445,10 +444,8 @@ impl Hub {
                 self.watch_idle(now, handle);
             }
             Err(error) => {
-                self.documents.remove(handle);
-                for slot in openings.into_keys() {
-                    self.abandon(slot, handle, address, &error.to_string());
-                }
+                document.state = State::Loading(openings);
+                self.give_up_loading(handle, &error.to_string());
             }
         }
     }
@@ -500,7 +497,8 @@ impl Hub {
                     .extend(live.openings.iter().filter(|(_, o)| o.write).map(|(slot, _)| *slot));
                 for slot in writers {
                     self.forget_follower(now, handle, slot);
-                    self.abandon(slot, handle, address, &error.to_string());
+                    let (code, why) = (Code::DocumentUnavailable, error.to_string());
+                    self.abandon(slot, handle, address, code, &why);
                 }
             }
         }
@@ -508,12 +506,19 @@ impl Hub {
     }
 
     /// Tells a connection that a document cannot be served, and that it does not follow it.
-    pub(super) fn abandon(&mut self, slot: Slot, handle: Handle, address: &Address, why: &str) {
+    pub(super) fn abandon(
+        &mut self,
+        slot: Slot,
+        handle: Handle,
+        address: &Address,
+        code: Code,
+        why: &str,
+    ) {
         if let Some(open) = self.connections.open_mut(slot) {
             open.documents.remove(&handle);
             open.news.remove(&handle);
         }
-        self.complain(slot, Code::DocumentUnavailable, why, Some(address.to_string()));
+        self.complain(slot, code, why, Some(address.to_string()));
     }
 
     /// Notes that a document may have become idle.
@@ -552,7 +557,7 @@ impl Hub {
                 }
             }
             self.wanting_compaction.remove(&handle);
-            self.documents.remove(handle);
+            self.remove_document(handle);
         }
     }
 

@@ -9,6 +9,7 @@ use super::document::{Progress, State};
 use super::relay::{Part, Press};
 use super::{Effect, Handle, Hub, RequestId};
 use crate::clock::Timestamp;
+use crate::codes::Code;
 use crate::ids::{Address, Cursor};
 use crate::limits::PART_BYTES_MAX;
 use crate::storage::{Record, StoreError};
@@ -254,6 +255,7 @@ impl Hub {
         let Some(document) = self.documents.get(handle) else { return };
         let address = document.address.clone();
         self.forget_follower(now, handle, slot);
-        self.abandon(slot, handle, &address, "a stored part of the document cannot be read");
+        let why = "a stored part of the document cannot be read";
+        self.abandon(slot, handle, &address, Code::DocumentUnavailable, why);
     }
 }

@@ -1,8 +1,10 @@
 //! What a driver makes of the store when the hub asks for it, off the hub's loop because it takes as
 //! long as the document is large: its log in outline, and the gate's index of it.
 
-use automerge::Automerge;
+use automerge::{Automerge, Change, TextEncoding};
 
+use super::space::Rulebook;
+use crate::document::genesis;
 use crate::gate;
 use crate::ids::{Address, Cursor};
 use crate::storage::{LogHead, LogStore, Record, Snapshot, SnapshotHead, StoreError};
@@ -21,6 +23,40 @@ pub fn load(store: &(impl LogStore + ?Sized), address: &Address) -> Result<Loade
     let Some(head) = store.head(address)? else { return Ok(None) };
     let records = store.read(address, head.tail_from, usize::MAX)?;
     Ok(Some((head, records)))
+}
+
+/// Reads what [`super::Effect::ReadRules`] asks for.
+///
+/// # Errors
+/// [`StoreError`] if the store fails, or what it has is damaged or not what rules are.
+pub fn rules(store: &(impl LogStore + ?Sized), space: &str) -> Result<Box<Rulebook>, StoreError> {
+    let address = Address::rules_of(space).map_err(|e| StoreError::Failed(e.to_string()))?;
+    let Some((head, records)) = load(store, &address)? else {
+        return Ok(Box::new(Rulebook::blank(&address)));
+    };
+    let body = head.snapshot.as_ref().map(|of| read_body(store, &address, of)).transpose()?;
+    rulebook(&address, body.as_deref(), &records)
+}
+
+/// The rules in a snapshot's body, if there is one, and the records above it.
+pub(super) fn rulebook(
+    address: &Address,
+    body: Option<&[u8]>,
+    records: &[Record],
+) -> Result<Box<Rulebook>, StoreError> {
+    let damaged = |what: String| StoreError::Damaged { address: address.clone(), what };
+    let mut document = match body {
+        Some(body) => Automerge::load(body).map_err(|e| damaged(e.to_string()))?,
+        None => genesis::document(address, TextEncoding::UnicodeCodePoint),
+    };
+    let entries = records.iter().flat_map(|record| &record.entries);
+    let changes: Result<Vec<_>, _> =
+        entries.map(|entry| Change::try_from(&entry.change[..])).collect();
+    let changes = changes.map_err(|error| damaged(error.to_string()))?;
+    document.apply_changes(changes).map_err(|error| damaged(error.to_string()))?;
+    Rulebook::read(document)
+        .map(Box::new)
+        .map_err(|error| damaged(format!("its content is not rules: {error}")))
 }
 
 /// Makes what [`super::Effect::Index`] asks for.
@@ -52,7 +88,7 @@ pub(super) fn index_of(
             .map_err(|error| damaged(format!("the snapshot does not load: {error}")))?;
         let changes = document.get_changes(&[]);
         index
-            .replay(changes.iter().map(automerge::Change::raw_bytes))
+            .replay(changes.iter().map(Change::raw_bytes))
             .map_err(|refusal| damaged(format!("a change in the snapshot: {refusal}")))?;
     }
     let below = snapshot.map_or(0, |(cursor, _)| cursor.seq);

@@ -3,6 +3,7 @@
 
 use super::connection::{Peer, SessionKey, Slot};
 use super::document::{Follower, Gate, Live, State};
+use super::space::Rulebook;
 use super::{Handle, Hub, Phase};
 use crate::change::{self, Header, Operations, reader};
 use crate::clock::Timestamp;
@@ -10,7 +11,7 @@ use crate::codes::Code;
 use crate::gate::{self, Checked, Refusal};
 use crate::ids::{ActorId, ChangeHash, OutboxId, UserId};
 use crate::limits::{CHANGE_BYTES_MAX, HEADS_MERGE_AT, PUSH_CHANGES_MAX};
-use crate::policy::{Principal, Rules};
+use crate::policy::Principal;
 use crate::storage::{CommandRef, Entry};
 use crate::wire::frame::{Ack, Blob, Push, Reject, ServerFrame};
 
@@ -28,6 +29,8 @@ pub(super) struct Intake<'a> {
     peer: Peer,
     session: SessionKey,
     principal: Principal,
+    /// The rules of the space, where the document is the one that holds them.
+    rules: Option<&'a mut Rulebook>,
     /// Bytes accepted, of the peer and altogether.
     bytes: usize,
     bytes_all: usize,
@@ -90,6 +93,7 @@ impl Intake<'_> {
             return refuse(Code::WrongActor, "the change is not by the leased actor");
         }
         let checked = self.gate()?.check_read(header, ops, Some(&self.principal))?;
+        self.check_rules(change)?;
         let seq = self.live.assigned.seq + 1;
         if let Some(held) = self.live.leases.of_mut(self.session) {
             held.next = Some((command.outbox, command.number.saturating_add(1)));
@@ -117,6 +121,7 @@ impl Intake<'_> {
             return Ok(());
         }
         let checked = self.check_earlier(read, Some(&self.principal))?;
+        self.check_rules(change)?;
         self.accept(&checked, change, Some(command));
         Ok(())
     }
@@ -131,6 +136,7 @@ impl Intake<'_> {
             return refuse(Code::WrongActor, "only changes of an earlier term can be restored");
         }
         let checked = self.check_earlier((header, ops), None)?;
+        self.check_rules(change)?;
         self.accept(&checked, change, None);
         Ok(true)
     }
@@ -145,6 +151,11 @@ impl Intake<'_> {
             return refuse(Code::DocumentFull, "the document has as many actors as it may");
         }
         self.gate()?.check_read(header, ops, principal)
+    }
+
+    /// Whether rules are still rules with a change.
+    fn check_rules(&self, change: &Blob) -> Result<(), Refusal> {
+        self.rules.as_ref().map_or(Ok(()), |rules| rules.after(&change.0).map(drop))
     }
 
     fn gate(&self) -> Result<&gate::Index, Refusal> {
@@ -184,6 +195,12 @@ impl Intake<'_> {
     fn append(&mut self, checked: &Checked<'_>, entry: Entry, from: Option<Peer>) {
         self.bytes_all += entry.change.len();
         self.entries += 1;
+        // It was checked; a merge has nothing in it that could be wrong.
+        if let Some(rules) = &mut self.rules
+            && let Ok(next) = rules.after(&entry.change)
+        {
+            **rules = next;
+        }
         if let Gate::Open(index) = &mut self.live.gate {
             index.apply(checked);
         }
@@ -235,9 +252,12 @@ impl Hub {
     ) -> Option<T> {
         let peer = self.connections.peer(slot)?;
         let open = self.connections.open(slot)?;
+        let address = &self.documents.get(handle)?.address;
+        let principal = self.principal(slot, address.space())?;
+        let rules_of = address.is_rules().then(|| address.space().to_owned());
+        let space = rules_of.as_deref().and_then(|space| self.spaces.get_mut(space));
+        let rules = space.and_then(|space| space.rules.as_deref_mut());
         let document = self.documents.get_mut(handle)?;
-        let claimed = open.credentials.role_in(document.address.space());
-        let principal = Rules::default().principal(&open.credentials.user, claimed);
         let State::Live(live) = &mut document.state else { return None };
         let mut intake = Intake {
             config: &self.config,
@@ -247,6 +267,7 @@ impl Hub {
             peer,
             session: open.session,
             principal,
+            rules,
             bytes: 0,
             bytes_all: 0,
             entries: 0,
@@ -261,6 +282,9 @@ impl Hub {
             self.accepted.bytes += bytes_all as u64;
             if let Some(connection) = self.connections.get_mut(slot) {
                 connection.pending += bytes;
+            }
+            if let Some(space) = rules_of {
+                self.rules_changed(now, &space);
             }
         }
         Some(result)

@@ -8,6 +8,7 @@ use super::{Handle, Hub, Phase};
 use crate::clock::Timestamp;
 use crate::codes::Code;
 use crate::ids::{Address, Cursor, Epoch, Lease, OutboxId, Tip, heads_digest};
+use crate::policy::Capabilities;
 use crate::wire::frame::{
     Compare, Compared, LeaseEnded, Leased, Resume, Subscribe, Subscribed, WireCursor, WireLease,
 };
@@ -121,10 +122,19 @@ impl Hub {
 
     fn answer_opening(&mut self, now: Timestamp, handle: Handle, slot: Slot, opening: Opening) {
         let Some(session) = self.connections.open(slot).map(|open| open.session) else { return };
+        let Some(document) = self.documents.get(handle) else { return };
+        let principal = self.principal(slot, document.address.space());
+        let may = principal.map_or(Capabilities::NONE, |principal| principal.may);
+        if !may.has(Capabilities::READ) {
+            let address = document.address.clone();
+            self.abandon(slot, handle, &address, Code::Forbidden, "you may not read here");
+            return self.watch_idle(now, handle);
+        }
         let Some(live) = self.documents.live_mut(handle) else { return };
         let (resume, progress) = live.resume(opening.cursor);
         let outbox = opening.outbox;
-        let follower = Follower { session, outbox, progress, dropping: false, restoring: None };
+        let follower =
+            Follower { session, outbox, progress, dropping: false, may, restoring: None };
         live.followers.insert(slot, follower);
         let mut lease_kept = false;
         if let Some(held) = live.leases.of_mut(session) {
@@ -165,6 +175,7 @@ impl Hub {
             resume,
             end_seq: live.durable.seq,
             seal: live.seal(&self.identity.digest_key, &document.address).map(|seal| seal.0),
+            may: follower.may.bits(),
             settled: live.settled(follower.outbox),
             lease: live.lease_of(follower.session).map(wire_lease),
             lease_kept,

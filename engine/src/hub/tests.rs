@@ -27,6 +27,7 @@ mod leases;
 mod logs;
 mod pushes;
 mod restores;
+mod rules;
 
 pub(super) fn key() -> DigestKey {
     DigestKey([7; 32])
@@ -167,6 +168,17 @@ impl World {
                     Ok(self.logs.get(&address).map(|log| (log.head(), log.records.clone())))
                 };
                 Some(Input::Loaded { address, fresh_epoch, loaded })
+            }
+            Effect::ReadRules { space } => {
+                let address = Address::rules_of(&space).unwrap();
+                let rules = match self.logs.get(&address) {
+                    None => Ok(Box::new(Rulebook::blank(&address))),
+                    Some(log) => {
+                        let body = log.snapshot.as_ref().map(|snapshot| &snapshot.body[..]);
+                        load::rulebook(&address, body, &log.records)
+                    }
+                };
+                Some(Input::RulesRead { space, rules })
             }
             Effect::Index { address } => {
                 let log = self.logs.get(&address);

@@ -8,8 +8,9 @@ use crate::document::{
     Command, CommentsCommand, JsonCommand, LikesCommand, PostCommand, PostView, View,
 };
 use crate::gate::JSON_COUNTER_MAX;
+use crate::ids::Address;
 
-/// Whether a principal may carry a command out on the document that `view` shows.
+/// Whether a principal may carry a command out on the document at `address`, which `view` shows.
 ///
 /// What it allows, the gate allows too, as far as the view shows what the server has; what it
 /// forbids, the gate refuses. A command that names nothing there is allowed: it fails by itself.
@@ -23,7 +24,7 @@ use crate::gate::JSON_COUNTER_MAX;
 /// let (target, reaction) = (Target::Post, "like".to_owned());
 /// let unlike = Command::Likes(LikesCommand::Unlike { target, reaction, user: bob });
 /// let view = View::Likes(LikesView::default());
-/// assert!(allows_command(&rules.principal(&ann, None), &view, &unlike).is_err());
+/// assert!(allows_command(&rules.principal(&ann, None), &"town/square/likes".parse()?, &view, &unlike).is_err());
 /// # Ok::<(), syncline_engine::ids::NameError>(())
 /// ```
 ///
@@ -31,6 +32,7 @@ use crate::gate::JSON_COUNTER_MAX;
 /// Why not, with the code that the gate would give.
 pub fn allows_command(
     principal: &Principal,
+    address: &Address,
     view: &View,
     command: &Command,
 ) -> Result<(), Refusal> {
@@ -51,7 +53,7 @@ pub fn allows_command(
             }
         }
         (Command::Json(command), View::Json(_)) => {
-            principal.allows(Act::EditJson)?;
+            principal.allows(if address.is_rules() { Act::Manage } else { Act::EditJson })?;
             json(command)
         }
         // It is for another document, and fails by itself.

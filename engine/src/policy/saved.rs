@@ -65,21 +65,22 @@ pub(super) mod users {
     }
 }
 
-/// A set of user names.
+/// A set of user names, as a map to `true`, so that several can be added at the same time.
 pub(super) mod user_set {
-    use super::{BTreeSet, Deserialize, Deserializer, Serializer, UserId, user};
+    use super::{BTreeMap, BTreeSet, Deserialize, Deserializer, Serializer, UserId, user};
 
     pub(in crate::policy) fn serialize<S: Serializer>(
         users: &BTreeSet<UserId>,
         to: S,
     ) -> Result<S::Ok, S::Error> {
-        to.collect_seq(users.iter().map(UserId::as_str))
+        to.collect_map(users.iter().map(|user| (user.as_str(), true)))
     }
 
     pub(in crate::policy) fn deserialize<'de, D: Deserializer<'de>>(
         from: D,
     ) -> Result<BTreeSet<UserId>, D::Error> {
-        Vec::<String>::deserialize(from)?.iter().map(|name| user(name)).collect()
+        let all = BTreeMap::<String, bool>::deserialize(from)?;
+        all.iter().filter(|(_, is)| **is).map(|(name, _)| user(name)).collect()
     }
 }
 

@@ -10,6 +10,7 @@ use super::{Notice, Session};
 use crate::clock::Timestamp;
 use crate::codes::Code;
 use crate::ids::{ActorId, Address, Cursor, Epoch, Lease, Tip};
+use crate::policy::Capabilities;
 use crate::replica::{Outcome, Replica, ReplicaError};
 use crate::session::ConnectionId;
 use crate::wire::frame::{
@@ -82,6 +83,11 @@ impl Session {
                 self.restored(now, restored.handle, restored.refused);
             }
             ServerFrame::TokenExpires(expires) => self.token_expires(now, expires.in_ms),
+            ServerFrame::May(frame) => {
+                if let Some(address) = self.handles.get(&frame.handle).cloned() {
+                    self.allowed(&address, frame.may);
+                }
+            }
             ServerFrame::Compared(answer) => self.compared(now, answer),
             ServerFrame::Pong(_) => {}
             ServerFrame::Error(error) => self.error(now, error),
@@ -111,6 +117,7 @@ impl Session {
             | ServerFrame::Error(_)
             | ServerFrame::Goodbye(_)
             | ServerFrame::Compared(_)
+            | ServerFrame::May(_)
             | ServerFrame::TokenExpires(_) => return,
         };
         let Some(address) = self.handles.get(&handle) else { return };
@@ -172,6 +179,7 @@ impl Session {
                 return;
             }
         }
+        self.allowed(&address, subscribed.may);
         self.absorb(&address, outcome, false);
         match step {
             Ok(()) => self.advance(now, &address),
@@ -473,6 +481,9 @@ impl Session {
             self.link.hold_off(Duration::from_millis(wait.into()));
         }
         if let Some(address) = &address {
+            if code == Code::Forbidden {
+                self.sent_away(address);
+            }
             self.try_again_later(now, address);
         }
         self.notify(Notice::Problem { address, code, message: error.message.clone() });
@@ -480,6 +491,32 @@ impl Session {
             self.hang_up(now);
             self.give_up(code, error.message);
         }
+    }
+
+    /// Notes what the user may do in a document, as the server said last.
+    fn allowed(&mut self, address: &Address, may: u16) {
+        let may = Capabilities::from_bits(may);
+        if let Some(document) = self.documents.get_mut(address)
+            && document.may != Some(may)
+        {
+            document.may = Some(may);
+            self.writes.push(layout::put_may(address, may));
+        }
+    }
+
+    /// The user may not read a document (any more). What is here stays; what is pending waits for
+    /// better rules.
+    fn sent_away(&mut self, address: &Address) {
+        self.allowed(address, Capabilities::NONE.bits());
+        if let Some(document) = self.documents.get_mut(address) {
+            let handle = document.sync.handle();
+            document.disconnected();
+            document.sync = Sync::Asked;
+            if let Some(handle) = handle {
+                self.handles.remove(&handle);
+            }
+        }
+        self.touch(address);
     }
 
     /// The server can't open a document for now.

@@ -6,6 +6,7 @@
 //! | `meta/identity` | session, outbox, how often the store was opened |
 //! | `meta/pending/ADDRESS` | nothing: the document has an outbox that is not empty |
 //! | `doc/ADDRESS/base` | accepted in automerge's saved form, with its cursor |
+//! | `doc/ADDRESS/may` | what the user may do in it, as the server said last |
 //! | `doc/ADDRESS/settled` | the highest number known to be settled |
 //! | `doc/ADDRESS/tail/SEQ` | accepted changes after the base up to SEQ, with the cursor there |
 //! | `doc/ADDRESS/out/NUMBER` | a pending command and its change |
@@ -20,6 +21,7 @@ use super::StoreWrite;
 use crate::change::reader;
 use crate::document::Command;
 use crate::ids::{Address, Cursor, Epoch, OutboxId, SessionId, Tip, Ulid};
+use crate::policy::Capabilities;
 use crate::replica::{Pending, Stored};
 use crate::wire::frame::Proof;
 use crate::wire::{decode_stored, encode_stored};
@@ -155,6 +157,10 @@ pub(super) fn put_base(
     put(key(address, "base"), encode_stored(&value))
 }
 
+pub(super) fn put_may(address: &Address, may: Capabilities) -> StoreWrite {
+    put(key(address, "may"), encode_stored(&may.bits()))
+}
+
 pub(super) fn put_settled(address: &Address, settled: u64) -> StoreWrite {
     put(key(address, "settled"), encode_stored(&settled))
 }
@@ -185,6 +191,13 @@ pub(super) fn put_command(address: &Address, pending: &Pending) -> StoreWrite {
 
 pub(super) fn delete_command(address: &Address, number: u64) -> StoreWrite {
     StoreWrite::Delete { key: command_key(address, number) }
+}
+
+/// What the user may do in a document, among what is stored of it.
+pub(super) fn read_may(address: &Address, entries: &[(Vec<u8>, Bytes)]) -> Option<Capabilities> {
+    let wanted = key(address, "may");
+    let (_, value) = entries.iter().find(|(key, _)| *key == wanted)?;
+    decode_stored(value).ok().map(Capabilities::from_bits)
 }
 
 /// A document as stored, with the seqs under which parts of its tail are kept.

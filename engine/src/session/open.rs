@@ -8,6 +8,7 @@ use crate::clock::Timestamp;
 use crate::codes::Code;
 use crate::ids::{Cursor, Lease, OutboxId};
 use crate::limits::{PUSH_BYTES_MAX, PUSH_CHANGES_MAX};
+use crate::policy::Capabilities;
 use crate::replica::{Pending, Replica};
 use crate::wire::frame::{Blob, Push, Restore, Subscribe, WireCursor};
 
@@ -84,6 +85,8 @@ pub(super) struct OpenDocument {
     pub(super) heard: Timestamp,
     /// When the last push went out.
     pub(super) pushed_at: Timestamp,
+    /// What the user may do in it, as the server said last.
+    pub(super) may: Option<Capabilities>,
     /// What proves what the log makes at a seq.
     pub(super) seal: Option<(u64, [u8; 16])>,
     /// When the heads were compared, and at which seq of the log.
@@ -115,6 +118,7 @@ impl OpenDocument {
             stored_numbers: BTreeMap::new(),
             heard: Timestamp(0),
             pushed_at: Timestamp(0),
+            may: None,
             seal: None,
             compared: None,
             diverged: false,

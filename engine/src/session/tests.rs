@@ -160,6 +160,7 @@ fn subscribed(lease: Option<WireLease>, settled: u64) -> Subscribed {
         resume: Resume::Beginning,
         end_seq: 0,
         seal: None,
+        may: crate::policy::Role::Member.capabilities().bits(),
         settled,
         lease,
         lease_kept: false,

@@ -127,6 +127,8 @@ frames! {
         Compared(Compared) = 77,
         /// Says how long the token counts.
         TokenExpires(TokenExpires) = 78,
+        /// Says that the client may do something else in a document from now on.
+        May(May) = 79,
     }
 }
 
@@ -350,6 +352,8 @@ pub struct Subscribed {
     pub end_seq: u64,
     /// The proof that the document has the heads that it has at `end_seq`.
     pub seal: Option<[u8; 16]>,
+    /// What the client may do in it ([`crate::policy::Capabilities::bits`]).
+    pub may: u16,
     /// The highest number of the outbox that is settled in this document; 0 for none.
     pub settled: u64,
     /// The session's lease, kept or granted anew.
@@ -458,6 +462,15 @@ pub struct Restored {
     /// The first refusal, if any: a [`crate::codes::Code`]. The rest was taken back where that was
     /// possible.
     pub refused: Option<u16>,
+}
+
+/// The rules of the space have changed, or the client's role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct May {
+    /// In which document.
+    pub handle: u32,
+    /// What the client may do from now on ([`crate::policy::Capabilities::bits`]).
+    pub may: u16,
 }
 
 /// Answers `Ping`.

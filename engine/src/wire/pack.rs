@@ -21,6 +21,7 @@ const PACK_FROM_BYTES: usize = 1 << 10;
 ///     handle: 1,
 ///     first_seq: 1,
 ///     tip: [0; 16],
+///     seal: None,
 ///     authors: vec!["ada".to_owned()],
 ///     entries: vec![entry],
 /// };

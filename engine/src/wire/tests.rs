@@ -89,6 +89,7 @@ fn subscribed_samples() -> Vec<(&'static str, ServerFrame)> {
         resume: Resume::Cursor,
         end_seq: 300,
         seal: Some(B),
+        may: 0x1f,
         settled: 12,
         lease: Some(LEASE),
         lease_kept: true,
@@ -97,6 +98,7 @@ fn subscribed_samples() -> Vec<(&'static str, ServerFrame)> {
         resume: Resume::Beginning,
         end_seq: 0,
         seal: None,
+        may: 1,
         settled: 0,
         lease: None,
         lease_kept: false,
@@ -150,6 +152,7 @@ fn server_samples() -> Vec<(&'static str, ServerFrame)> {
         ),
         ("Goodbye.final", Goodbye { code: Code::Replaced.number(), retry_after_ms: None }.into()),
         ("TokenExpires", TokenExpires { in_ms: 60_000 }.into()),
+        ("May", May { handle: 5, may: 0x101 }.into()),
         ("Compared", Compared { handle: 5, seq: 300, same: Some(true) }.into()),
     ]);
     samples
@@ -304,10 +307,21 @@ fn subscribed() -> impl Strategy<Value = Subscribed> {
         (cursor(), any::<u64>()).prop_map(|(cursor, bytes)| Resume::Snapshot { cursor, bytes }),
     ];
     let names = (any::<String>(), any::<u32>(), bytes16());
-    let numbers = (any::<u64>(), prop::option::of(bytes16()), any::<u64>());
+    let numbers = (any::<u64>(), prop::option::of(bytes16()), any::<u16>(), any::<u64>());
     (names, resume, numbers, prop::option::of(lease()), any::<bool>()).prop_map(
-        |((address, handle, epoch), resume, (end_seq, seal, settled), lease, lease_kept)| {
-            Subscribed { address, handle, epoch, resume, end_seq, seal, settled, lease, lease_kept }
+        |((address, handle, epoch), resume, (end_seq, seal, may, settled), lease, lease_kept)| {
+            Subscribed {
+                address,
+                handle,
+                epoch,
+                resume,
+                end_seq,
+                seal,
+                may,
+                settled,
+                lease,
+                lease_kept,
+            }
         },
     )
 }

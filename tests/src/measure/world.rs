@@ -9,7 +9,7 @@ use bytes::Bytes;
 use syncline_engine::clock::Timestamp;
 use syncline_engine::document::Command;
 use syncline_engine::hub::{
-    Config, ConnectionId, Effect, Hub, Identity, Input, compact, index, load,
+    Config, ConnectionId, Effect, Hub, Identity, Input, compact, index, load, rules,
 };
 use syncline_engine::ids::{ActorId, Address, Cursor, Epoch, Lease, Tip, Ulid};
 use syncline_engine::machine::Machine;
@@ -157,6 +157,10 @@ impl World {
             Effect::Load { address } => {
                 let loaded = load(&self.store, &address);
                 Some(Input::Loaded { address, fresh_epoch: Epoch([5; 16]), loaded })
+            }
+            Effect::ReadRules { space } => {
+                let rules = rules(&self.store, &space);
+                Some(Input::RulesRead { space, rules })
             }
             Effect::Index { address } => {
                 let gate = index(&self.store, &address);
@@ -329,6 +333,7 @@ impl Device {
                 | ServerFrame::Error(_)
                 | ServerFrame::Goodbye(_)
                 | ServerFrame::Compared(_)
+                | ServerFrame::May(_)
                 | ServerFrame::TokenExpires(_)) => panic!("not expected: {other:?}"),
             }
         }

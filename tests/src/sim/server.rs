@@ -1,7 +1,9 @@
 //! The simulated server: a hub and the store under it, which outlives it.
 
 use syncline_engine::gate;
-use syncline_engine::hub::{Config, Hub, Identity, Loaded, compact, index, load, snapshot};
+use syncline_engine::hub::{
+    Config, Hub, Identity, Loaded, Rulebook, compact, index, load, rules, snapshot,
+};
 use syncline_engine::ids::{Address, Cursor};
 use syncline_engine::storage::record::DigestKey;
 use syncline_engine::storage::{Append, LogHead, LogStore, StoreError};
@@ -44,6 +46,10 @@ impl Server {
 
     pub(super) fn load(&self, address: &Address) -> Result<Loaded, StoreError> {
         load(&self.store, address)
+    }
+
+    pub(super) fn rules(&self, space: &str) -> Result<Box<Rulebook>, StoreError> {
+        rules(&self.store, space)
     }
 
     pub(super) fn index(&self, address: &Address) -> Result<Box<gate::Index>, StoreError> {

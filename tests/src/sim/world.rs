@@ -709,6 +709,10 @@ impl World {
                     let loaded = self.server.load(&address);
                     hub::Input::Loaded { address, fresh_epoch, loaded }
                 }
+                hub::Effect::ReadRules { space } => {
+                    let rules = self.server.rules(&space);
+                    hub::Input::RulesRead { space, rules }
+                }
                 hub::Effect::Index { address } => {
                     let gate = self.server.index(&address);
                     hub::Input::Indexed { address, gate }

@@ -97,6 +97,7 @@ fn hear_frame(message: &[u8]) -> anyhow::Result<Heard> {
         | ServerFrame::Restored(_)
         | ServerFrame::Pong(_)
         | ServerFrame::Compared(_)
+        | ServerFrame::May(_)
         | ServerFrame::TokenExpires(_) => Heard::Nothing,
     })
 }
@@ -107,6 +108,9 @@ fn count_entries(message: &[u8]) -> Option<usize> {
     varint(&mut rest)?;
     varint(&mut rest)?;
     rest = rest.get(16..)?;
+    // The seal, if there is one.
+    let (sealed, after) = rest.split_first()?;
+    rest = after.get(usize::from(*sealed) * 16..)?;
     for _ in 0..varint(&mut rest)? {
         let length = usize::try_from(varint(&mut rest)?).ok()?;
         rest = rest.get(length..)?;

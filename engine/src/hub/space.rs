@@ -1,0 +1,187 @@
+//! The spaces whose documents are in memory: their rules, which are a document as well, and what
+//! those let each connection do. Knows nothing of what an operation does: that is the gate's.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use automerge::{Automerge, Change, TextEncoding};
+
+use super::connection::Slot;
+use super::document::State;
+use super::{Effect, Handle, Hub};
+use crate::clock::Timestamp;
+use crate::codes::Code;
+use crate::document::{View, genesis};
+use crate::gate::Refusal;
+use crate::ids::{Address, Facet};
+use crate::policy::{Capabilities, Principal, Rules};
+use crate::storage::StoreError;
+use crate::wire::frame::May;
+
+/// The rules of a space with the document that they are the content of.
+#[derive(Debug, Clone)]
+pub struct Rulebook {
+    document: Automerge,
+    rules: Rules,
+}
+
+impl Rulebook {
+    /// The rules where nobody has written any.
+    #[must_use]
+    pub fn blank(address: &Address) -> Self {
+        let document = genesis::document(address, TextEncoding::UnicodeCodePoint);
+        Self { document, rules: Rules::default() }
+    }
+
+    /// The rules in a document.
+    ///
+    /// # Errors
+    /// What in it is not as rules are.
+    pub(super) fn read(document: Automerge) -> Result<Self, serde_json::Error> {
+        let View::Json(view) = View::read(Facet::Json, &document) else {
+            return Ok(Self { document, rules: Rules::default() });
+        };
+        let rules = serde_json::from_value(view.value())?;
+        Ok(Self { document, rules })
+    }
+
+    /// The rules after a change that the gate lets in.
+    pub(super) fn after(&self, change: &[u8]) -> Result<Self, Refusal> {
+        let not = |why: String| Refusal::new(Code::NotInSchema, why);
+        let change = Change::try_from(change).map_err(|error| not(error.to_string()))?;
+        let mut document = self.document.clone();
+        document.apply_changes([change]).map_err(|error| not(error.to_string()))?;
+        Self::read(document).map_err(|error| not(format!("these would not be rules: {error}")))
+    }
+}
+
+/// A space with documents in memory.
+#[derive(Debug, Default)]
+pub(super) struct Space {
+    documents: usize,
+    /// Documents that wait for the rules before they are loaded.
+    waiting: BTreeSet<Handle>,
+    /// `None` until they are read.
+    pub(super) rules: Option<Box<Rulebook>>,
+}
+
+/// All of them by name.
+pub(super) type Spaces = BTreeMap<String, Space>;
+
+impl Hub {
+    /// The handle of a document, which is loaded if it is not in memory, after the rules of its
+    /// space.
+    pub(super) fn handle_of(&mut self, address: &Address) -> Handle {
+        if let Some(handle) = self.documents.handle(address) {
+            return handle;
+        }
+        let handle = self.documents.insert(address);
+        let space = self.spaces.entry(address.space().to_owned()).or_default();
+        space.documents += 1;
+        if space.rules.is_some() {
+            self.out.push(Effect::Load { address: address.clone() });
+        } else {
+            if space.documents == 1 {
+                self.out.push(Effect::ReadRules { space: address.space().to_owned() });
+            }
+            space.waiting.insert(handle);
+        }
+        handle
+    }
+
+    /// Lets go of a document, and of its space with the last one in it.
+    pub(super) fn remove_document(&mut self, handle: Handle) {
+        let Some(document) = self.documents.remove(handle) else { return };
+        let name = document.address.space();
+        if let Some(space) = self.spaces.get_mut(name) {
+            space.documents -= 1;
+            space.waiting.remove(&handle);
+            if space.documents == 0 {
+                self.spaces.remove(name);
+            }
+        }
+    }
+
+    pub(super) fn rules_read(&mut self, name: &str, rules: Result<Box<Rulebook>, StoreError>) {
+        let Some(space) = self.spaces.get_mut(name) else { return };
+        let waiting = std::mem::take(&mut space.waiting);
+        match rules {
+            Ok(rules) => {
+                space.rules = Some(rules);
+                for handle in waiting {
+                    if let Some(document) = self.documents.get(handle) {
+                        self.out.push(Effect::Load { address: document.address.clone() });
+                    }
+                }
+            }
+            // Without its rules nobody may do anything in a space.
+            Err(error) => {
+                for handle in waiting {
+                    self.give_up_loading(handle, &error.to_string());
+                }
+            }
+        }
+    }
+
+    /// A document can't be loaded: tells everyone who wanted it.
+    pub(super) fn give_up_loading(&mut self, handle: Handle, why: &str) {
+        let Some(document) = self.documents.get_mut(handle) else { return };
+        let address = document.address.clone();
+        let State::Loading(openings) = &mut document.state else { return };
+        let openings = std::mem::take(openings);
+        self.remove_document(handle);
+        for slot in openings.into_keys() {
+            self.abandon(slot, handle, &address, Code::DocumentUnavailable, why);
+        }
+    }
+
+    /// Who a connection is in a space whose rules are known.
+    pub(super) fn principal(&self, slot: Slot, space: &str) -> Option<Principal> {
+        let credentials = &self.connections.open(slot)?.credentials;
+        let rules = &self.spaces.get(space)?.rules.as_ref()?.rules;
+        Some(rules.principal(&credentials.user, credentials.role_in(space)))
+    }
+
+    /// Has changed rules take effect on everyone who is there.
+    pub(super) fn rules_changed(&mut self, now: Timestamp, space: &str) {
+        let in_space =
+            |(handle, address): (Handle, &Address)| (address.space() == space).then_some(handle);
+        let handles: Vec<Handle> = self.documents.addresses().filter_map(in_space).collect();
+        for handle in handles {
+            let live = self.documents.live(handle);
+            let slots: Vec<Slot> =
+                live.into_iter().flat_map(|live| live.followers.keys().copied()).collect();
+            for slot in slots {
+                self.judge_follower(now, handle, slot);
+            }
+        }
+    }
+
+    /// A connection has proved something else about itself.
+    pub(super) fn role_changed(&mut self, now: Timestamp, slot: Slot) {
+        let handles = self.connections.open(slot).map(|open| open.documents.clone());
+        for handle in handles.unwrap_or_default() {
+            self.judge_follower(now, handle, slot);
+        }
+    }
+
+    /// Tells a follower what it may do, if that is something else than before, and sends it away if
+    /// it may not even read.
+    fn judge_follower(&mut self, now: Timestamp, handle: Handle, slot: Slot) {
+        let Some(document) = self.documents.get(handle) else { return };
+        let address = document.address.clone();
+        let Some(may) = self.principal(slot, address.space()).map(|principal| principal.may) else {
+            return;
+        };
+        let live = self.documents.live_mut(handle);
+        let Some(follower) = live.and_then(|live| live.followers.get_mut(&slot)) else { return };
+        if !may.has(Capabilities::READ) {
+            let session = follower.session;
+            self.end_lease(handle, session);
+            self.forget_follower(now, handle, slot);
+            self.abandon(slot, handle, &address, Code::Forbidden, "you may not read here any more");
+        } else if follower.may != may {
+            follower.may = may;
+            self.send(slot, May { handle, may: may.bits() });
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The rules of a space: what they let each do, how they change while everybody is there, and that
+//! nothing but rules gets into their document.
+
+use std::sync::Arc;
+
+use automerge::ObjType;
+
+use super::*;
+use crate::hub::{AuthenticateError, Authenticator, Credentials};
+use crate::policy::{Capabilities, Role};
+
+/// Believes names; `user1` owns every space.
+#[derive(Debug)]
+struct OneOwner;
+
+impl Authenticator for OneOwner {
+    fn authenticate(
+        &self,
+        now: Timestamp,
+        claimed: &str,
+        token: Option<&str>,
+    ) -> Result<Credentials, AuthenticateError> {
+        let mut credentials = TakesNames.authenticate(now, claimed, token)?;
+        if claimed == "user1" {
+            credentials.roles.insert("*".to_owned(), Role::Owner);
+        }
+        Ok(credentials)
+    }
+}
+
+fn world() -> World {
+    let mut world = World::new();
+    let identity = world.hub.identity.clone();
+    world.hub = Hub::new(world.hub.config, identity).with_authenticator(Arc::new(OneOwner));
+    world
+}
+
+/// Somebody with the rules open, for writing.
+struct Keeper {
+    connection: u64,
+    handle: u32,
+    doc: AutoCommit,
+    number: u64,
+    outbox: [u8; 16],
+}
+
+impl Keeper {
+    fn join(world: &mut World, session: u8) -> Self {
+        let connection = world.hello(session, 1);
+        let address = Address::rules_of("town").unwrap();
+        let (name, outbox) = (address.to_string(), [session; 16]);
+        world.say(connection, Subscribe { address: name, cursor: None, outbox, write: true });
+        let mut doc = AutoCommit::new();
+        doc.apply_changes([genesis::change(&address)]).unwrap();
+        let mut handle = 0;
+        for frame in world.heard(connection) {
+            match frame {
+                ServerFrame::Subscribed(subscribed) => {
+                    handle = subscribed.handle;
+                    let lease = subscribed.lease.unwrap();
+                    doc.set_actor(Writer::from(lease.actor));
+                }
+                ServerFrame::Changes(changes) => {
+                    let raw = changes.entries.iter().map(|e| &e.change.0[..]);
+                    doc.apply_changes(raw.map(|raw| Change::try_from(raw).unwrap())).unwrap();
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        Self { connection, handle, doc, number: 0, outbox }
+    }
+
+    fn part(&self, name: &str) -> automerge::ObjId {
+        self.doc.get(root(&self.doc), name).unwrap().unwrap().1
+    }
+
+    /// Writes and hands in; the code of the refusal, if there is one.
+    fn edit(&mut self, world: &mut World, write: impl FnOnce(&mut Self)) -> Option<Code> {
+        let before = self.doc.save();
+        write(self);
+        self.doc.commit();
+        let change = self.doc.get_last_local_change().unwrap().raw_bytes().to_vec();
+        let (handle, first) = (self.handle, self.number + 1);
+        world.say(self.connection, Push { handle, first, changes: vec![Blob(change.into())] });
+        for frame in world.heard(self.connection) {
+            match frame {
+                ServerFrame::Ack(_) => self.number += 1,
+                ServerFrame::Reject(reject) => {
+                    let actor = self.doc.get_actor().clone();
+                    self.doc = AutoCommit::load(&before).unwrap().with_actor(actor);
+                    world.say(self.connection, RequestLease { handle });
+                    world.heard(self.connection);
+                    return Code::from_number(reject.code);
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
+    fn set(&mut self, world: &mut World, part: &str, key: &str, value: &str) -> Option<Code> {
+        self.edit(world, |keeper| {
+            let part = keeper.part(part);
+            keeper.doc.put(part, key, value).unwrap();
+        })
+    }
+
+    fn ban(&mut self, world: &mut World, user: &str, banned: bool) {
+        let refused = self.edit(world, |keeper| {
+            let part = keeper.part("banned");
+            keeper.doc.put(part, user, banned).unwrap();
+        });
+        assert_eq!(refused, None);
+    }
+}
+
+#[test]
+fn a_changed_rule_takes_effect_at_once_on_who_is_there_pol1_pol2() {
+    let mut world = world();
+    let mut owner = Keeper::join(&mut world, 1);
+    let mut bob = Client::join(&mut world, 2, true);
+    let member = Role::Member.capabilities();
+    assert_eq!(Capabilities::from_bits(bob.subscribed().may), member);
+    bob.edit(&mut world, 1);
+    assert_eq!(bob.acked, 1);
+
+    assert_eq!(owner.set(&mut world, "members", "user2", "viewer"), None);
+    bob.listen(&mut world);
+    match &bob.news()[..] {
+        [ServerFrame::May(may)] => {
+            assert_eq!(Capabilities::from_bits(may.may), Role::Viewer.capabilities());
+        }
+        other => panic!("{other:?}"),
+    }
+    bob.edit(&mut world, 1);
+    assert_eq!(bob.rejection(), (2, Code::Forbidden));
+
+    assert_eq!(owner.set(&mut world, "members", "user2", "member"), None);
+    bob.listen(&mut world);
+    assert!(matches!(bob.news()[..], [ServerFrame::May(_)]));
+}
+
+#[test]
+fn who_is_banned_is_sent_away_from_every_document_and_comes_back_when_he_may_pol2() {
+    let mut world = world();
+    let mut owner = Keeper::join(&mut world, 1);
+    let mut bob = Client::join(&mut world, 2, true);
+    let mut eve = Client::join(&mut world, 3, true);
+    bob.news();
+    owner.ban(&mut world, "user2", true);
+    bob.listen(&mut world);
+    match &bob.news()[..] {
+        [ServerFrame::Error(error)] => {
+            assert_eq!((error.code, error.fatal), (Code::Forbidden.number(), false));
+            assert_eq!(error.address.as_deref(), Some(DOC));
+        }
+        other => panic!("{other:?}"),
+    }
+    // Nothing reaches him any more, and he cannot come in by asking again.
+    eve.edit(&mut world, 1);
+    bob.listen(&mut world);
+    assert!(bob.news().is_empty());
+    bob.subscribe(&mut world, true);
+    assert!(
+        matches!(&bob.news()[..], [ServerFrame::Error(e)] if e.code == Code::Forbidden.number())
+    );
+    assert_eq!(world.hub.stats().leases, 2, "the owner's and eve's");
+
+    owner.ban(&mut world, "user2", false);
+    bob.subscribe(&mut world, true);
+    assert_eq!(bob.seq(), 1);
+}
+
+#[test]
+fn only_who_manages_a_space_changes_its_rules_and_only_into_rules_pol3() {
+    let mut world = world();
+    let mut owner = Keeper::join(&mut world, 1);
+    let mut bob = Keeper::join(&mut world, 2);
+    assert_eq!(bob.set(&mut world, "members", "user2", "owner"), Some(Code::Forbidden));
+    for (part, key, value) in [
+        ("members", "not a name", "member"),
+        ("members", "user2", "Not a role"),
+        ("banned", "user2", "yes"),
+        ("roles", "member", "everything"),
+    ] {
+        let refused = owner.set(&mut world, part, key, value);
+        assert_eq!(refused, Some(Code::NotInSchema), "{part} {key} {value}");
+    }
+    let refused = owner.edit(&mut world, |owner| {
+        let root = root(&owner.doc);
+        owner.doc.put(root, "private", "maybe").unwrap();
+    });
+    assert_eq!(refused, Some(Code::NotInSchema));
+    let refused = owner.edit(&mut world, |owner| {
+        let roles = owner.part("roles");
+        let may = owner.doc.put_object(roles, "guide", ObjType::List).unwrap();
+        owner.doc.insert(&may, 0, "read").unwrap();
+        owner.doc.insert(&may, 1, "manage").unwrap();
+    });
+    assert_eq!(refused, None);
+    assert_eq!(owner.set(&mut world, "members", "user2", "guide"), None);
+
+    // It is a document: after a restart it holds, and its second keeper finds it.
+    let mut world = world.restarted();
+    let mut bob = Keeper::join(&mut world, 2);
+    assert_ne!(bob.outbox, owner.outbox);
+    assert_eq!(bob.set(&mut world, "members", "user3", "viewer"), None);
+}
+
+#[test]
+fn strangers_see_nothing_of_a_private_space_pol4() {
+    let mut world = world();
+    let mut owner = Keeper::join(&mut world, 1);
+    let refused = owner.edit(&mut world, |owner| {
+        let root = root(&owner.doc);
+        owner.doc.put(root, "private", true).unwrap();
+    });
+    assert_eq!(refused, None);
+    let mut bob = Client::join(&mut world, 2, true);
+    assert!(
+        matches!(&bob.news()[..], [ServerFrame::Error(e)] if e.code == Code::Forbidden.number())
+    );
+    assert_eq!(owner.set(&mut world, "members", "user2", "viewer"), None);
+    bob.subscribe(&mut world, false);
+    assert_eq!(bob.subscribed().may, Role::Viewer.capabilities().bits());
+}
