@@ -74,7 +74,8 @@ pub enum Resolution {
 pub struct Outcome {
     /// What changed in the view.
     pub events: Vec<Event>,
-    /// The commands that ended.
+    /// The commands that ended. One that is announced was said to be confirmed before, and then
+    /// lost by the server.
     pub ended: Vec<(Pending, Resolution)>,
     /// Whether pending changes were written down anew, so that stored copies of them are stale.
     pub rewritten: bool,
@@ -483,8 +484,8 @@ impl Replica {
         self.settled = self.settled.max(number);
         let settled = self.pending.iter_mut().take_while(|p| p.number <= number);
         for pending in settled.filter(|p| !p.announced) {
-            pending.announced = true;
             outcome.ended.push((pending.clone(), Resolution::Confirmed));
+            pending.announced = true;
         }
         // An acked change is accepted: keep it with the copy of accepted.
         if self.merge_acked_into_accepted().is_err() {

@@ -12,6 +12,7 @@
 mod config;
 mod contact;
 mod contract;
+mod endings;
 mod frames;
 mod layout;
 mod link;
@@ -30,6 +31,8 @@ pub use self::contract::{
     CommandId, ConnectionId, ConnectionStatus, DocumentStatus, Effect, Identity, Input, Notice,
     StoreToken, StoreWrite,
 };
+pub use self::endings::Ending;
+use self::endings::Endings;
 use self::layout::Meta;
 pub use self::layout::{DOCUMENTS_PREFIX, LayoutError, META_PREFIX, address_of_key};
 use self::link::{Due, Link};
@@ -156,6 +159,9 @@ pub struct Session {
     told: Option<ConnectionStatus>,
     stopping: bool,
     stats: Stats,
+    endings: Endings,
+    /// When the input that is being handled came.
+    now: Timestamp,
 }
 
 impl Session {
@@ -174,6 +180,7 @@ impl Session {
             outbox: OutboxId(random.bytes()),
             opened: 0,
             pending: Vec::new(),
+            endings: Vec::new(),
         });
         let mut session = Self {
             identity,
@@ -206,8 +213,10 @@ impl Session {
             told: None,
             stopping: false,
             stats: Stats::default(),
+            endings: Endings::new(meta.endings),
+            now: Timestamp(0),
         };
-        session.writes.push(layout::put_meta(&Meta { opened: meta.opened + 1, ..meta.clone() }));
+        session.writes.push(layout::put_meta(meta.session, meta.outbox, meta.opened + 1));
         session.flush_writes();
         for address in meta.pending {
             session.open(&address);
@@ -275,6 +284,7 @@ impl Session {
         address: &Address,
         command: Command,
     ) -> Result<(), ExecuteError> {
+        self.now = now;
         let document = self.documents.get_mut(address).ok_or(ExecuteError::NotOpen)?;
         if self.outbox_bytes >= self.config.outbox_bytes_max {
             return Err(ExecuteError::OutboxFull(self.config.outbox_bytes_max));
@@ -487,6 +497,7 @@ impl Session {
         }
         let first = self.durable < self.identity_stored;
         self.durable = self.durable.max(token);
+        self.tell_stored_endings();
         for address in std::mem::take(&mut self.unstored) {
             if let Some(document) = self.documents.get_mut(&address) {
                 document.stored(token);
@@ -566,32 +577,16 @@ impl Session {
     /// Tells and stores what a step of a replica did.
     fn absorb(&mut self, address: &Address, outcome: Outcome, local: bool) {
         self.touch(address);
-        let Some(document) = self.documents.get_mut(address) else {
+        if !self.documents.contains_key(address) {
             return;
-        };
-        let mut resolved: Vec<Notice> = Vec::new();
-        let mut last = None;
-        for (ended, resolution) in outcome.ended {
-            if last == Some(ended.id)
-                || (resolution == Resolution::Confirmed && document.continues(&ended))
-            {
-                continue;
-            }
-            last = Some(ended.id);
-            resolved.push(Notice::Resolved {
-                id: ended.id,
-                address: address.clone(),
-                command: ended.command,
-                resolution,
-            });
         }
-        self.store_outbox(address, outcome.rewritten);
+        self.store_outbox(address, outcome.rewritten, !outcome.ended.is_empty());
         self.tell_changed(address, outcome.events, local);
-        self.effects.extend(resolved.into_iter().map(Effect::Notify));
+        self.record_all(address, outcome.ended);
     }
 
     /// Brings the stored outbox in line with the replica's.
-    fn store_outbox(&mut self, address: &Address, rewritten: bool) {
+    fn store_outbox(&mut self, address: &Address, rewritten: bool, ended: bool) {
         let token = self.write_token();
         let Some(document) = self.documents.get_mut(address) else {
             return;
@@ -627,7 +622,7 @@ impl Session {
         if was_empty != document.stored_numbers.is_empty() {
             writes.push(layout::mark_pending(address, was_empty));
         }
-        if rewritten || !gone.is_empty() {
+        if rewritten || ended || !gone.is_empty() {
             writes.push(layout::put_settled(address, replica.settled()));
         }
         if !document.unstored.is_empty() {
@@ -714,6 +709,7 @@ impl Machine for Session {
     type Effect = Effect;
 
     fn handle(&mut self, now: Timestamp, input: Input) {
+        self.now = now;
         match input {
             Input::SetOnline(online) => {
                 self.link.want(online);
@@ -758,6 +754,8 @@ impl Machine for Session {
                     self.notify(Notice::Resolved { id, address, command, resolution });
                 }
             }
+            Input::Taken { id } => self.taken(id),
+            Input::Dismissed { id } => self.dismissed(id),
             Input::Connected { connection } => self.opened(connection),
             Input::Received { connection, message } => self.received(now, connection, &message),
             Input::Disconnected { connection, code, reason } => {
