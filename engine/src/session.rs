@@ -18,6 +18,7 @@ mod layout;
 mod link;
 mod open;
 mod random;
+mod removal;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -349,7 +350,7 @@ impl Session {
         };
         let loaded = layout::read_document(address, entries)
             .map_err(|error| error.to_string())
-            .and_then(|(stored, tails)| {
+            .and_then(|layout::StoredDocument { replica: stored, tails, begun }| {
                 let numbers: BTreeMap<u64, u64> =
                     stored.outbox.iter().map(|p| (p.number, stored_bytes(p))).collect();
                 let replica = if stored.cursor.is_none() && stored.outbox.is_empty() {
@@ -358,15 +359,16 @@ impl Session {
                     Replica::load(address.clone(), encoding, provisional, stored)
                         .map_err(|error| error.to_string())?
                 };
-                Ok((replica, tails, numbers))
+                Ok((replica, tails, numbers, begun))
             });
         match loaded {
-            Ok((replica, tails, numbers)) => {
+            Ok((replica, tails, numbers, begun)) => {
                 document.pushed = replica.settled();
                 document.tails = tails;
                 self.outbox_bytes += numbers.values().sum::<u64>();
                 document.stored_numbers = numbers;
                 document.body = Body::Ready(Box::new(replica));
+                self.resume_move(address, begun);
                 self.touch(address);
                 self.subscribe(now, address);
                 self.release(address);
@@ -400,6 +402,7 @@ impl Session {
             return;
         };
         let has_lease = document.granted.is_some()
+            || document.begun.is_some()
             || document.lease_asked
             || document.replica().is_none_or(|r| r.lease().is_some() || r.unsettled() == 0);
         if has_lease {
@@ -468,6 +471,10 @@ impl Session {
 
     fn tick(&mut self, now: Timestamp) {
         match self.link.due(now, &self.config) {
+            // What it is called is not on disk yet.
+            Some(Due::Connect) if self.durable < self.identity_stored => {
+                self.link.wait(now, &self.config, &mut self.random);
+            }
             Some(Due::Connect) => self.connect(now),
             Some(Due::GiveUp) => self.hang_up(now),
             Some(Due::Rest) => self.turn(now),
@@ -495,7 +502,7 @@ impl Session {
             self.link.fail(Code::LocalStore, message);
             return;
         }
-        let first = self.durable < self.identity_stored;
+        let was_unknown = self.durable < self.identity_stored;
         self.durable = self.durable.max(token);
         self.tell_stored_endings();
         for address in std::mem::take(&mut self.unstored) {
@@ -507,8 +514,8 @@ impl Session {
                 self.touched.insert(address);
             }
         }
-        if first {
-            self.connect(now);
+        if was_unknown && self.durable >= self.identity_stored {
+            self.turn(now);
         }
     }
 
@@ -582,7 +589,7 @@ impl Session {
         }
         self.store_outbox(address, outcome.rewritten, !outcome.ended.is_empty());
         self.tell_changed(address, outcome.events, local);
-        self.record_all(address, outcome.ended);
+        self.record_all(address, outcome.ended, outcome.rewritten);
     }
 
     /// Brings the stored outbox in line with the replica's.

@@ -122,12 +122,17 @@ impl Session {
     }
 
     /// Tells and stores how commands ended.
-    pub(super) fn record_all(&mut self, address: &Address, ended: Vec<(Pending, Resolution)>) {
+    pub(super) fn record_all(
+        &mut self,
+        address: &Address,
+        ended: Vec<(Pending, Resolution)>,
+        rewritten: bool,
+    ) {
         let mut last: Option<Ending> = None;
         for (pending, resolution) in ended {
             let rolled_back = resolution != Resolution::Confirmed;
             if !rolled_back
-                && self.documents.get(address).is_some_and(|d| d.continues(&pending))
+                && self.documents.get(address).is_some_and(|d| d.continues(&pending, rewritten))
             {
                 continue;
             }

@@ -8,6 +8,7 @@
 //! | `meta/ended/PLACE` | how a command ended, until the app has taken the news; what was rolled back, until it is dismissed |
 //! | `doc/ADDRESS/base` | accepted in automerge's saved form, with its cursor |
 //! | `doc/ADDRESS/settled` | the highest number known to be settled |
+//! | `doc/ADDRESS/outbox` | while its commands are numbered in an outbox that is not the identity's: which, and the heads of accepted when the move began |
 //! | `doc/ADDRESS/tail/SEQ` | accepted changes after the base up to SEQ, with the cursor there |
 //! | `doc/ADDRESS/out/NUMBER` | a pending command and its change |
 //!
@@ -17,12 +18,13 @@ use automerge::Change;
 use bincode::{Decode, Encode};
 use bytes::Bytes;
 
+use super::removal::Move;
 use super::{Ending, StoreWrite};
 use crate::change::reader;
 use crate::clock::Timestamp;
 use crate::codes::Code;
 use crate::document::Command;
-use crate::ids::{Address, Cursor, Epoch, OutboxId, SessionId, Tip, Ulid};
+use crate::ids::{Address, ChangeHash, Cursor, Epoch, OutboxId, SessionId, Tip, Ulid};
 use crate::replica::{Pending, Resolution, Stored};
 use crate::wire::frame::Proof;
 use crate::wire::{decode_stored, encode_stored};
@@ -52,6 +54,12 @@ struct StoredCursor {
     epoch: [u8; 16],
     seq: u64,
     tip: [u8; 16],
+}
+
+#[derive(Debug, Encode, Decode)]
+struct StoredMove {
+    outbox: [u8; 16],
+    heads: Vec<[u8; 32]>,
 }
 
 #[derive(Debug, Encode, Decode)]
@@ -267,6 +275,16 @@ pub(super) fn put_settled(address: &Address, settled: u64) -> StoreWrite {
     put(key(address, "settled"), encode_stored(&settled))
 }
 
+pub(super) fn put_move(address: &Address, begun: &Move) -> StoreWrite {
+    let heads = begun.heads.iter().map(|head| head.0).collect();
+    let stored = StoredMove { outbox: begun.outbox.0, heads };
+    put(key(address, "outbox"), encode_stored(&stored))
+}
+
+pub(super) fn delete_move(address: &Address) -> StoreWrite {
+    StoreWrite::Delete { key: key(address, "outbox") }
+}
+
 pub(super) fn put_tail<'a>(
     address: &Address,
     cursor: Cursor,
@@ -296,14 +314,24 @@ pub(super) fn delete_command(address: &Address, number: u64) -> StoreWrite {
     StoreWrite::Delete { key: command_key(address, number) }
 }
 
-/// A document as stored, with the seqs under which parts of its tail are kept.
+/// A document as stored.
+#[derive(Debug, Default)]
+pub(super) struct StoredDocument {
+    pub(super) replica: Stored,
+    /// The seqs under which parts of its tail are kept.
+    pub(super) tails: Vec<u64>,
+    /// The outbox that its commands are to leave.
+    pub(super) begun: Option<Move>,
+}
+
 pub(super) fn read_document(
     address: &Address,
     entries: &[(Vec<u8>, Bytes)],
-) -> Result<(Stored, Vec<u64>), LayoutError> {
+) -> Result<StoredDocument, LayoutError> {
     let prefix = document_prefix(address);
     let mut stored = Stored::default();
     let mut tails = Vec::new();
+    let mut begun = None;
     for (key, value) in entries {
         let Some(rest) = key.strip_prefix(prefix.as_slice()) else {
             continue;
@@ -316,6 +344,10 @@ pub(super) fn read_document(
             stored.base = Some(base.body);
         } else if rest == "settled" {
             stored.settled = decode_stored(value).map_err(|_| damaged(key))?;
+        } else if rest == "outbox" {
+            let found: StoredMove = decode_stored(value).map_err(|_| damaged(key))?;
+            let heads = found.heads.into_iter().map(ChangeHash).collect();
+            begun = Some(Move { outbox: OutboxId(found.outbox), heads });
         } else if let Some(seq) = rest.strip_prefix("tail/") {
             let tail: StoredTail = decode_stored(value).map_err(|_| damaged(key))?;
             for change in &tail.changes {
@@ -341,7 +373,7 @@ pub(super) fn read_document(
     for pending in &mut stored.outbox {
         pending.announced |= pending.number <= stored.settled;
     }
-    Ok((stored, tails))
+    Ok(StoredDocument { replica: stored, tails, begun })
 }
 
 /// A change from bytes that nobody vouches for.

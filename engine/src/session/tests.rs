@@ -7,7 +7,7 @@ use super::*;
 use crate::document::{LikesCommand, Target};
 use crate::ids::{Facet, Ulid};
 use crate::wire::frame::{
-    Ack, Compared, Goodbye, Leased, Pong, Reject, Resume, Subscribed, Welcome, WireLease,
+    Ack, Compared, Goodbye, Leased, Pong, Reject, Resume, SettledAs, Subscribed, Welcome, WireLease,
 };
 use crate::wire::{CloseCode, ServerFrame};
 
@@ -562,4 +562,118 @@ fn of_more_refused_commands_than_may_be_kept_the_oldest_are_dropped_aloud() {
         .collect();
     assert_eq!(dropped, [&like(1), &like(2)]);
     assert_eq!(bench.die().session.refused(None).count(), 2);
+}
+
+/// The session and outbox under which the document is asked for on a new connection.
+fn introduces_itself(bench: &mut Bench) -> ([u8; 16], [u8; 16]) {
+    while bench.sent.iter().all(|frame| !matches!(frame, ClientFrame::Hello(_))) {
+        bench.wake();
+        bench.store_all();
+        bench.tell(Input::Connected { connection: bench.connection });
+    }
+    bench.server_says(welcome());
+    let mut name = None;
+    for frame in bench.sent.drain(..) {
+        match frame {
+            ClientFrame::Hello(hello) => name = Some(hello.session),
+            ClientFrame::Subscribe(subscribe) => return (name.unwrap(), subscribe.outbox),
+            _ => {}
+        }
+    }
+    panic!("it asks for the document");
+}
+
+#[test]
+fn numbers_that_are_settled_otherwise_move_into_a_new_outbox_under_a_new_name_ak4() {
+    let mut bench = Bench::new();
+    let (old_name, old_outbox) = (bench.session.session.0, bench.session.outbox.0);
+    bench.store_all();
+    bench.tell(Input::Open { address: address(), write: false });
+    execute(&mut bench, 1..=3);
+    bench.meet(true);
+    bench.sent.clear();
+    let other = SettledAs { address: address().to_string(), number: 2, digest: [9; 8] };
+    bench.server_says(other.clone());
+    bench.server_says(subscribed(Some(lease(1, 1)), 2));
+    assert_eq!((bench.hung_up, bench.resolutions()), (1, vec![]));
+    let (name, outbox) = introduces_itself(&mut bench);
+    assert_ne!(name, old_name);
+    assert_eq!(outbox, old_outbox, "what became of the old numbers is asked first");
+    // The process may die at any point of the way.
+    let mut bench = bench.die();
+    bench.meet(true);
+    assert_eq!(bench.session.session.0, name);
+    bench.sent.clear();
+    bench.server_says(other);
+    bench.server_says(subscribed(Some(lease(1, 1)), 2));
+    assert_eq!(bench.pushes(), [], "not before the moved commands are stored");
+    assert_eq!(bench.session.stats().pending, 3);
+    bench.store_all();
+    let new_outbox = bench.session.outbox.0;
+    assert_ne!(new_outbox, old_outbox);
+    assert_eq!(bench.session.documents[&address()].outbox.0, new_outbox);
+    bench.server_says(subscribed(Some(lease(2, 1)), 0));
+    bench.store_all();
+    assert_eq!(bench.pushes(), [(1, 3)]);
+    bench.server_says(Ack { handle: 1, number: 3 });
+    assert_eq!(bench.resolutions(), vec![Resolution::Confirmed; 3]);
+    bench.store_all();
+    let mut bench = bench.die();
+    bench.meet(false);
+    let asked = bench.sent.drain(..).find_map(|frame| {
+        let ClientFrame::Subscribe(subscribe) = frame else { return None };
+        Some(subscribe.outbox)
+    });
+    assert_eq!(asked, Some(new_outbox));
+}
+
+#[test]
+fn numbers_beyond_its_own_tell_an_old_copy_of_the_store() {
+    let mut bench = Bench::live(true);
+    let old_outbox = bench.session.outbox.0;
+    execute(&mut bench, 1..=1);
+    bench.server_says(Ack { handle: 1, number: 1 });
+    bench.store_all();
+    bench.lose_connection();
+    introduces_itself(&mut bench);
+    // Nothing is pending but what is acknowledged, and the server knows of more.
+    bench.server_says(subscribed(None, 7));
+    assert_eq!(bench.hung_up, 1);
+    let (_, outbox) = introduces_itself(&mut bench);
+    assert_eq!(outbox, old_outbox, "the log has not brought the first one yet");
+    assert_ne!(bench.session.outbox.0, old_outbox);
+}
+
+#[test]
+fn its_own_numbers_are_known_by_their_content_ak4() {
+    let mut bench = Bench::live(true);
+    execute(&mut bench, 1..=2);
+    bench.wake();
+    let hash = bench.session.replica(&address()).unwrap().pending().nth(1).unwrap().change.hash();
+    let mut digest = [0; 8];
+    digest.copy_from_slice(&hash.0[..8]);
+    let mut bench = bench.die();
+    bench.meet(false);
+    bench.server_says(SettledAs { address: address().to_string(), number: 2, digest });
+    bench.server_says(subscribed(None, 2));
+    assert_eq!(bench.hung_up, 0);
+    assert_eq!(bench.resolutions(), [Resolution::Confirmed, Resolution::Confirmed]);
+}
+
+#[test]
+fn who_is_replaced_by_another_copy_goes_on_under_another_name() {
+    let mut bench = Bench::live(false);
+    let old = (bench.session.session, bench.session.outbox);
+    let (connection, code) = (bench.connection, Some(CloseCode::of(Code::Replaced)));
+    bench.tell(Input::Disconnected { connection, code, reason: "replaced".into() });
+    let before = bench.connects;
+    while bench.session.poll_timeout().is_some_and(|wake| wake.at < bench.now + Duration::from_secs(9)) {
+        bench.wake();
+    }
+    assert_eq!(bench.connects, before, "not before the new name is on disk");
+    bench.store_all();
+    let (name, outbox) = introduces_itself(&mut bench);
+    assert_ne!((SessionId(name), OutboxId(outbox)), old);
+    let kept = Bench::on(bench.disk.clone(), 9);
+    assert_eq!((kept.session.session.0, kept.session.outbox.0), (name, outbox));
 }
