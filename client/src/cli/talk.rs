@@ -16,6 +16,7 @@ use syncline_engine::document::{
 };
 use syncline_engine::ids::{Address, Facet, Ulid, UserId};
 
+use super::refused::take_endings;
 use super::connect::{ConnectArgs, Connection, Place};
 use super::issue::issue;
 use super::render::{self, Talk};
@@ -482,8 +483,15 @@ pub(crate) async fn sync(args: SyncArgs) -> anyhow::Result<bool> {
             open.len()
         )
     };
-    let value =
-        json!({"synced": synced, "documents": open.len(), "live": live, "pending": pending});
+    let refused = take_endings(&connection.client).await?;
+    let sentence = match refused {
+        0 => sentence,
+        _ => format!("{sentence}; {refused} changes refused, see `syncline refused`"),
+    };
+    let value = json!({
+        "synced": synced, "documents": open.len(), "live": live, "pending": pending,
+        "refused": refused,
+    });
     say(args.connect.json, &sentence, &value);
     drop(open);
     connection.client.close().await;

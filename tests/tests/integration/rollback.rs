@@ -5,7 +5,7 @@ use std::path::Path;
 
 use futures_util::StreamExt as _;
 use syncline_client::engine::codes::Code;
-use syncline_client::engine::document::{Command, CommentsCommand, Counter, LikesCommand, View};
+use syncline_client::engine::document::{Command, Counter, View};
 use syncline_client::engine::session::{Ending, Notice, Resolution};
 use syncline_client::{Client, Document, Likes};
 use syncline_engine::ids::{Address, Facet};
@@ -13,8 +13,8 @@ use syncline_tests::process::copy_folder;
 use tempfile::tempdir;
 
 use crate::support::{
-    Proxy, ServerProcess, agree, builder, comment, confirmed, join, join_stored, like, shows,
-    synced, within,
+    Proxy, ServerProcess, agree, builder, comment, confirmed, join, join_stored, shows, synced,
+    within,
 };
 
 async fn comments(client: &Client) -> Document {
@@ -29,13 +29,6 @@ async fn likes(client: &Client) -> Likes {
 async fn by_hand(url: &str, user: &str, dir: &Path, online: bool) -> Client {
     let builder = builder(url, user).data_dir(dir).online(online).endings_by_hand();
     within(builder.open()).await.expect("it opens")
-}
-
-/// A command that the server refuses and this device does not: an answer to the wrong comment would
-/// do, but what is forged here does not depend on rules.
-fn far_too_large() -> Vec<Command> {
-    let by = 1 << 32;
-    (0..3).map(|_| Command::Likes(LikesCommand::Count { counter: Counter::Views, by })).collect()
 }
 
 fn told(endings: &[Ending]) -> Vec<(Command, Resolution)> {
@@ -123,8 +116,9 @@ async fn count(likes: &Likes, times: usize) {
 }
 
 #[tokio::test]
-async fn two_copies_of_a_store_with_pending_work_make_everything_once_ak4() {
-    for together in [false, true] {
+async fn two_copies_of_a_store_make_everything_once_ak4() {
+    // Work that is common to both is known again in the log, so one has to bring it there first.
+    for (common, together) in [(3, false), (0, true)] {
         let dir = tempdir().expect("a directory");
         let settings = ["--lease-grace-ms", "0"];
         let server = ServerProcess::start(&dir.path().join("server"), &settings).await;
@@ -134,8 +128,7 @@ async fn two_copies_of_a_store_with_pending_work_make_everything_once_ak4() {
         count(&first, 2).await;
         synced(&one).await;
         one.set_online(false);
-        // Three are common to both copies, and each makes more of its own.
-        count(&first, 3).await;
+        count(&first, common).await;
         drop(first);
         one.close().await;
         copy_folder(&store, &dir.path().join("two"));
@@ -155,7 +148,8 @@ async fn two_copies_of_a_store_with_pending_work_make_everything_once_ak4() {
         count(&second, 1).await;
         synced(&one).await;
         synced(&two).await;
-        all_count(&url, &[&first, &second], 2 + 3 + 4 + 2 + 2).await;
+        let shares = i64::try_from(2 + common + 4 + 2 + 2).expect("small");
+        all_count(&url, &[&first, &second], shares).await;
     }
 }
 
@@ -186,4 +180,41 @@ async fn an_old_copy_of_a_store_loses_and_repeats_nothing_ak4() {
     one.set_online(true);
     synced(&one).await;
     all_count(&url, &[&first], 3 + 2 + 6 + 4).await;
+}
+
+#[tokio::test]
+async fn what_the_server_refuses_is_rolled_back_and_its_text_stays_until_dismissed() {
+    let dir = tempdir().expect("a directory");
+    let settings = ["--document-bytes-max", "4000"];
+    let server = ServerProcess::start(&dir.path().join("server"), &settings).await;
+    let store = dir.path().join("alice");
+    let alice = join_stored(&server.url(), "alice", &store, true).await;
+    let hers = comments(&alice).await;
+    confirmed(hers.command(comment("alice", "small")).expect("taken")).await;
+    let shown = hers.view();
+    let large = comment("alice", &"much to say ".repeat(500));
+    let refused = hers.command(large.clone()).expect("taken");
+    let (id, after) = (refused.id(), hers.command(comment("alice", "after it")).expect("taken"));
+    let Ok(Resolution::Refused { code, message }) = within(refused).await else {
+        panic!("the document is full");
+    };
+    assert_eq!(code, Code::DocumentFull);
+    confirmed(after).await;
+    let View::Comments(before) = &*shown else { unreachable!("comments") };
+    shows(&hers, |view| matches!(view, View::Comments(now) if now.len() == before.len() + 1)).await;
+    within(alice.take(id)).await.expect("stored");
+    drop(hers);
+    alice.abort().await;
+
+    let alice = join_stored(&server.url(), "alice", &store, false).await;
+    let elsewhere = Address::new("town", "elsewhere", Facet::Comments).expect("an address");
+    assert_eq!(alice.refused(Some(&elsewhere)), []);
+    let kept = alice.refused(None);
+    assert_eq!(kept.len(), 1);
+    assert_eq!((kept[0].id, &kept[0].command, kept[0].taken), (id, &large, true));
+    assert_eq!(kept[0].resolution, Resolution::Refused { code, message });
+    within(alice.dismiss(id)).await.expect("stored");
+    alice.abort().await;
+    let alice = join_stored(&server.url(), "alice", &store, false).await;
+    assert_eq!(alice.refused(None), []);
 }

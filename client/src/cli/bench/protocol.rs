@@ -97,7 +97,8 @@ fn hear_frame(message: &[u8]) -> anyhow::Result<Heard> {
         | ServerFrame::Restored(_)
         | ServerFrame::Pong(_)
         | ServerFrame::Compared(_)
-        | ServerFrame::TokenExpires(_) => Heard::Nothing,
+        | ServerFrame::TokenExpires(_)
+        | ServerFrame::SettledAs(_) => Heard::Nothing,
     })
 }
 
