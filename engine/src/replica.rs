@@ -131,6 +131,8 @@ pub struct Replica {
     received: Option<BTreeSet<ChangeHash>>,
     /// What proves to a server that has lost something that it once had it.
     proof: Option<Proof>,
+    /// The commands that a store had: another copy of that store has them too.
+    inherited: BTreeSet<Ulid>,
 }
 
 /// What a store keeps of a replica.
@@ -170,6 +172,7 @@ impl Replica {
             cursor: None,
             received: None,
             proof: None,
+            inherited: BTreeSet::new(),
         }
     }
 
@@ -216,6 +219,7 @@ impl Replica {
             apart,
             writer,
             provisional,
+            inherited: stored.outbox.iter().map(|pending| pending.id).collect(),
             pending: stored.outbox.into(),
             settled: stored.settled,
             cursor: stored.cursor,
@@ -592,7 +596,7 @@ impl Replica {
     ///
     /// A command is known again by the time of its change, to the millisecond, and by what it does:
     /// of that, the other copy may have written down less, where somebody was before it, but nothing
-    /// else.
+    /// else. What was executed here since [`Replica::load`] is in no other copy.
     ///
     /// # Errors
     /// What automerge refused.
@@ -614,7 +618,7 @@ impl Replica {
         let mut there: Vec<Change> =
             metas.filter_map(|meta| accepted.get_change_by_hash(&meta.hash)).collect();
         let mut found = BTreeSet::new();
-        for pending in &self.pending {
+        for pending in self.pending.iter().filter(|p| self.inherited.contains(&p.id)) {
             let place = there.iter().position(|change| is_of_same_command(change, &pending.change));
             if let Some(place) = place {
                 there.remove(place);
