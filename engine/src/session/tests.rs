@@ -574,10 +574,10 @@ fn introduces_itself(bench: &mut Bench) -> ([u8; 16], [u8; 16]) {
     bench.server_says(welcome());
     let mut name = None;
     for frame in bench.sent.drain(..) {
-        match frame {
-            ClientFrame::Hello(hello) => name = Some(hello.session),
-            ClientFrame::Subscribe(subscribe) => return (name.unwrap(), subscribe.outbox),
-            _ => {}
+        if let ClientFrame::Hello(hello) = frame {
+            name = Some(hello.session);
+        } else if let ClientFrame::Subscribe(subscribe) = frame {
+            return (name.unwrap(), subscribe.outbox);
         }
     }
     panic!("it asks for the document");
