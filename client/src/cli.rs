@@ -10,6 +10,7 @@ mod connect;
 mod issue;
 mod progress;
 mod random;
+mod refused;
 mod render;
 mod replay;
 mod statistics;
@@ -41,6 +42,7 @@ enum Subcommands {
     Sync(talk::SyncArgs),
     #[command(about = "Says what is on this device and what is pending")]
     Status(status::StatusArgs),
+    Refused(refused::RefusedArgs),
     Export(talk::ExportArgs),
     Replay(replay::ReplayArgs),
     Trace(trace::TraceArgs),
@@ -82,6 +84,7 @@ async fn run(command: Subcommands) -> anyhow::Result<bool> {
         Subcommands::Watch(args) => talk::watch(args).await,
         Subcommands::Sync(args) => talk::sync(args).await,
         Subcommands::Status(args) => status::status(args).await,
+        Subcommands::Refused(args) => refused::refused(args).await,
         Subcommands::Export(args) => talk::export(args).await,
         Subcommands::Replay(args) => replay::run(args).await,
         Subcommands::Trace(args) => trace::run(args).await,

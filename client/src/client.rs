@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _};
 use syncline_engine::ids::{Address, Facet, NameError, Ulid, UserId};
 use syncline_engine::session::{
-    Config, ConnectionStatus, Identity, Input, LayoutError, META_PREFIX, Notice, Session,
+    Config, ConnectionStatus, Ending, Identity, Input, LayoutError, META_PREFIX, Notice, Session,
     StoreWrite,
 };
 use tokio::sync::broadcast::error::RecvError;
@@ -23,7 +23,7 @@ use crate::endpoint::{Endpoint, EndpointError};
 use crate::json::Json;
 use crate::likes::Likes;
 use crate::post::Post;
-use crate::status::{Problem, SyncStatus};
+use crate::status::{ClientClosed, Problem, SyncStatus};
 use crate::store::{MemoryStore, Pair, SledStore, Store, StoreError, StoreOpenError};
 use crate::writer::Which;
 
@@ -87,6 +87,7 @@ pub struct Builder {
     agent: String,
     place: Place,
     online: bool,
+    by_hand: bool,
     config: Config,
 }
 
@@ -133,6 +134,15 @@ impl Builder {
         self
     }
 
+    /// Leaves it to the app to say, by [`Client::take`], which endings of commands it has taken.
+    /// Otherwise an ending counts as taken when it is handed to whoever waits for the command, or is
+    /// put before a reader of [`Client::notices`].
+    #[must_use]
+    pub const fn endings_by_hand(mut self) -> Self {
+        self.by_hand = true;
+        self
+    }
+
     /// What there is to tune: timeouts, backoff, sizes.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
@@ -171,7 +181,7 @@ impl Builder {
         };
         let identity = Identity { user, token: self.token, agent: self.agent, seed };
         let session = Session::new(identity, self.config, &stored)?;
-        let driver = Driver::start(session, store, endpoint, secret, Clock::start())
+        let driver = Driver::start(session, store, endpoint, secret, Clock::start(), self.by_hand)
             .map_err(OpenError::Thread)?;
         if self.online {
             driver.input(Input::SetOnline(true));
@@ -234,6 +244,7 @@ impl Client {
             agent: concat!("syncline-client/", env!("CARGO_PKG_VERSION")).to_owned(),
             place: Place::Nowhere,
             online: true,
+            by_hand: false,
             config: Config::default(),
         }
     }
@@ -290,10 +301,12 @@ impl Client {
     }
 
     /// Everything that the session says from here on: resolutions, also of commands that an earlier
-    /// run of the app issued, and problems among it.
+    /// run of the app issued, and problems among it. First come the resolutions that nobody has taken
+    /// yet, also those of earlier runs.
     pub fn notices(&self) -> impl Stream<Item = Notice> + Send + Unpin + 'static {
-        let notices = self.driver().notices();
-        Box::pin(futures_util::stream::unfold(notices, |mut notices| async move {
+        let (missed, notices) = self.driver().notices();
+        let missed = futures_util::stream::iter(missed);
+        let following = futures_util::stream::unfold(notices, |mut notices| async move {
             loop {
                 match notices.recv().await {
                     Ok(notice) => return Some((notice, notices)),
@@ -303,7 +316,40 @@ impl Client {
                     Err(RecvError::Closed) => return None,
                 }
             }
-        }))
+        });
+        Box::pin(missed.chain(following))
+    }
+
+    /// How commands ended of which nobody has taken the news, oldest first, also in earlier runs.
+    #[must_use]
+    pub fn endings(&self) -> Vec<Ending> {
+        self.driver().with_session(|s| s.endings().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Says that the app has heard how a command ended, and waits until that is on disk: from then on
+    /// it is not told again, whatever happens. What an app does with an ending before this, it must
+    /// be able to do twice: it may die in between.
+    ///
+    /// # Errors
+    /// [`ClientClosed`] if the client is, or its store failed.
+    pub async fn take(&self, id: Ulid) -> Result<(), ClientClosed> {
+        self.driver().store_input(Input::Taken { id }).await
+    }
+
+    /// What was rolled back, with its content, oldest first; of one document or of all. It stays on
+    /// this device until it is dismissed, or more is kept than may be
+    /// ([`Config::refused_max`], [`Notice::Dropped`]).
+    #[must_use]
+    pub fn refused(&self, address: Option<&Address>) -> Vec<Ending> {
+        self.driver().with_session(|s| s.refused(address).cloned().collect()).unwrap_or_default()
+    }
+
+    /// Lets go of a command that was rolled back, and waits until that is on disk.
+    ///
+    /// # Errors
+    /// [`ClientClosed`] if the client is, or its store failed.
+    pub async fn dismiss(&self, id: Ulid) -> Result<(), ClientClosed> {
+        self.driver().store_input(Input::Dismissed { id }).await
     }
 
     /// Opens a document. It is ready at once, also offline, also if it exists nowhere yet.

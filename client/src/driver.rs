@@ -17,8 +17,8 @@ use syncline_engine::document::{Command, Event, View};
 use syncline_engine::ids::{Address, Ulid, UserId};
 use syncline_engine::machine::{Machine, Wake};
 use syncline_engine::session::{
-    CommandId, ConnectionId, ConnectionStatus, DocumentStatus, Effect, ExecuteError, Input, Notice,
-    Resolution, Session,
+    CommandId, ConnectionId, ConnectionStatus, DocumentStatus, Effect, Ending, ExecuteError, Input,
+    Notice, Resolution, Session,
 };
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
@@ -88,6 +88,8 @@ struct Core {
     frames_sent: u64,
     frames_received: u64,
     last_durable: Option<Timestamp>,
+    /// The app says itself which endings it has taken.
+    by_hand: bool,
 }
 
 /// The connection that the session knows.
@@ -146,6 +148,7 @@ impl Driver {
         endpoint: Endpoint,
         secret: [u8; 32],
         clock: Clock,
+        by_hand: bool,
     ) -> std::io::Result<Arc<Self>> {
         let (closed, store_closed) = watch::channel(false);
         let (route, answers) = oneshot::channel::<Weak<Self>>();
@@ -163,7 +166,7 @@ impl Driver {
         let driver = Arc::new_cyclic(|this| Self {
             this: this.clone(),
             user: session.user().clone(),
-            core: Mutex::new(Core::new(session, clock, Ids::new(secret), writer)),
+            core: Mutex::new(Core::new(session, clock, Ids::new(secret), writer, by_hand)),
             endpoint,
             runtime: Handle::current(),
             timer: Notify::new(),
@@ -252,6 +255,8 @@ impl Driver {
             | Input::Open { .. }
             | Input::Close { .. }
             | Input::Command { .. }
+            | Input::Taken { .. }
+            | Input::Dismissed { .. }
             | Input::Connected { .. }
             | Input::Read { .. }
             | Input::Tick
@@ -315,14 +320,16 @@ impl Driver {
             Notice::Changed { address, events, local } => {
                 core.document_changed(address, events, *local);
             }
-            Notice::Applied { .. } | Notice::TokenWanted => {}
+            Notice::Applied { .. } | Notice::TokenWanted | Notice::Dropped { .. } => {}
             Notice::Resolved { id, resolution, .. } => {
                 if *resolution == Resolution::Confirmed {
                     core.last_durable = Some(core.clock.now());
                 }
-                if let Some(waiting) = core.waiting.remove(id) {
-                    // Whoever issued the command need not wait for it.
-                    let _ = waiting.send(resolution.clone());
+                // Whoever issued the command need not wait for it.
+                let waiting = core.waiting.remove(id);
+                let awaited = waiting.is_some_and(|w| w.send(resolution.clone()).is_ok());
+                if !core.by_hand && (awaited || self.notices.receiver_count() > 0) {
+                    core.next.push(Input::Taken { id: *id });
                 }
             }
             Notice::Problem { address, code, message } => {
@@ -589,8 +596,49 @@ impl Driver {
         self.status.subscribe()
     }
 
-    pub(crate) fn notices(&self) -> broadcast::Receiver<Notice> {
-        self.notices.subscribe()
+    /// What the session says from here on, and before that how commands ended of which nobody has
+    /// taken the news. It counts as taken by this, unless the app says itself what is.
+    pub(crate) fn notices(&self) -> (Vec<Notice>, broadcast::Receiver<Notice>) {
+        let Ok(mut core) = self.core() else {
+            return (Vec::new(), self.notices.subscribe());
+        };
+        let notices = self.notices.subscribe();
+        let untaken: Vec<Ending> = core.session.endings().cloned().collect();
+        if !core.by_hand {
+            core.next.extend(untaken.iter().map(|ending| Input::Taken { id: ending.id }));
+            self.work(&mut core);
+        }
+        let missed = untaken.into_iter().map(|ending| {
+            let Ending { id, address, command, resolution, .. } = ending;
+            Notice::Resolved { id, address, command, resolution }
+        });
+        (missed.collect(), notices)
+    }
+
+    /// Looks at how commands ended.
+    pub(crate) fn with_session<R>(&self, look: impl FnOnce(&Session) -> R) -> Option<R> {
+        self.core().ok().map(|core| look(&core.session))
+    }
+
+    /// Hands in what the app says, and waits until what follows from it is on disk.
+    pub(crate) async fn store_input(&self, input: Input) -> Result<(), ClientClosed> {
+        let asked = {
+            let mut core = self.core()?;
+            if core.writer.is_none() {
+                return Err(ClientClosed);
+            }
+            core.next.push(input);
+            self.work(&mut core);
+            core.asked
+        };
+        let (mut stored, mut ended) = (self.stored.subscribe(), self.ended.subscribe());
+        tokio::select! {
+            biased;
+            on_disk = stored.wait_for(|stored| *stored >= asked) => {
+                on_disk.map(drop).map_err(|_| ClientClosed)
+            }
+            _ = ended.wait_for(|ended| *ended) => Err(ClientClosed),
+        }
     }
 
     pub(crate) fn ended(&self) -> watch::Receiver<bool> {
@@ -599,7 +647,7 @@ impl Driver {
 }
 
 impl Core {
-    fn new(session: Session, clock: Clock, ids: Ids, writer: Writer) -> Self {
+    fn new(session: Session, clock: Clock, ids: Ids, writer: Writer, by_hand: bool) -> Self {
         Self {
             session,
             clock,
@@ -616,6 +664,7 @@ impl Core {
             frames_sent: 0,
             frames_received: 0,
             last_durable: None,
+            by_hand,
         }
     }
 

@@ -74,7 +74,8 @@ pub enum Resolution {
 pub struct Outcome {
     /// What changed in the view.
     pub events: Vec<Event>,
-    /// The commands that ended.
+    /// The commands that ended. One that is announced was said to be confirmed before, and then
+    /// lost by the server.
     pub ended: Vec<(Pending, Resolution)>,
     /// Whether pending changes were written down anew, so that stored copies of them are stale.
     pub rewritten: bool,
@@ -130,6 +131,8 @@ pub struct Replica {
     received: Option<BTreeSet<ChangeHash>>,
     /// What proves to a server that has lost something that it once had it.
     proof: Option<Proof>,
+    /// The commands that a store had: another copy of that store has them too.
+    inherited: BTreeSet<Ulid>,
 }
 
 /// What a store keeps of a replica.
@@ -169,6 +172,7 @@ impl Replica {
             cursor: None,
             received: None,
             proof: None,
+            inherited: BTreeSet::new(),
         }
     }
 
@@ -215,6 +219,7 @@ impl Replica {
             apart,
             writer,
             provisional,
+            inherited: stored.outbox.iter().map(|pending| pending.id).collect(),
             pending: stored.outbox.into(),
             settled: stored.settled,
             cursor: stored.cursor,
@@ -483,8 +488,8 @@ impl Replica {
         self.settled = self.settled.max(number);
         let settled = self.pending.iter_mut().take_while(|p| p.number <= number);
         for pending in settled.filter(|p| !p.announced) {
-            pending.announced = true;
             outcome.ended.push((pending.clone(), Resolution::Confirmed));
+            pending.announced = true;
         }
         // An acked change is accepted: keep it with the copy of accepted.
         if self.merge_acked_into_accepted().is_err() {
@@ -569,7 +574,7 @@ impl Replica {
     ) -> Result<Outcome, ReplicaError> {
         let mut outcome = self.acknowledge(number.saturating_sub(1));
         self.writer = Writer::Provisional;
-        let refusal = self.pending.iter().find(|p| p.number == number).map(|p| Refusal {
+        let refusal = self.pending.iter().find(|p| p.number == number).map(|p| LeftOut::Refused {
             id: p.id,
             code,
             message: message.to_owned(),
@@ -581,11 +586,54 @@ impl Replica {
         Ok(outcome)
     }
 
+    /// The heads of accepted.
+    pub fn accepted_heads(&self) -> impl Iterator<Item = ChangeHash> {
+        self.accepted_heads.iter().copied()
+    }
+
+    /// Numbers everything that is pending from 1 on, for an outbox in which nothing is settled. What
+    /// the log has brought since `heads` in another copy of this replica's name is confirmed.
+    ///
+    /// A command is known again by the time of its change, to the millisecond, and by what it does:
+    /// of that, the other copy may have written down less, where somebody was before it, but nothing
+    /// else. What was executed here since [`Replica::load`] is in no other copy.
+    ///
+    /// # Errors
+    /// What automerge refused.
+    pub fn renumber(&mut self, heads: &[ChangeHash]) -> Result<Outcome, ReplicaError> {
+        self.writer = Writer::Provisional;
+        self.apart = None;
+        self.settled = 0;
+        for (number, pending) in (1..).zip(&mut self.pending) {
+            pending.number = number;
+        }
+        if self.pending.is_empty() {
+            return self.rewrite(None, None);
+        }
+        let accepted = self.take_accepted()?;
+        let since: Vec<_> = heads.iter().map(|head| automerge::ChangeHash(head.0)).collect();
+        let times: BTreeSet<i64> = self.pending.iter().map(|p| p.change.timestamp()).collect();
+        let metas = accepted.get_changes_meta(&since);
+        let metas = metas.iter().filter(|meta| times.contains(&meta.timestamp));
+        let mut there: Vec<Change> =
+            metas.filter_map(|meta| accepted.get_change_by_hash(&meta.hash)).collect();
+        let mut found = BTreeSet::new();
+        for pending in self.pending.iter().filter(|p| self.inherited.contains(&p.id)) {
+            let place = there.iter().position(|change| is_of_same_command(change, &pending.change));
+            if let Some(place) = place {
+                there.remove(place);
+                found.insert(pending.number);
+            }
+        }
+        self.apart = Some(accepted);
+        self.rewrite(Some(&LeftOut::Found(found)), None)
+    }
+
     /// Writes everything unsettled down again, under the current writer: on accepted, or on another
     /// document that takes its place.
     fn rewrite(
         &mut self,
-        refusal: Option<&Refusal>,
+        left_out: Option<&LeftOut>,
         onto: Option<Automerge>,
     ) -> Result<Outcome, ReplicaError> {
         let actor = match self.writer {
@@ -608,8 +656,8 @@ impl Replica {
         let rest: Vec<Pending> =
             self.pending.iter().filter(|p| p.number > self.settled).cloned().collect();
         let changes: Vec<Change> = rest.iter().map(|p| p.change.clone()).collect();
-        let leave_out: BTreeSet<usize> = refusal.map_or_else(BTreeSet::new, |refusal| {
-            (0..rest.len()).filter(|i| rest[*i].id == refusal.id).collect()
+        let leave_out: BTreeSet<usize> = left_out.map_or_else(BTreeSet::new, |left_out| {
+            (0..rest.len()).filter(|i| left_out.names(&rest[*i])).collect()
         });
         let onto = onto.unwrap_or_else(|| base.clone());
         let mut target = onto.clone();
@@ -631,9 +679,13 @@ impl Replica {
                     continue;
                 }
                 Fate::Superseded => Resolution::Superseded,
-                Fate::LeftOut | Fate::NoEffect => {
-                    refusal.map_or(Resolution::NoEffect, Refusal::ending)
-                }
+                Fate::LeftOut => left_out.map_or(Resolution::NoEffect, LeftOut::ending),
+                Fate::NoEffect => match left_out {
+                    Some(LeftOut::Refused { .. }) => {
+                        left_out.map_or(Resolution::NoEffect, LeftOut::ending)
+                    }
+                    Some(LeftOut::Found(_)) | None => Resolution::NoEffect,
+                },
             };
             exact = false;
             outcome.ended.push((pending, ending));
@@ -856,18 +908,46 @@ fn may_outgrow_a_change(command: &Command) -> bool {
     }
 }
 
-/// A command that the server refused.
+/// What is left out of what is written down again.
 #[derive(Debug)]
-struct Refusal {
-    id: Ulid,
-    code: Code,
-    message: String,
+enum LeftOut {
+    /// A command that the server refused.
+    Refused { id: Ulid, code: Code, message: String },
+    /// Numbers that are in the log already, under other hands.
+    Found(BTreeSet<u64>),
 }
 
-impl Refusal {
-    fn ending(&self) -> Resolution {
-        Resolution::Refused { code: self.code, message: self.message.clone() }
+impl LeftOut {
+    fn names(&self, pending: &Pending) -> bool {
+        match self {
+            Self::Refused { id, .. } => pending.id == *id,
+            Self::Found(numbers) => numbers.contains(&pending.number),
+        }
     }
+
+    fn ending(&self) -> Resolution {
+        match self {
+            Self::Refused { code, message, .. } => {
+                Resolution::Refused { code: *code, message: message.clone() }
+            }
+            Self::Found(_) => Resolution::Confirmed,
+        }
+    }
+}
+
+/// Whether one change was made of the same command as another, perhaps on another base, where less
+/// of it was left to do.
+fn is_of_same_command(found: &Change, own: &Change) -> bool {
+    if found.timestamp() != own.timestamp() {
+        return false;
+    }
+    let mut rest: Vec<_> = own.decode().operations.into_iter().map(|op| op.action).collect();
+    let found = found.decode().operations;
+    !found.is_empty()
+        && found.iter().all(|op| {
+            let place = rest.iter().position(|action| *action == op.action);
+            place.map(|place| rest.swap_remove(place)).is_some()
+        })
 }
 
 fn author_of(pending: &Pending) -> ActorId {

@@ -12,11 +12,13 @@
 mod config;
 mod contact;
 mod contract;
+mod endings;
 mod frames;
 mod layout;
 mod link;
 mod open;
 mod random;
+mod removal;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -30,6 +32,8 @@ pub use self::contract::{
     CommandId, ConnectionId, ConnectionStatus, DocumentStatus, Effect, Identity, Input, Notice,
     StoreToken, StoreWrite,
 };
+pub use self::endings::Ending;
+use self::endings::Endings;
 use self::layout::Meta;
 pub use self::layout::{DOCUMENTS_PREFIX, LayoutError, META_PREFIX, address_of_key};
 use self::link::{Due, Link};
@@ -161,6 +165,9 @@ pub struct Session {
     told: Option<ConnectionStatus>,
     stopping: bool,
     stats: Stats,
+    endings: Endings,
+    /// When the input that is being handled came.
+    now: Timestamp,
 }
 
 impl Session {
@@ -179,6 +186,7 @@ impl Session {
             outbox: OutboxId(random.bytes()),
             opened: 0,
             pending: Vec::new(),
+            endings: Vec::new(),
         });
         let mut session = Self {
             identity,
@@ -211,8 +219,10 @@ impl Session {
             told: None,
             stopping: false,
             stats: Stats::default(),
+            endings: Endings::new(meta.endings),
+            now: Timestamp(0),
         };
-        session.writes.push(layout::put_meta(&Meta { opened: meta.opened + 1, ..meta.clone() }));
+        session.writes.push(layout::put_meta(meta.session, meta.outbox, meta.opened + 1));
         session.flush_writes();
         for address in meta.pending {
             session.open(&address);
@@ -280,6 +290,7 @@ impl Session {
         address: &Address,
         command: Command,
     ) -> Result<(), ExecuteError> {
+        self.now = now;
         let document = self.documents.get_mut(address).ok_or(ExecuteError::NotOpen)?;
         if self.outbox_bytes >= self.config.outbox_bytes_max {
             return Err(ExecuteError::OutboxFull(self.config.outbox_bytes_max));
@@ -348,7 +359,7 @@ impl Session {
         };
         let loaded = layout::read_document(address, entries)
             .map_err(|error| error.to_string())
-            .and_then(|(stored, tails)| {
+            .and_then(|layout::StoredDocument { replica: stored, tails, begun }| {
                 let numbers: BTreeMap<u64, u64> =
                     stored.outbox.iter().map(|p| (p.number, stored_bytes(p))).collect();
                 let replica = if stored.cursor.is_none() && stored.outbox.is_empty() {
@@ -357,16 +368,17 @@ impl Session {
                     Replica::load(address.clone(), encoding, provisional, stored)
                         .map_err(|error| error.to_string())?
                 };
-                Ok((replica, tails, numbers))
+                Ok((replica, tails, numbers, begun))
             });
         match loaded {
-            Ok((replica, tails, numbers)) => {
+            Ok((replica, tails, numbers, begun)) => {
                 document.may = layout::read_may(address, entries);
                 document.pushed = replica.settled();
                 document.tails = tails;
                 self.outbox_bytes += numbers.values().sum::<u64>();
                 document.stored_numbers = numbers;
                 document.body = Body::Ready(Box::new(replica));
+                self.resume_move(address, begun);
                 self.touch(address);
                 self.subscribe(now, address);
                 self.release(address);
@@ -400,6 +412,7 @@ impl Session {
             return;
         };
         let has_lease = document.granted.is_some()
+            || document.begun.is_some()
             || document.lease_asked
             || document.replica().is_none_or(|r| r.lease().is_some() || r.unsettled() == 0);
         if has_lease {
@@ -468,6 +481,10 @@ impl Session {
 
     fn tick(&mut self, now: Timestamp) {
         match self.link.due(now, &self.config) {
+            // What it is called is not on disk yet.
+            Some(Due::Connect) if self.durable < self.identity_stored => {
+                self.link.wait(now, &self.config, &mut self.random);
+            }
             Some(Due::Connect) => self.connect(now),
             Some(Due::GiveUp) => self.hang_up(now),
             Some(Due::Rest) => self.turn(now),
@@ -495,8 +512,9 @@ impl Session {
             self.link.fail(Code::LocalStore, message);
             return;
         }
-        let first = self.durable < self.identity_stored;
+        let was_unknown = self.durable < self.identity_stored;
         self.durable = self.durable.max(token);
+        self.tell_stored_endings();
         for address in std::mem::take(&mut self.unstored) {
             if let Some(document) = self.documents.get_mut(&address) {
                 document.stored(token);
@@ -506,8 +524,8 @@ impl Session {
                 self.touched.insert(address);
             }
         }
-        if first {
-            self.connect(now);
+        if was_unknown && self.durable >= self.identity_stored {
+            self.turn(now);
         }
     }
 
@@ -576,32 +594,16 @@ impl Session {
     /// Tells and stores what a step of a replica did.
     fn absorb(&mut self, address: &Address, outcome: Outcome, local: bool) {
         self.touch(address);
-        let Some(document) = self.documents.get_mut(address) else {
+        if !self.documents.contains_key(address) {
             return;
-        };
-        let mut resolved: Vec<Notice> = Vec::new();
-        let mut last = None;
-        for (ended, resolution) in outcome.ended {
-            if last == Some(ended.id)
-                || (resolution == Resolution::Confirmed && document.continues(&ended))
-            {
-                continue;
-            }
-            last = Some(ended.id);
-            resolved.push(Notice::Resolved {
-                id: ended.id,
-                address: address.clone(),
-                command: ended.command,
-                resolution,
-            });
         }
-        self.store_outbox(address, outcome.rewritten);
+        self.store_outbox(address, outcome.rewritten, !outcome.ended.is_empty());
         self.tell_changed(address, outcome.events, local);
-        self.effects.extend(resolved.into_iter().map(Effect::Notify));
+        self.record_all(address, outcome.ended, outcome.rewritten);
     }
 
     /// Brings the stored outbox in line with the replica's.
-    fn store_outbox(&mut self, address: &Address, rewritten: bool) {
+    fn store_outbox(&mut self, address: &Address, rewritten: bool, ended: bool) {
         let token = self.write_token();
         let Some(document) = self.documents.get_mut(address) else {
             return;
@@ -637,7 +639,7 @@ impl Session {
         if was_empty != document.stored_numbers.is_empty() {
             writes.push(layout::mark_pending(address, was_empty));
         }
-        if rewritten || !gone.is_empty() {
+        if rewritten || ended || !gone.is_empty() {
             writes.push(layout::put_settled(address, replica.settled()));
         }
         if !document.unstored.is_empty() {
@@ -724,6 +726,7 @@ impl Machine for Session {
     type Effect = Effect;
 
     fn handle(&mut self, now: Timestamp, input: Input) {
+        self.now = now;
         match input {
             Input::SetOnline(online) => {
                 self.link.want(online);
@@ -768,6 +771,8 @@ impl Machine for Session {
                     self.notify(Notice::Resolved { id, address, command, resolution });
                 }
             }
+            Input::Taken { id } => self.taken(id),
+            Input::Dismissed { id } => self.dismissed(id),
             Input::Connected { connection } => self.opened(connection),
             Input::Received { connection, message } => self.received(now, connection, &message),
             Input::Disconnected { connection, code, reason } => {

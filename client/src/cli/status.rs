@@ -108,6 +108,7 @@ pub(crate) async fn status(args: StatusArgs) -> anyhow::Result<bool> {
     let connected = connection.synced().await.unwrap_or(false)
         || connection.client.status().borrow().connection == ConnectionStatus::Connected;
     let status = connection.client.status().borrow().clone();
+    let refused = connection.client.refused(None).len();
     let unsent: Vec<String> = unsent.iter().map(Address::to_string).collect();
     let value = json!({
         "user": connection.client.user().as_str(),
@@ -115,12 +116,14 @@ pub(crate) async fn status(args: StatusArgs) -> anyhow::Result<bool> {
         "documents": stored.len(),
         "pending": status.pending,
         "pending_documents": unsent,
+        "refused": refused,
     });
     let rows = [
         ("user", connection.client.user().to_string()),
         ("server", if connected { "connected" } else { "not connected" }.to_owned()),
         ("documents on this device", stored.len().to_string()),
         ("pending changes", status.pending.to_string()),
+        ("refused changes", refused.to_string()),
         ("in", if unsent.is_empty() { "-".to_owned() } else { unsent.join(", ") }),
     ];
     say(args.connect.json, table(&rows).trim_end(), &value);

@@ -18,6 +18,7 @@ use syncline_engine::ids::{Address, Facet, Ulid, UserId};
 
 use super::connect::{ConnectArgs, Connection, Place};
 use super::issue::issue;
+use super::refused::take_endings;
 use super::render::{self, Talk};
 
 /// Writes a post
@@ -482,8 +483,15 @@ pub(crate) async fn sync(args: SyncArgs) -> anyhow::Result<bool> {
             open.len()
         )
     };
-    let value =
-        json!({"synced": synced, "documents": open.len(), "live": live, "pending": pending});
+    let refused = take_endings(&connection.client).await?;
+    let sentence = match refused {
+        0 => sentence,
+        _ => format!("{sentence}; {refused} changes refused, see `syncline refused`"),
+    };
+    let value = json!({
+        "synced": synced, "documents": open.len(), "live": live, "pending": pending,
+        "refused": refused,
+    });
     say(args.connect.json, &sentence, &value);
     drop(open);
     connection.client.close().await;

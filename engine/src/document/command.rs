@@ -2,7 +2,7 @@
 //! know whether anybody allows it: that is policy.
 
 use automerge::transaction::Transaction;
-use automerge::{Automerge, AutomergeError};
+use automerge::{Automerge, AutomergeError, TextEncoding};
 use serde::{Deserialize, Serialize};
 
 use super::{CommentsCommand, JsonCommand, LikesCommand, PostCommand};
@@ -154,6 +154,32 @@ impl Command {
             Self::Likes(command) => command.apply(tx),
             Self::Comments(command) => command.apply(tx),
             Self::Json(command) => command.apply(tx),
+        }
+    }
+
+    /// Makes of this command one that does what both do, if `next` is about the same text and touches
+    /// what this one changed; otherwise it stays as it is. Answers whether it was joined.
+    ///
+    /// What comes of it may be longer than one change can be: [`Command::split`] takes care of that.
+    ///
+    /// ```
+    /// use automerge::TextEncoding;
+    /// use syncline_engine::document::{Command, PostCommand, TextField};
+    /// let splice = |index, delete, insert: &str| {
+    ///     let (field, insert) = (TextField::Body, insert.to_owned());
+    ///     Command::Post(PostCommand::Splice { field, index, delete, insert })
+    /// };
+    /// let mut typed = splice(4, 0, "wo");
+    /// assert!(typed.join(&splice(6, 0, "rlx"), TextEncoding::UnicodeCodePoint));
+    /// assert!(typed.join(&splice(8, 1, "d"), TextEncoding::UnicodeCodePoint));
+    /// assert_eq!(typed, splice(4, 0, "world"));
+    /// assert!(!typed.join(&splice(0, 0, "far away"), TextEncoding::UnicodeCodePoint));
+    /// ```
+    pub fn join(&mut self, next: &Self, encoding: TextEncoding) -> bool {
+        match (self, next) {
+            (Self::Post(command), Self::Post(next)) => command.join(next, encoding),
+            (Self::Json(command), Self::Json(next)) => command.join(next, encoding),
+            (Self::Post(_) | Self::Json(_) | Self::Likes(_) | Self::Comments(_), _) => false,
         }
     }
 

@@ -15,7 +15,7 @@ use super::Event;
 use super::command::{CommandError, at_most, shortened};
 use super::place;
 use super::post::splice;
-use super::text::{Text, split_chars, split_splice, width_of};
+use super::text::{Splice, Text, split_chars, split_splice, width_of};
 use crate::limits::{CHANGE_BYTES_MAX, SPLICE_CHARS_MAX};
 
 /// How many maps and lists lie in each other. What is deeper is neither written nor shown, so that
@@ -198,6 +198,33 @@ impl JsonCommand {
             | Self::PutCounter { .. }
             | Self::Delete { .. }
             | Self::Increment { .. } => Ok(()),
+        }
+    }
+
+    /// Does what both do, if the two are one edit of a text.
+    pub(super) fn join(&mut self, next: &Self, encoding: TextEncoding) -> bool {
+        let Self::Splice { path: of_next, index, delete, insert } = next else { return false };
+        let next = Splice { index: *index, delete: *delete, insert: insert.clone() };
+        match self {
+            Self::PutText { path, text } if path == of_next => {
+                let own = Splice { index: 0, delete: 0, insert: text.clone() };
+                let joined = own.joined(&next, encoding).filter(|joined| joined.delete == 0);
+                let joined = joined.map(|joined| *text = joined.insert);
+                joined.is_some()
+            }
+            Self::Splice { path, index, delete, insert } if path == of_next => {
+                let own = Splice { index: *index, delete: *delete, insert: insert.clone() };
+                let Some(joined) = own.joined(&next, encoding) else { return false };
+                (*index, *delete, *insert) = (joined.index, joined.delete, joined.insert);
+                true
+            }
+            Self::Put { .. }
+            | Self::PutText { .. }
+            | Self::PutCounter { .. }
+            | Self::Delete { .. }
+            | Self::Insert { .. }
+            | Self::Splice { .. }
+            | Self::Increment { .. } => false,
         }
     }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::command::{CommandError, at_most, shortened};
 use super::place::{self, Put};
 use super::text::{
-    MarkName, MarkValue, Marks, Span, Text, split_chars, split_splice, text_edit_in, width,
+    MarkName, MarkValue, Marks, Span, Splice, Text, split_chars, split_splice, text_edit_in, width,
     width_of,
 };
 use super::{Event, saved};
@@ -216,6 +216,35 @@ impl PostCommand {
             | Self::AddEditor { .. }
             | Self::RemoveEditor { .. }
             | Self::SetStatus { .. } => Ok(()),
+        }
+    }
+
+    /// Does what both do, if the two are one edit of a text.
+    pub(super) fn join(&mut self, next: &Self, encoding: TextEncoding) -> bool {
+        let Self::Splice { field: of_next, index, delete, insert } = next else { return false };
+        let next = Splice { index: *index, delete: *delete, insert: insert.clone() };
+        match self {
+            Self::Create { body, .. } if *of_next == TextField::Body => {
+                let own = Splice { index: 0, delete: 0, insert: body.clone() };
+                let joined = own.joined(&next, encoding).filter(|joined| joined.delete == 0);
+                let joined = joined.map(|joined| *body = joined.insert);
+                joined.is_some()
+            }
+            Self::Splice { field, index, delete, insert } if field == of_next => {
+                let own = Splice { index: *index, delete: *delete, insert: insert.clone() };
+                let Some(joined) = own.joined(&next, encoding) else { return false };
+                (*index, *delete, *insert) = (joined.index, joined.delete, joined.insert);
+                true
+            }
+            Self::Create { .. }
+            | Self::Splice { .. }
+            | Self::Mark { .. }
+            | Self::Unmark { .. }
+            | Self::AddTag { .. }
+            | Self::RemoveTag { .. }
+            | Self::AddEditor { .. }
+            | Self::RemoveEditor { .. }
+            | Self::SetStatus { .. } => false,
         }
     }
 

@@ -172,6 +172,43 @@ pub(super) fn split_splice(
     pieces
 }
 
+/// A splice of a text: where, how much goes away, what comes instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Splice {
+    pub(super) index: usize,
+    pub(super) delete: usize,
+    pub(super) insert: String,
+}
+
+impl Splice {
+    /// The one splice that does what this and then `next` do, if the two touch. `None` too where
+    /// `next` would halve a character.
+    pub(super) fn joined(&self, next: &Self, encoding: TextEncoding) -> Option<Self> {
+        let end = self.index + width_of(&self.insert, encoding);
+        let next_end = next.index + next.delete;
+        if next.index > end || next_end < self.index {
+            return None;
+        }
+        let head = cut_at(&self.insert, next.index.saturating_sub(self.index), encoding)?.0;
+        let kept_from = next_end.min(end).saturating_sub(self.index);
+        let tail = cut_at(&self.insert, kept_from, encoding)?.1;
+        let before = self.index.saturating_sub(next.index);
+        let behind = next_end.saturating_sub(end);
+        Some(Self {
+            index: self.index.min(next.index),
+            delete: self.delete + before + behind,
+            insert: [head, &next.insert, tail].concat(),
+        })
+    }
+}
+
+/// The parts of a text before and behind a position; `None` if that halves a character.
+fn cut_at(text: &str, units: usize, encoding: TextEncoding) -> Option<(&str, &str)> {
+    let cut = forward(text, units, encoding);
+    let (head, tail) = text.split_at(cut);
+    (width_of(head, encoding) == units).then_some((head, tail))
+}
+
 /// Cuts a text into pieces of at most [`SPLICE_CHARS_MAX`] characters.
 pub(super) fn split_chars(text: &str) -> Vec<String> {
     let mut pieces = Vec::new();

@@ -37,6 +37,11 @@ impl Settled {
         Self { number, digest }
     }
 
+    /// The first bytes of the hash of the settled command's change.
+    pub(super) const fn digest(self) -> [u8; 8] {
+        self.digest
+    }
+
     /// Whether the settled command was made as this change.
     pub(super) fn was(&self, hash: ChangeHash) -> bool {
         Self::new(self.number, hash) == *self

@@ -10,7 +10,8 @@ use crate::codes::Code;
 use crate::ids::{Address, Cursor, Epoch, Lease, OutboxId, Tip, heads_digest};
 use crate::policy::Capabilities;
 use crate::wire::frame::{
-    Compare, Compared, LeaseEnded, Leased, Resume, Subscribe, Subscribed, WireCursor, WireLease,
+    Compare, Compared, LeaseEnded, Leased, Resume, SettledAs, Subscribe, Subscribed, WireCursor,
+    WireLease,
 };
 
 /// An address that does not parse is not worth echoing beyond this.
@@ -168,8 +169,15 @@ impl Hub {
         let Some(document) = self.documents.get(handle) else { return };
         let State::Live(live) = &document.state else { return };
         let Some(follower) = live.followers.get(&slot) else { return };
+        let address = document.address.to_string();
+        let last = live.index.settled(follower.outbox);
+        let settled_as = (last.number > 0).then(|| SettledAs {
+            address: address.clone(),
+            number: last.number,
+            digest: last.digest(),
+        });
         let frame = Subscribed {
-            address: document.address.to_string(),
+            address,
             handle,
             epoch: live.epoch.0,
             resume,
@@ -180,6 +188,9 @@ impl Hub {
             lease: live.lease_of(follower.session).map(wire_lease),
             lease_kept,
         };
+        if let Some(settled_as) = settled_as {
+            self.send(slot, settled_as);
+        }
         self.send(slot, frame);
     }
 

@@ -477,7 +477,10 @@ impl Client {
 
     fn subscribed(&mut self) -> Subscribed {
         match &self.news()[..] {
-            [ServerFrame::Subscribed(subscribed)] => subscribed.clone(),
+            [ServerFrame::Subscribed(subscribed)]
+            | [ServerFrame::SettledAs(_), ServerFrame::Subscribed(subscribed)] => {
+                subscribed.clone()
+            }
             other => panic!("{other:?}"),
         }
     }

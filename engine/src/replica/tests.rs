@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::document::{
-    CommentsCommand, LikesCommand, MarkName, MarkValue, PostCommand, Target, TextField,
+    CommentsCommand, Counter, LikesCommand, MarkName, MarkValue, PostCommand, Target, TextField,
 };
 use crate::ids::{Epoch, Facet, Tip, UserId};
 
@@ -314,6 +314,88 @@ fn leaving_a_refused_edit_out_equals_never_having_made_it() {
         let found = after_refusal(&edits, refused);
         assert!(found.diff(&expected).is_empty(), "case {number}: {:?}", found.diff(&expected));
     }
+}
+
+/// Another copy of a replica, as a copied store makes it.
+fn copy(client: &Client) -> Client {
+    let outbox: Vec<Pending> = client.replica.pending().cloned().collect();
+    let cursor = client.replica.cursor;
+    let stored = Stored { cursor, settled: client.replica.settled, outbox, ..Stored::default() };
+    let (address, encoding) = (client.replica.address.clone(), TextEncoding::UnicodeCodePoint);
+    let replica = Replica::load(address, encoding, ActorId::provisional(77), stored).unwrap();
+    Client { replica, read: client.read, pushed: client.pushed, ended: Vec::new() }
+}
+
+#[test]
+fn what_another_copy_has_brought_into_the_log_is_not_made_again_ak4() {
+    let count = Command::Likes(LikesCommand::Count { counter: Counter::Shares, by: 1 });
+    let say = |number: u64| Ulid::new(Timestamp(number), 1);
+    let address = Address::new("test", "copies", Facet::Likes).unwrap();
+    let mut log = Log::default();
+    let mut one = Client::new(&address, 1);
+    // Twice the same at the same time, and once more later.
+    for (number, at) in [(1, 10), (2, 10), (3, 11)] {
+        let outcome = one.replica.execute(Timestamp(at), say(number), count.clone()).unwrap();
+        one.take(outcome);
+    }
+    let mut other = copy(&one);
+    for number in 4..=5 {
+        let outcome = one.replica.execute(Timestamp(20), say(number), count.clone()).unwrap();
+        one.take(outcome);
+        let later = Timestamp(21);
+        let outcome = other.replica.execute(later, say(number + 10), count.clone()).unwrap();
+        other.take(outcome);
+    }
+    one.adopt(0, &mut log);
+    one.push(0, &mut log, 2, true);
+    let heads: Vec<ChangeHash> = other.replica.accepted_heads().collect();
+    let outcome = other.replica.fall_back().unwrap();
+    other.take(outcome);
+    other.read_to(&log, log.changes.len());
+    let outcome = other.replica.renumber(&heads).unwrap();
+    other.take(outcome);
+    let confirmed = |number| (say(number), Resolution::Confirmed);
+    assert_eq!(other.ended, [confirmed(1), confirmed(2)]);
+    let left: Vec<(u64, Ulid)> = other.replica.pending().map(|p| (p.number, p.id)).collect();
+    assert_eq!(left, [(1, say(3)), (2, say(14)), (3, say(15))]);
+    let View::Likes(view) = other.replica.view() else { panic!("likes") };
+    assert_eq!(view.counter(Counter::Shares), 5, "each once");
+}
+
+#[test]
+fn what_the_server_lost_and_does_not_take_back_is_let_go_of_rs4() {
+    let address = Address::new("town", "square", Facet::Post).unwrap();
+    let (mut ada, mut log) = (Client::new(&address, 1), Log::default());
+    let does = |ada: &mut Client, number: u64, command: PostCommand| {
+        let (now, id) = (Timestamp(number), Ulid::new(Timestamp(number), u128::from(number)));
+        let outcome = ada.replica.execute(now, id, Command::Post(command)).unwrap();
+        ada.take(outcome);
+    };
+    ada.adopt(0, &mut log);
+    for (number, command) in (1..).zip([create("kept"), splice(4, 0, " and lost")]) {
+        does(&mut ada, number, command);
+    }
+    ada.push(0, &mut log, 2, true);
+    ada.read_to(&log, 2);
+    does(&mut ada, 3, splice(0, 0, "un"));
+    log.changes.truncate(1);
+    log.settled.insert(0, 1);
+
+    let outcome = ada.replica.reconcile(1);
+    ada.take(outcome);
+    let outcome = ada.replica.fall_back().unwrap();
+    ada.take(outcome);
+    let outcome = ada.replica.start_over(None, log.cursor(0)).unwrap();
+    ada.take(outcome);
+    ada.read = 0;
+    ada.read_to(&log, 1);
+    assert_eq!(ada.replica.missing_at_server().len(), 1);
+    let outcome = ada.replica.drop_missing().unwrap();
+    ada.take(outcome);
+    assert!(ada.replica.missing_at_server().is_empty() && !ada.replica.is_starting_over());
+    let View::Post(post) = ada.replica.view() else { panic!("a post") };
+    assert_eq!(post.body(), "unkept");
+    assert_eq!(ada.replica.unsettled(), 1);
 }
 
 fn author_of_change(change: &Change) -> ActorId {

@@ -34,6 +34,13 @@ pub struct Config {
     /// Bytes of unsent work that are kept on this device, over all documents. What is above is
     /// refused to the app.
     pub outbox_bytes_max: u64,
+    /// Confirmed commands whose end the app has not taken; of more, the oldest are forgotten.
+    pub endings_max: usize,
+    /// Commands that were rolled back and that the app has not dismissed; of more, the oldest are
+    /// dropped ([`Notice::Dropped`](super::Notice::Dropped)).
+    pub refused_max: usize,
+    /// The same in bytes, over all documents. The newest is kept however large it is.
+    pub refused_bytes_max: u64,
     /// Commands of one document that are pushed and not yet acknowledged.
     pub in_flight_max: u64,
     /// Stored tail entries of a document after which its base is written anew.
@@ -59,6 +66,9 @@ impl Default for Config {
             answer_timeout: Duration::from_secs(30),
             reconcile_interval: Duration::from_secs(30),
             outbox_bytes_max: 256 << 20,
+            endings_max: 1_024,
+            refused_max: 256,
+            refused_bytes_max: 4 << 20,
             in_flight_max: 1_024,
             compact_after: 256,
             snapshot_bytes_max: 256 << 20,

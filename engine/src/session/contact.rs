@@ -92,6 +92,10 @@ impl Session {
             let why = Code::from_number(code.0 % 500)
                 .or_else(|| Code::from_number(code.0 % 500 + 500))
                 .unwrap_or(Code::OutOfProtocol);
+            if why == Code::Replaced {
+                // Not by this session, which has one connection at a time.
+                return self.become_another(now);
+            }
             self.give_up(why, reason);
         }
     }

@@ -73,6 +73,16 @@ pub enum Input {
         /// What.
         command: Command,
     },
+    /// The app has heard how a command ended, and is not to hear it again.
+    Taken {
+        /// Which command.
+        id: CommandId,
+    },
+    /// The app has no more use for a command that was rolled back.
+    Dismissed {
+        /// Which command.
+        id: CommandId,
+    },
     /// Answers [`Effect::Connect`]: the socket is open.
     Connected {
         /// Which connection.
@@ -184,7 +194,9 @@ pub enum Notice {
         /// Where.
         address: Address,
     },
-    /// A command came to its end, exactly once.
+    /// A command came to its end. Told once in the life of a session; what the app does not answer
+    /// by [`Input::Taken`] is told to the next one by [`Session::endings`](super::Session::endings).
+    /// A rollback is told when the store holds it.
     Resolved {
         /// Which.
         id: CommandId,
@@ -194,6 +206,15 @@ pub enum Notice {
         command: Command,
         /// How it ended.
         resolution: Resolution,
+    },
+    /// More was rolled back and not dismissed than may be kept: the oldest is not kept any more.
+    Dropped {
+        /// Which command.
+        id: CommandId,
+        /// Where.
+        address: Address,
+        /// What it was: this is the last time that it is seen.
+        command: Command,
     },
     /// A document can't be opened or kept in sync.
     Problem {

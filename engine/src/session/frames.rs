@@ -50,6 +50,12 @@ impl Session {
                     self.subscribe(now, &address);
                 }
             }
+            ServerFrame::SettledAs(settled_as) => {
+                let address = settled_as.address.parse::<Address>();
+                if let Some(document) = address.ok().and_then(|a| self.documents.get_mut(&a)) {
+                    document.settled_as = Some(settled_as);
+                }
+            }
             ServerFrame::Subscribed(subscribed) => self.subscribed(now, &subscribed),
             ServerFrame::SnapshotPart(part) => self.snapshot_part(now, &part),
             ServerFrame::Changes(changes) => self.changes(now, changes),
@@ -108,6 +114,7 @@ impl Session {
             ServerFrame::Restored(frame) => frame.handle,
             // What others write is no answer, except to one who is catching up. The others bring the document into another state, which begins with a question.
             ServerFrame::Welcome(_)
+            | ServerFrame::SettledAs(_)
             | ServerFrame::Subscribed(_)
             | ServerFrame::Changes(_)
             | ServerFrame::PackedChanges(_)
@@ -135,6 +142,12 @@ impl Session {
             self.send(Unsubscribe { handle }.into());
             return;
         };
+        let last = document.settled_as.take();
+        let elsewhere = document.was_settled_elsewhere(subscribed.settled, last.as_ref());
+        let moves = document.begun.is_some();
+        if elsewhere && !moves {
+            return self.become_another(now);
+        }
         let Body::Ready(replica) = &mut document.body else {
             return;
         };
@@ -149,15 +162,16 @@ impl Session {
         let begin = Cursor { epoch: Epoch(subscribed.epoch), seq: 0, tip: Tip::EMPTY };
         let kept = subscribed.lease_kept && subscribed.resume == Resume::Cursor;
         let lease = subscribed.lease.map(lease_from);
-        let mut outcome = replica.reconcile(subscribed.settled);
-        let keeps = kept && lease.is_some_and(|lease| replica.continues(lease));
+        let mut outcome =
+            if elsewhere { Outcome::default() } else { replica.reconcile(subscribed.settled) };
+        let keeps = !moves && kept && lease.is_some_and(|lease| replica.continues(lease));
         let mut step = Ok(());
-        if replica.leased_author().is_some_and(|actor| actor.term() < self.term) {
+        if !moves && replica.leased_author().is_some_and(|actor| actor.term() < self.term) {
             replica.lapse();
         } else if !keeps {
             step = replica.fall_back().map(|more| join(&mut outcome, more));
         }
-        document.granted = lease.filter(|_| !keeps);
+        document.granted = lease.filter(|_| !keeps && !moves);
         document.pushed = replica.settled();
         match subscribed.resume {
             Resume::Cursor => document.sync = Sync::CatchingUp { handle, end_seq },
@@ -332,8 +346,10 @@ impl Session {
                 }
             }
         }
-        self.take_lease(now, address);
-        self.want_lease(address);
+        if !self.finish_move(now, address) {
+            self.take_lease(now, address);
+            self.want_lease(address);
+        }
         self.touch(address);
         self.release(address);
     }
@@ -429,7 +445,10 @@ impl Session {
 
     fn rejected(&mut self, now: Timestamp, reject: &Reject) {
         let code = Code::from_number(reject.code).unwrap_or(Code::BadChange);
-        if matches!(code, Code::NumberGap | Code::OutboxReused) {
+        if code == Code::OutboxReused {
+            return self.become_another(now);
+        }
+        if code == Code::NumberGap {
             // The two sides count differently: the server's word at the next subscription counts.
             self.out_of_step(now, "the outbox is not where the server has it");
             return;
@@ -485,6 +504,9 @@ impl Session {
                 self.sent_away(address);
             }
             self.try_again_later(now, address);
+        }
+        if matches!(code, Code::OutboxReused | Code::Replaced) {
+            return self.become_another(now);
         }
         self.notify(Notice::Problem { address, code, message: error.message.clone() });
         if error.fatal {

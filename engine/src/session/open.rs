@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::removal::Move;
 use super::{Config, StoreToken};
 use crate::clock::Timestamp;
 use crate::codes::Code;
@@ -10,7 +11,7 @@ use crate::ids::{Cursor, Lease, OutboxId};
 use crate::limits::{PUSH_BYTES_MAX, PUSH_CHANGES_MAX};
 use crate::policy::Capabilities;
 use crate::replica::{Pending, Replica};
-use crate::wire::frame::{Blob, Push, Restore, Subscribe, WireCursor};
+use crate::wire::frame::{Blob, Push, Restore, SettledAs, Subscribe, WireCursor};
 
 /// Whether the document has been read from the store.
 #[derive(Debug)]
@@ -66,6 +67,10 @@ pub(super) struct OpenDocument {
     pub(super) write: bool,
     /// The outbox that its commands are numbered in.
     pub(super) outbox: OutboxId,
+    /// Its commands are to move from that outbox into the session's.
+    pub(super) begun: Option<Move>,
+    /// As what the server has settled the outbox's highest number, said ahead of `Subscribed`.
+    pub(super) settled_as: Option<SettledAs>,
     /// A lease that can't be used before the document is caught up.
     pub(super) granted: Option<Lease>,
     /// Whether a lease is asked for and not answered.
@@ -109,6 +114,8 @@ impl OpenDocument {
             wanted: false,
             write: false,
             outbox,
+            begun: None,
+            settled_as: None,
             granted: None,
             lease_asked: false,
             owes: false,
@@ -148,6 +155,7 @@ impl OpenDocument {
         self.granted = None;
         self.lease_asked = false;
         self.owes = false;
+        self.settled_as = None;
     }
 
     /// Whether the actor of a lease, held or ended, can be given back now that the store is durable
@@ -230,7 +238,7 @@ impl OpenDocument {
         };
         let stored_below = self.unstored.front().map(|(number, _)| *number);
         let replica = self.replica()?;
-        if replica.is_starting_over() {
+        if replica.is_starting_over() || self.begun.is_some() {
             return None;
         }
         let settled = replica.settled();
@@ -301,7 +309,11 @@ impl OpenDocument {
     }
 
     /// Whether a later part of the same command is still to come to its end.
-    pub(super) fn continues(&self, ended: &Pending) -> bool {
+    pub(super) fn continues(&self, ended: &Pending, rewritten: bool) -> bool {
+        if rewritten {
+            let mut pending = self.replica().into_iter().flat_map(Replica::pending);
+            return pending.any(|other| other.id == ended.id && !other.announced);
+        }
         // The parts of a command are numbered one after the other.
         let next = self.replica().and_then(|replica| replica.pending_from(ended.number + 1).next());
         next.is_some_and(|next| next.id == ended.id && !next.announced)

@@ -7,7 +7,7 @@ use super::*;
 use crate::document::{LikesCommand, Target};
 use crate::ids::{Facet, Ulid};
 use crate::wire::frame::{
-    Ack, Compared, Goodbye, Leased, Pong, Reject, Resume, Subscribed, Welcome, WireLease,
+    Ack, Compared, Goodbye, Leased, Pong, Reject, Resume, SettledAs, Subscribed, Welcome, WireLease,
 };
 use crate::wire::{CloseCode, ServerFrame};
 
@@ -19,7 +19,8 @@ struct Bench {
     sent: VecDeque<ClientFrame>,
     notices: Vec<Notice>,
     /// Writes that the disk has not finished.
-    writing: Vec<StoreToken>,
+    writing: Vec<(StoreToken, Vec<StoreWrite>)>,
+    disk: BTreeMap<Vec<u8>, Bytes>,
     connects: u64,
     hung_up: u64,
 }
@@ -41,9 +42,17 @@ fn like(number: u64) -> Command {
 
 impl Bench {
     fn new() -> Self {
+        Self::on(BTreeMap::new(), 3)
+    }
+
+    /// A process on what a disk holds; the seed is the process's own.
+    fn on(disk: BTreeMap<Vec<u8>, Bytes>, seed: u8) -> Self {
         let user = UserId::new("ada").unwrap();
-        let identity = Identity { user, token: None, agent: "test".into(), seed: [3; 32] };
-        let session = Session::new(identity, Config::default(), &[]).unwrap();
+        let identity = Identity { user, token: None, agent: "test".into(), seed: [seed; 32] };
+        let stored: Vec<_> = disk.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+        let meta: Vec<_> =
+            stored.into_iter().filter(|(key, _)| key.starts_with(META_PREFIX)).collect();
+        let session = Session::new(identity, Config::default(), &meta).unwrap();
         let mut bench = Self {
             session,
             now: Timestamp(1_000),
@@ -51,6 +60,7 @@ impl Bench {
             sent: VecDeque::new(),
             notices: Vec::new(),
             writing: Vec::new(),
+            disk,
             connects: 0,
             hung_up: 0,
         };
@@ -74,9 +84,12 @@ impl Bench {
                     self.sent.push_back(ClientFrame::decode(&message).unwrap());
                 }
                 Effect::Disconnect { .. } => self.hung_up += 1,
-                Effect::Write { token, .. } => self.writing.push(token),
-                Effect::Read { token, .. } => {
-                    let result = Ok(Vec::new());
+                Effect::Write { token, writes } => self.writing.push((token, writes)),
+                Effect::Read { token, prefix } => {
+                    let mut seen = self.disk.clone();
+                    self.writing.iter().for_each(|(_, writes)| apply(&mut seen, writes));
+                    let found = seen.into_iter().filter(|(key, _)| key.starts_with(&prefix));
+                    let result = Ok(found.collect());
                     self.session.handle(self.now, Input::Read { token, result });
                 }
                 Effect::Notify(notice) => self.notices.push(notice),
@@ -86,7 +99,8 @@ impl Bench {
     }
 
     fn store_all(&mut self) {
-        for token in std::mem::take(&mut self.writing) {
+        for (token, writes) in std::mem::take(&mut self.writing) {
+            apply(&mut self.disk, &writes);
             self.tell(Input::Written { token, result: Ok(()) });
         }
     }
@@ -99,13 +113,30 @@ impl Bench {
     /// Connected, welcomed, and the document opened from its beginning, with or without a lease.
     fn live(write: bool) -> Self {
         let mut bench = Self::new();
-        bench.store_all();
-        bench.tell(Input::Open { address: address(), write });
-        bench.tell(Input::SetOnline(true));
-        bench.tell(Input::Connected { connection: bench.connection });
-        bench.server_says(welcome());
-        bench.server_says(subscribed(write.then_some(lease(1, 1)), 0));
-        bench.sent.clear();
+        bench.go_live(write);
+        bench
+    }
+
+    fn go_live(&mut self, write: bool) {
+        self.meet(write);
+        self.server_says(subscribed(write.then_some(lease(1, 1)), 0));
+        self.sent.clear();
+    }
+
+    /// Connected, welcomed, and the document asked for.
+    fn meet(&mut self, write: bool) {
+        self.store_all();
+        self.tell(Input::Open { address: address(), write });
+        self.tell(Input::SetOnline(true));
+        self.tell(Input::Connected { connection: self.connection });
+        self.server_says(welcome());
+    }
+
+    /// The process dies with the writes that are not finished, and another begins on its disk.
+    fn die(self) -> Self {
+        let now = self.now;
+        let mut bench = Self::on(self.disk, 4);
+        bench.now = now;
         bench
     }
 
@@ -141,6 +172,15 @@ impl Bench {
     fn lose_connection(&mut self) {
         let connection = self.connection;
         self.tell(Input::Disconnected { connection, code: None, reason: "cut".into() });
+    }
+}
+
+fn apply(disk: &mut BTreeMap<Vec<u8>, Bytes>, writes: &[StoreWrite]) {
+    for write in writes {
+        match write {
+            StoreWrite::Put { key, value } => disk.insert(key.clone(), value.clone()),
+            StoreWrite::Delete { key } => disk.remove(key),
+        };
     }
 }
 
@@ -425,4 +465,220 @@ fn news_of_an_older_connection_changes_nothing() {
     bench.server_says(welcome());
     bench.tell(Input::Disconnected { connection: old, code: None, reason: "late".into() });
     assert_eq!(bench.session.connection(bench.now), ConnectionStatus::Connected);
+}
+
+fn endings(bench: &Bench) -> Vec<(Ulid, Resolution)> {
+    bench.session.endings().map(|ending| (ending.id, ending.resolution.clone())).collect()
+}
+
+fn refusal() -> Resolution {
+    Resolution::Refused { code: Code::Forbidden, message: "not here".into() }
+}
+
+/// Two commands pushed, of which the server takes the first and refuses the second.
+fn one_taken_one_refused() -> Bench {
+    let mut bench = Bench::live(true);
+    execute(&mut bench, 1..=2);
+    bench.wake();
+    bench.server_says(Ack { handle: 1, number: 1 });
+    let code = Code::Forbidden.number();
+    bench.server_says(Reject { handle: 1, number: 2, code, message: "not here".into() });
+    bench
+}
+
+#[test]
+fn a_rollback_is_told_once_the_store_holds_it() {
+    let mut bench = one_taken_one_refused();
+    assert_eq!(bench.resolutions(), [Resolution::Confirmed]);
+    // Had the process died here, the command would be sent again and might end otherwise.
+    let again = Bench::on(bench.disk.clone(), 4);
+    assert_eq!(endings(&again), []);
+    assert_eq!(again.session.stats().pending, 2);
+    bench.store_all();
+    assert_eq!(bench.resolutions(), [Resolution::Confirmed, refusal()]);
+}
+
+#[test]
+fn an_ending_that_the_app_did_not_take_is_there_after_a_restart_and_one_that_it_took_is_not() {
+    let mut bench = one_taken_one_refused();
+    bench.store_all();
+    let first = Ulid::new(Timestamp(1_000), 1);
+    let second = Ulid::new(Timestamp(1_000), 2);
+    let mut bench = bench.die();
+    assert_eq!(endings(&bench), [(first, Resolution::Confirmed), (second, refusal())]);
+    bench.tell(Input::Taken { id: first });
+    bench.tell(Input::Taken { id: second });
+    let mut unstored = Bench::on(bench.disk.clone(), 5);
+    assert_eq!(endings(&unstored).len(), 2, "what is not on disk did not happen");
+    bench.store_all();
+    let mut bench = bench.die();
+    assert_eq!(endings(&bench), []);
+    for bench in [&mut unstored, &mut bench] {
+        bench.meet(false);
+        bench.server_says(subscribed(None, 1));
+        bench.store_all();
+        assert_eq!(bench.resolutions(), [], "the server says again what it settled");
+    }
+}
+
+#[test]
+fn what_was_refused_is_kept_with_its_content_until_it_is_dismissed() {
+    let mut bench = one_taken_one_refused();
+    bench.store_all();
+    let id = Ulid::new(Timestamp(1_000), 2);
+    bench.tell(Input::Taken { id });
+    bench.store_all();
+    let mut bench = bench.die();
+    let elsewhere = Address::new("test", "two", Facet::Likes).unwrap();
+    assert_eq!(bench.session.refused(Some(&elsewhere)).count(), 0);
+    let refused: Vec<Ending> = bench.session.refused(Some(&address())).cloned().collect();
+    assert_eq!(refused.len(), 1);
+    assert_eq!((refused[0].id, &refused[0].command), (id, &like(2)));
+    assert_eq!((&refused[0].resolution, refused[0].at), (&refusal(), bench.now));
+    bench.tell(Input::Dismissed { id });
+    bench.store_all();
+    assert_eq!(bench.die().session.refused(None).count(), 0);
+}
+
+#[test]
+fn of_more_refused_commands_than_may_be_kept_the_oldest_are_dropped_aloud() {
+    let mut bench = Bench::live(true);
+    bench.session.config.refused_max = 2;
+    execute(&mut bench, 1..=4);
+    for slot in 2..=5 {
+        let code = Code::Forbidden.number();
+        bench.server_says(Reject { handle: 1, number: 1, code, message: "no".into() });
+        bench.server_says(Leased { handle: 1, lease: lease(slot, 1) });
+        bench.store_all();
+    }
+    let kept: Vec<Command> = bench.session.refused(None).map(|e| e.command.clone()).collect();
+    assert_eq!(kept, [like(3), like(4)]);
+    let dropped: Vec<&Command> = bench
+        .notices
+        .iter()
+        .filter_map(|notice| {
+            let Notice::Dropped { command, .. } = notice else { return None };
+            Some(command)
+        })
+        .collect();
+    assert_eq!(dropped, [&like(1), &like(2)]);
+    assert_eq!(bench.die().session.refused(None).count(), 2);
+}
+
+/// The session and outbox under which the document is asked for on a new connection.
+fn introduces_itself(bench: &mut Bench) -> ([u8; 16], [u8; 16]) {
+    while bench.sent.iter().all(|frame| !matches!(frame, ClientFrame::Hello(_))) {
+        bench.wake();
+        bench.store_all();
+        bench.tell(Input::Connected { connection: bench.connection });
+    }
+    bench.server_says(welcome());
+    let mut name = None;
+    for frame in bench.sent.drain(..) {
+        if let ClientFrame::Hello(hello) = frame {
+            name = Some(hello.session);
+        } else if let ClientFrame::Subscribe(subscribe) = frame {
+            return (name.unwrap(), subscribe.outbox);
+        }
+    }
+    panic!("it asks for the document");
+}
+
+#[test]
+fn numbers_that_are_settled_otherwise_move_into_a_new_outbox_under_a_new_name_ak4() {
+    let mut bench = Bench::new();
+    let (old_name, old_outbox) = (bench.session.session.0, bench.session.outbox.0);
+    bench.store_all();
+    bench.tell(Input::Open { address: address(), write: false });
+    execute(&mut bench, 1..=3);
+    bench.meet(true);
+    bench.sent.clear();
+    let other = SettledAs { address: address().to_string(), number: 2, digest: [9; 8] };
+    bench.server_says(other.clone());
+    bench.server_says(subscribed(Some(lease(1, 1)), 2));
+    assert_eq!((bench.hung_up, bench.resolutions()), (1, vec![]));
+    let (name, outbox) = introduces_itself(&mut bench);
+    assert_ne!(name, old_name);
+    assert_eq!(outbox, old_outbox, "what became of the old numbers is asked first");
+    // The process may die at any point of the way.
+    let mut bench = bench.die();
+    bench.meet(true);
+    assert_eq!(bench.session.session.0, name);
+    bench.sent.clear();
+    bench.server_says(other);
+    bench.server_says(subscribed(Some(lease(1, 1)), 2));
+    assert_eq!(bench.pushes(), [], "not before the moved commands are stored");
+    assert_eq!(bench.session.stats().pending, 3);
+    bench.store_all();
+    let new_outbox = bench.session.outbox.0;
+    assert_ne!(new_outbox, old_outbox);
+    assert_eq!(bench.session.documents[&address()].outbox.0, new_outbox);
+    bench.server_says(subscribed(Some(lease(2, 1)), 0));
+    bench.store_all();
+    assert_eq!(bench.pushes(), [(1, 3)]);
+    bench.server_says(Ack { handle: 1, number: 3 });
+    assert_eq!(bench.resolutions(), vec![Resolution::Confirmed; 3]);
+    bench.store_all();
+    let mut bench = bench.die();
+    bench.meet(false);
+    let asked = bench.sent.drain(..).find_map(|frame| {
+        let ClientFrame::Subscribe(subscribe) = frame else { return None };
+        Some(subscribe.outbox)
+    });
+    assert_eq!(asked, Some(new_outbox));
+}
+
+#[test]
+fn numbers_beyond_its_own_tell_an_old_copy_of_the_store() {
+    let mut bench = Bench::live(true);
+    let old_outbox = bench.session.outbox.0;
+    execute(&mut bench, 1..=1);
+    bench.server_says(Ack { handle: 1, number: 1 });
+    bench.store_all();
+    bench.lose_connection();
+    introduces_itself(&mut bench);
+    // Nothing is pending but what is acknowledged, and the server knows of more.
+    bench.server_says(subscribed(None, 7));
+    assert_eq!(bench.hung_up, 1);
+    let (_, outbox) = introduces_itself(&mut bench);
+    assert_eq!(outbox, old_outbox, "the log has not brought the first one yet");
+    assert_ne!(bench.session.outbox.0, old_outbox);
+}
+
+#[test]
+fn its_own_numbers_are_known_by_their_content_ak4() {
+    let mut bench = Bench::live(true);
+    execute(&mut bench, 1..=2);
+    bench.wake();
+    let hash = bench.session.replica(&address()).unwrap().pending().nth(1).unwrap().change.hash();
+    let mut digest = [0; 8];
+    digest.copy_from_slice(&hash.0[..8]);
+    let mut bench = bench.die();
+    bench.meet(false);
+    bench.server_says(SettledAs { address: address().to_string(), number: 2, digest });
+    bench.server_says(subscribed(None, 2));
+    assert_eq!(bench.hung_up, 0);
+    assert_eq!(bench.resolutions(), [Resolution::Confirmed, Resolution::Confirmed]);
+}
+
+#[test]
+fn who_is_replaced_by_another_copy_goes_on_under_another_name() {
+    let mut bench = Bench::live(false);
+    let old = (bench.session.session, bench.session.outbox);
+    let (connection, code) = (bench.connection, Some(CloseCode::of(Code::Replaced)));
+    bench.tell(Input::Disconnected { connection, code, reason: "replaced".into() });
+    let before = bench.connects;
+    while bench
+        .session
+        .poll_timeout()
+        .is_some_and(|wake| wake.at < bench.now + Duration::from_secs(9))
+    {
+        bench.wake();
+    }
+    assert_eq!(bench.connects, before, "not before the new name is on disk");
+    bench.store_all();
+    let (name, outbox) = introduces_itself(&mut bench);
+    assert_ne!((SessionId(name), OutboxId(outbox)), old);
+    let kept = Bench::on(bench.disk.clone(), 9);
+    assert_eq!((kept.session.session.0, kept.session.outbox.0), (name, outbox));
 }

@@ -73,7 +73,7 @@ impl Session {
     }
 
     /// Subscribes anew: the answer says what of the outbox is settled, and the rest is pushed again.
-    fn ask_again(&mut self, now: Timestamp, address: &Address) {
+    pub(super) fn ask_again(&mut self, now: Timestamp, address: &Address) {
         let Some(document) = self.documents.get_mut(address) else { return };
         let Some(subscribe) = document.subscribe() else { return };
         document.sync = Sync::Asked;

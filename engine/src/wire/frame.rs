@@ -127,8 +127,10 @@ frames! {
         Compared(Compared) = 77,
         /// Says how long the token counts.
         TokenExpires(TokenExpires) = 78,
+        /// Says as what a number is settled, before `Subscribed` does.
+        SettledAs(SettledAs) = 79,
         /// Says that the client may do something else in a document from now on.
-        May(May) = 79,
+        May(May) = 80,
     }
 }
 
@@ -239,6 +241,18 @@ pub struct Renew {
 pub struct TokenExpires {
     /// From now on, in milliseconds.
     pub in_ms: u64,
+}
+
+/// Says as what the highest settled number of an outbox is settled, so that a client knows whether it
+/// was its own command.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SettledAs {
+    /// In which document.
+    pub address: String,
+    /// The number.
+    pub number: u64,
+    /// The first bytes of the hash of the change that settled it.
+    pub digest: [u8; 8],
 }
 
 /// Tells the heads of what is accepted at a position in the log.

@@ -152,6 +152,10 @@ fn server_samples() -> Vec<(&'static str, ServerFrame)> {
         ),
         ("Goodbye.final", Goodbye { code: Code::Replaced.number(), retry_after_ms: None }.into()),
         ("TokenExpires", TokenExpires { in_ms: 60_000 }.into()),
+        (
+            "SettledAs",
+            SettledAs { address: ADDRESS.to_owned(), number: 12, digest: [0xdd; 8] }.into(),
+        ),
         ("May", May { handle: 5, may: 0x101 }.into()),
         ("Compared", Compared { handle: 5, seq: 300, same: Some(true) }.into()),
     ]);
@@ -355,6 +359,8 @@ fn server_frame() -> impl Strategy<Value = ServerFrame> {
         (any::<u32>(), any::<u32>(), any::<Option<u16>>())
             .prop_map(|(handle, accepted, refused)| Restored { handle, accepted, refused }.into()),
         any::<u64>().prop_map(|nonce| Pong { nonce }.into()),
+        (any::<String>(), any::<u64>(), any::<[u8; 8]>())
+            .prop_map(|(address, number, digest)| { SettledAs { address, number, digest }.into() }),
         error.prop_map(|(code, message, address, fatal, retry_after_ms)| {
             Error { code, message, address, fatal, retry_after_ms }.into()
         }),

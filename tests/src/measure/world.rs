@@ -323,7 +323,7 @@ impl Device {
                 ServerFrame::Ack(ack) => {
                     self.replica.acknowledge(ack.number);
                 }
-                ServerFrame::Welcome(_) => {}
+                ServerFrame::Welcome(_) | ServerFrame::SettledAs(_) => {}
                 other @ (ServerFrame::SnapshotPart(_)
                 | ServerFrame::Reject(_)
                 | ServerFrame::Leased(_)

@@ -99,6 +99,7 @@ impl Client {
             | Notice::Document { .. }
             | Notice::Changed { .. }
             | Notice::Applied { .. }
+            | Notice::Dropped { .. }
             | Notice::TokenWanted => {}
         }
     }

@@ -15,5 +15,6 @@ mod manners;
 mod memory;
 mod processes;
 mod returning;
+mod rollback;
 mod support;
 mod tokens;

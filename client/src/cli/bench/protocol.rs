@@ -98,7 +98,8 @@ fn hear_frame(message: &[u8]) -> anyhow::Result<Heard> {
         | ServerFrame::Pong(_)
         | ServerFrame::Compared(_)
         | ServerFrame::May(_)
-        | ServerFrame::TokenExpires(_) => Heard::Nothing,
+        | ServerFrame::TokenExpires(_)
+        | ServerFrame::SettledAs(_) => Heard::Nothing,
     })
 }
 

@@ -235,7 +235,12 @@ proptest! {
             ada.edit(&mut world, 1);
             for frame in ada.news() {
                 prop_assert!(
-                    matches!(frame, ServerFrame::Subscribed(_) | ServerFrame::Welcome(_)),
+                    matches!(
+                        frame,
+                        ServerFrame::Subscribed(_)
+                            | ServerFrame::SettledAs(_)
+                            | ServerFrame::Welcome(_)
+                    ),
                     "{frame:?}"
                 );
             }
