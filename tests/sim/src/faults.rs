@@ -219,12 +219,14 @@ impl World {
     /// there must be one.
     fn spoil(&mut self, document: usize, pick: u64, torn: bool) -> bool {
         let Some(address) = self.documents.get(document).cloned() else { return false };
+        // What was damaged before is looked at before it changes again.
+        self.check_damaged();
         if self.server.is_committing() || !self.server.disk.spoil(&address, pick, torn) {
             return false;
         }
         self.server.was_damaged = true;
         let bytes = self.server.disk.bytes_of(&address);
-        self.damaged.entry(address).or_insert(bytes);
+        self.damaged.insert(address, bytes);
         true
     }
 

@@ -3,7 +3,7 @@
 
 use automerge::{Automerge, Change, TextEncoding};
 use syncline_engine::codes::Code;
-use syncline_engine::document::{Command, CommentsCommand, View, genesis};
+use syncline_engine::document::{Command, CommentsCommand, PostCommand, View, genesis};
 use syncline_engine::ids::{Address, ChangeHash, Ulid};
 use syncline_engine::replica::Resolution;
 use syncline_engine::session::ConnectionStatus;
@@ -188,7 +188,8 @@ impl World {
         for (code, message) in &client.problems {
             let expected = match code {
                 Code::ShuttingDown | Code::Overloaded | Code::Replaced => true,
-                Code::DocumentUnavailable => self.server.was_damaged,
+                // The hub has let go of a document that the client still speaks of.
+                Code::DocumentUnavailable | Code::UnknownHandle => self.server.was_damaged,
                 Code::TokenExpired | Code::Unauthenticated => self.setup.token_ms.is_some(),
                 Code::OutOfProtocol | Code::OutboxReused => restored,
                 _ => false,
@@ -266,7 +267,7 @@ impl World {
 /// How often what a command wrote is there, where that can be seen.
 fn count_of(id: Ulid, command: &Command, view: &View) -> Option<usize> {
     match (command, view) {
-        (Command::Post(_), View::Post(view)) => Some(view.body().matches(&token(id)).count()),
+        (Command::Post(PostCommand::Splice { .. }), View::Post(view)) => Some(view.body().matches(&token(id)).count()),
         (Command::Comments(CommentsCommand::Add { author, .. }), View::Comments(view)) => {
             Some(usize::from(view.comment(id).is_some_and(|comment| comment.author == *author)))
         }

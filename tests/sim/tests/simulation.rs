@@ -15,16 +15,31 @@ fn days_with_faults_end_in_agreement() {
         Err(_) => SEEDS,
     };
     for seed in seeds {
-        let report = play(&Run::draw(seed, 200));
+        let report = play(&Run::draw(seed, 200, &[]));
         assert!(report.violations.is_empty(), "seed {seed}: {:#?}", report.violations);
     }
 }
 
 #[test]
 fn one_run_always_ends_the_same_also_when_it_was_saved_and_read_back() {
-    let run = Run::draw(7, 200);
+    let run = Run::draw(7, 200, &[]);
     let saved = serde_json::to_string(&run).expect("a run is saved");
     let read: Run = serde_json::from_str(&saved).expect("a run is read back");
     assert_eq!(read, run);
     assert_eq!(format!("{:?}", play(&read)), format!("{:?}", play(&run)));
+}
+
+#[test]
+fn what_was_found_once_stays_mended() {
+    let found = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("found");
+    let files = std::fs::read_dir(found).expect("the package has runs that once failed");
+    let mut paths: Vec<_> = files.map(|file| file.expect("a file").path()).collect();
+    paths.sort();
+    assert!(!paths.is_empty());
+    for path in paths {
+        let text = std::fs::read_to_string(&path).expect("text");
+        let run: Run = serde_json::from_str(&text).expect("a run");
+        let report = play(&run);
+        assert!(report.violations.is_empty(), "{}: {:#?}", path.display(), report.violations);
+    }
 }
