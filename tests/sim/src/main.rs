@@ -95,6 +95,7 @@ fn options(arguments: &[String]) -> Result<Options, String> {
             "--with" => options.with.push(value()?.clone()),
             "--save" => options.save = PathBuf::from(value()?),
             "--replay" => options.replay = Some(PathBuf::from(value()?)),
+            "--help" => return Err("The simulator plays days with faults.".to_owned()),
             unknown => return Err(format!("unknown argument {unknown}")),
         }
     }
