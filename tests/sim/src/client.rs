@@ -63,6 +63,8 @@ pub(crate) struct Client {
     pub(crate) owed: BTreeSet<Ulid>,
     pub(crate) endings: BTreeMap<Ulid, Vec<Ending>>,
     pub(crate) problems: Vec<(Code, String)>,
+    /// Documents of which it was told that the server does not take something back.
+    pub(crate) gave_up: BTreeSet<Address>,
     /// The store was lost or an old copy of it came back.
     pub(crate) store_destroyed: bool,
     pub(crate) store_restored: bool,
@@ -100,6 +102,7 @@ impl Client {
             owed: BTreeSet::new(),
             endings: BTreeMap::new(),
             problems: Vec::new(),
+            gave_up: BTreeSet::new(),
             store_destroyed: false,
             store_restored: false,
             status: ConnectionStatus::Idle,
@@ -199,6 +202,11 @@ impl Client {
                 self.owed.remove(&id);
                 self.ended(id, resolution.clone());
                 return Some((id, resolution));
+            }
+            Notice::Problem { address: Some(address), message, .. }
+                if message.ends_with("does not take them back") =>
+            {
+                self.gave_up.insert(address);
             }
             Notice::Problem { code, message, .. } => self.problems.push((code, message)),
             Notice::Connection(status) => self.status = status,

@@ -1,13 +1,15 @@
 //! Carrying out the steps of a run: what each does to the world, and what ends it.
 
 use automerge::ReadDoc as _;
+use syncline_engine::clock::Timestamp;
 use syncline_engine::hub;
 use syncline_engine::ids::{Address, ChangeHash};
+use syncline_engine::policy::Role;
 use syncline_engine::session::Input;
 
 use crate::server::Backup;
 use crate::step::{Action, Side};
-use crate::tokens;
+use crate::tokens::Token;
 use crate::world::{Event, Relief, World};
 
 impl World {
@@ -48,6 +50,9 @@ impl World {
             Action::DelayTokens { ms } => {
                 self.tokens_from = self.tokens_from.max(self.now + ms);
                 self.setup.token_ms.is_some()
+            }
+            Action::SetRole { client, pick } => {
+                client < self.clients.len() && self.set_role(client, pick)
             }
             Action::Attack { who, pick } => self.attack(who, pick),
             Action::CloseDocument { client, .. }
@@ -376,7 +381,28 @@ impl World {
 
     pub(crate) fn fresh_token(&self, client: usize) -> Option<String> {
         let counts = self.setup.token_ms?;
-        Some(tokens::issue(&self.clients[client].user, self.now + counts))
+        let of = &self.clients[client];
+        let role = self.roles.get(&of.user).cloned().unwrap_or(Role::Member);
+        let expires = Timestamp(self.now + counts);
+        Some(Token { user: of.user.clone(), role, expires }.write())
+    }
+
+    /// A user gets another role. All of his devices are told at once.
+    fn set_role(&mut self, client: usize, pick: u64) -> bool {
+        if self.setup.token_ms.is_none() {
+            return false;
+        }
+        let user = self.clients[client].user.clone();
+        let role = [Role::Viewer, Role::Member, Role::Moderator, Role::Outsider]
+            [usize::try_from(pick % 4).unwrap_or(0)]
+        .clone();
+        self.roles.insert(user.clone(), role);
+        for device in 0..self.clients.len() {
+            if self.clients[device].user == user && self.is_awake(device) {
+                self.give_token(device);
+            }
+        }
+        true
     }
 
     /// The app hands a new token to its session.

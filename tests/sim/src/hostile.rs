@@ -3,7 +3,9 @@
 //! forbidden operation would be tried here too: see `ATTACKS`.
 
 use bytes::Bytes;
+use syncline_engine::clock::Timestamp;
 use syncline_engine::ids::{ActorId, ChangeHash};
+use syncline_engine::policy::Role;
 use syncline_engine::wire::frame::{
     Blob, Bye, Compare, Hello, Ping, Push, Release, RequestLease, Restore, Subscribe, Unsubscribe,
     WireCursor, WireLease,
@@ -13,7 +15,7 @@ use syncline_engine::{change, ids};
 
 use crate::choices::Choices;
 use crate::network::End;
-use crate::tokens;
+use crate::tokens::Token;
 use crate::world::World;
 
 /// One hostile client.
@@ -65,7 +67,10 @@ impl World {
     fn greet(&mut self, who: usize) {
         let wire = self.open(End::Hostile(who));
         let user = ids::UserId::new(&format!("mallory{who}")).expect("a good name");
-        let token = self.setup.token_ms.map(|ms| tokens::issue(&user, self.now + ms));
+        let (name, expires) = (user.clone(), |ms| Timestamp(self.now + ms));
+        let token = self.setup.token_ms.map(|ms| {
+            Token { user: name, role: Role::Member, expires: expires(ms) }.write()
+        });
         let hostile = &mut self.hostile[who];
         hostile.generation += 1;
         *hostile = Hostile { wire: Some(wire), generation: hostile.generation, ..Hostile::default() };
@@ -229,7 +234,7 @@ impl World {
 
     fn restore_anothers(&mut self, _: usize, wire: u64, choices: &mut Choices) {
         if let Some(Push { handle, changes, .. }) = self.overheard_push(choices) {
-            self.utter(wire, Restore { handle, changes });
+            self.utter(wire, Restore { handle, proof: None, changes, last: true });
         }
     }
 

@@ -76,6 +76,9 @@ impl World {
         if bad {
             self.complain("bounds", format!("{stats:?} with {open} connections"));
         }
+        if let Some(wire) = self.outlived() {
+            self.complain("expired", format!("connection {wire} goes on without a token"));
+        }
         for number in 0..self.clients.len() {
             let client = &self.clients[number];
             let (stats, config) = (client.session.stats(), client.setup.config());
@@ -174,11 +177,20 @@ impl World {
     fn judge_losses(&mut self) {
         for ((address, hash), holders) in self.oracle.lost.clone() {
             let holder = holders.iter().find(|(number, life)| self.clients[*number].life == *life);
+            if self.was_given_up(&address) {
+                continue;
+            }
             if let (Some((number, _)), false) = (holder, self.oracle.mirror.has(&address, hash)) {
                 let what = format!("{address}: {hash}, which client {number} had all the time");
                 self.complain("lost", what);
             }
         }
+    }
+
+    /// Whether a client was told that the server does not take back what it has lost of a document:
+    /// others had gone on in a way that leaves no room for it. That is told, and so not silent.
+    fn was_given_up(&self, address: &Address) -> bool {
+        self.destroyed && self.clients.iter().any(|client| client.gave_up.contains(address))
     }
 
     fn judge_problems(&mut self, number: usize) {
@@ -197,6 +209,10 @@ impl World {
             if !expected {
                 found.push(format!("client {number}: {code}: {message}"));
             }
+        }
+        if !self.destroyed {
+            let given_up = client.gave_up.iter();
+            found.extend(given_up.map(|at| format!("client {number} lost something of {at}")));
         }
         if let ConnectionStatus::Failed { code, message } = &client.status {
             found.push(format!("client {number} has given up: {code}: {message}"));
@@ -228,7 +244,8 @@ impl World {
     fn judge_commands(&mut self, number: usize, address: &Address, view: &View) {
         let client = &self.clients[number];
         // A backup may lack what a client confirmed and then lost with its store.
-        let may_be_lost = self.destroyed && (client.store_destroyed || client.life > 1);
+        let may_be_lost = self.destroyed
+            && (client.store_destroyed || client.life > 1 || self.was_given_up(address));
         let mut found: Vec<(&str, String)> = Vec::new();
         for (id, (at, command)) in &client.applied {
             if at != address {

@@ -13,6 +13,7 @@ pub mod disk;
 mod faults;
 mod hostile;
 mod judge;
+mod law;
 pub mod minimise;
 mod network;
 mod oracle;

@@ -8,6 +8,7 @@ use syncline_engine::hub::{self, ConnectionId};
 use syncline_engine::session;
 use syncline_engine::wire::CloseCode;
 
+use crate::law::Proved;
 use crate::oracle::Talk;
 use crate::weather::Weather;
 use crate::world::{Event, World};
@@ -39,6 +40,8 @@ pub(crate) struct Wire {
     pub(crate) stalled: bool,
     server_heard: bool,
     pub(crate) talk: Talk,
+    /// What its client has proved to the server.
+    pub(crate) proved: Option<Proved>,
 }
 
 impl Wire {
@@ -122,6 +125,7 @@ impl World {
             stalled: false,
             server_heard: false,
             talk: Talk::default(),
+            proved: None,
         };
         self.network.wires.insert(id, wire);
         self.tell_hub(hub::Input::Opened { connection: ConnectionId(id) });
@@ -148,6 +152,18 @@ impl World {
             }
             End::Hostile(_) => None,
         }
+    }
+
+    /// Connections that the server should have ended because their token has run out.
+    pub(crate) fn outlived(&self) -> Option<u64> {
+        let outlives = |wire: &Wire| {
+            let expires = wire.proved.as_ref().and_then(Proved::expires);
+            expires.is_some_and(|at| at < self.now)
+                && !wire.server_heard
+                && wire.server_life == self.server.life
+        };
+        let mut wires = self.network.wires.iter();
+        wires.find(|(_, wire)| outlives(wire)).map(|(id, _)| *id)
     }
 
     fn server_hears(&self, wire: u64) -> bool {
@@ -197,6 +213,9 @@ impl World {
             if up {
                 if self.server_hears(id) {
                     let connection = ConnectionId(id);
+                    if let Some(wire) = self.network.wires.get_mut(&id) {
+                        self.oracle.law.heard(self.now, &message, &mut wire.proved);
+                    }
                     self.tell_hub(hub::Input::Received { connection, message });
                 }
             } else {

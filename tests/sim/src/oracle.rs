@@ -11,6 +11,7 @@ use syncline_engine::storage::{Append, Entry};
 use syncline_engine::wire::frame::{Ack, Changes, Reject, Subscribed};
 use syncline_engine::wire::{ClientFrame, ServerFrame, unpack};
 
+use crate::law::{Law, Shadow};
 use crate::report::Violation;
 
 /// One document's log as it must be on the server's disk.
@@ -20,6 +21,7 @@ pub(crate) struct MirroredLog {
     pub(crate) hashes: Vec<ChangeHash>,
     present: BTreeSet<ChangeHash>,
     settled: BTreeMap<OutboxId, u64>,
+    shadow: Option<Box<Shadow>>,
 }
 
 /// All logs as they must be on the server's disk.
@@ -53,6 +55,7 @@ pub(crate) struct Talk {
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
     pub(crate) mirror: Mirror,
+    pub(crate) law: Law,
     /// (document, actor, seq) names one change in the whole world, for ever.
     names: BTreeMap<(Address, ActorId, u64), ChangeHash>,
     /// Changes that a backup does not have, with who held them when it came back: client and life.
@@ -70,6 +73,10 @@ pub(crate) struct Oracle {
 const OVERHEARD_MAX: usize = 64;
 
 impl Oracle {
+    pub(crate) fn new(asks_tokens: bool) -> Self {
+        Self { law: Law::new(asks_tokens), ..Self::default() }
+    }
+
     fn complain(&mut self, rule: &str, what: String) {
         self.violations.push(Violation { rule: rule.to_owned(), what });
     }
@@ -99,6 +106,13 @@ impl Oracle {
         if other.is_some_and(|other| other != header.hash) {
             let what = format!("{address}: {:?} seq {} names two changes", header.actor, header.seq);
             self.complain("names", what);
+        }
+        if entry.command.is_none() && entry.author.as_str() != "server" && other.is_none() {
+            self.complain("law", format!("{address}: {} brought back what never was", entry.author));
+        }
+        let log = self.mirror.0.entry(address.clone()).or_default();
+        if let Err(what) = self.law.judge(address, entry, &mut log.shadow) {
+            self.complain("law", format!("{address}: {what}"));
         }
         let log = self.mirror.0.entry(address.clone()).or_default();
         let fresh = log.present.insert(header.hash);

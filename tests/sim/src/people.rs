@@ -34,11 +34,19 @@ impl World {
         let author = Author { id, user: &client.user, now };
         let mut choices = Choices::new(pick);
         let command = match view {
-            View::Post(view) => post(view, &author, &mut choices),
+            View::Post(view) => match post(view, &author, &mut choices) {
+                Some(command) => command,
+                None => return,
+            },
             View::Likes(_) => likes(&author, &mut choices),
             View::Comments(view) => {
-                let ids: Vec<Ulid> = view.thread().map(|(_, id, _)| id).collect();
-                comments(&ids, &author, &mut choices)
+                let stranger = choices.per_mille(50);
+                let thread = view.thread().map(|(_, id, comment)| (id, &comment.author));
+                let own = |who: &UserId| stranger || *who == client.user;
+                let (ids, own): (Vec<Ulid>, Vec<Option<Ulid>>) =
+                    thread.map(|(id, who)| (id, own(who).then_some(id))).unzip();
+                let own: Vec<Ulid> = own.into_iter().flatten().collect();
+                comments(&ids, &own, &author, &mut choices)
             }
             View::Json(view) => json(view.value().as_object().map_or(0, |o| o.len()), &mut choices),
         };
@@ -82,12 +90,25 @@ pub(crate) fn token(id: Ulid) -> String {
     format!("[{id}]")
 }
 
-/// Inserts whole tokens only, so that each can be looked for at the end.
-fn post(view: &PostView, author: &Author<'_>, choices: &mut Choices) -> Command {
+/// Inserts whole tokens only, so that each can be looked for at the end. Who may not edit mostly does
+/// not try.
+fn post(view: &PostView, author: &Author<'_>, choices: &mut Choices) -> Option<Command> {
     if view.author().is_none() {
         let (title, body, tags) = ("title".to_owned(), String::new(), Vec::new());
         let (author, created) = (author.user.clone(), author.now);
-        return Command::Post(PostCommand::Create { author, created, title, body, tags });
+        return Some(Command::Post(PostCommand::Create { author, created, title, body, tags }));
+    }
+    let is_author = view.author() == Some(author.user);
+    if is_author && choices.per_mille(300) {
+        let user = UserId::new(&format!("user{}", choices.index(6))).ok()?;
+        return Some(Command::Post(if choices.per_mille(150) {
+            PostCommand::RemoveEditor { user }
+        } else {
+            PostCommand::AddEditor { user }
+        }));
+    }
+    if !is_author && !view.editors().contains(author.user) && !choices.per_mille(50) {
+        return None;
     }
     let body = view.body();
     let places: Vec<usize> = std::iter::once(0)
@@ -95,7 +116,7 @@ fn post(view: &PostView, author: &Author<'_>, choices: &mut Choices) -> Command 
         .collect();
     let index = places[choices.index(places.len())];
     let insert = token(author.id);
-    Command::Post(PostCommand::Splice { field: TextField::Body, index, delete: 0, insert })
+    Some(Command::Post(PostCommand::Splice { field: TextField::Body, index, delete: 0, insert }))
 }
 
 fn likes(author: &Author<'_>, choices: &mut Choices) -> Command {
@@ -108,21 +129,22 @@ fn likes(author: &Author<'_>, choices: &mut Choices) -> Command {
     })
 }
 
-fn comments(others: &[Ulid], author: &Author<'_>, choices: &mut Choices) -> Command {
-    let other = match others.len() {
+fn comments(all: &[Ulid], own: &[Ulid], author: &Author<'_>, choices: &mut Choices) -> Command {
+    let mut some = |of: &[Ulid]| match of.len() {
         0 => None,
-        // Mostly a late one, which its author may still have under way.
-        count if choices.per_mille(600) => Some(others[count - 1]),
-        count => Some(others[choices.index(count)]),
+        // Mostly a late one, which may still be under way.
+        count if choices.per_mille(600) => Some(of[count - 1]),
+        count => Some(of[choices.index(count)]),
     };
+    let (other, own) = (some(all), some(own));
     // Some are so large that a small document has no room for them.
     let filler = if choices.per_mille(100) { 1_000 + choices.index(6_000) } else { 0 };
     let body = format!("comment {}{}", author.id, "x".repeat(filler));
     let (id, user, now) = (author.id, author.user.clone(), author.now);
-    Command::Comments(match (choices.index(6), other) {
+    Command::Comments(match (choices.index(6), own) {
         (0 | 1, Some(id)) => CommentsCommand::Edit { id, body, edited: now },
         (2, Some(id)) if choices.per_mille(300) => CommentsCommand::Delete { id, at: now },
-        (_, parent) => CommentsCommand::Add { id, author: user, parent, created: now, body },
+        (..) => CommentsCommand::Add { id, author: user, parent: other, created: now, body },
     })
 }
 

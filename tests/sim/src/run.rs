@@ -39,6 +39,7 @@ const RATES: &[(&str, u64)] = &[
     ("jump_clock", 12),
     ("delay_tokens", 10),
     ("renew_token", 10),
+    ("set_role", 12),
     ("go_offline", 30),
     ("lose_network", 20),
     ("hide", 16),
@@ -311,6 +312,7 @@ impl Run {
             }
             "delay_tokens" => Action::DelayTokens { ms },
             "renew_token" => Action::RenewToken { client },
+            "set_role" => Action::SetRole { client, pick },
             "go_offline" => Action::GoOffline { client, ms },
             "lose_network" => Action::LoseNetwork { client, ms },
             "hide" => Action::Hide { client, ms: ms * 10 },

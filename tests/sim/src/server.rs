@@ -8,7 +8,7 @@ use syncline_engine::hub::{self, Config, ConnectionId, Hub, Identity, compact};
 use syncline_engine::ids::{Address, Cursor, Epoch};
 use syncline_engine::machine::Machine;
 use syncline_engine::storage::record::DigestKey;
-use syncline_engine::storage::{Append, LogHead, LogStore, Record, Snapshot, StoreError};
+use syncline_engine::storage::{Append, LogHead, LogStore, StoreError};
 
 use crate::choices::Choices;
 use crate::disk::Disk;
@@ -75,14 +75,6 @@ impl Server {
         self.committing.is_some()
     }
 
-    fn load(&self, address: &Address) -> Result<Option<(LogHead, Vec<Record>)>, StoreError> {
-        let Some(head) = self.disk.head(address)? else {
-            return Ok(None);
-        };
-        let records = self.disk.read(address, head.tail_from, usize::MAX)?;
-        Ok(Some((head, records)))
-    }
-
     fn compact(
         &self,
         address: &Address,
@@ -90,23 +82,9 @@ impl Server {
         keep_from: u64,
     ) -> Result<LogHead, StoreError> {
         let failed = |why: String| StoreError::Failed(why);
-        let head = self
-            .disk
-            .head(address)?
-            .ok_or_else(|| failed("a document without a log was to be compacted".to_owned()))?;
-        let old = match &head.snapshot {
-            Some(old) => Some(Snapshot {
-                cursor: old.cursor,
-                body: self
-                    .disk
-                    .read_snapshot(address, old.cursor, 0, usize::MAX)?
-                    .unwrap_or_default(),
-                index: old.index.clone(),
-                attribution: self.disk.read_attribution(address, old.cursor)?.unwrap_or_default(),
-            }),
-            None => None,
-        };
-        let records = self.disk.read(address, head.tail_from, usize::MAX)?;
+        let old = hub::snapshot(&self.disk, address)?;
+        let from_seq = old.as_ref().map_or(1, |old| old.cursor.seq + 1);
+        let records = self.disk.read(address, from_seq, usize::MAX)?;
         let snapshot = compact(address, cursor, old.as_ref(), &records)
             .map_err(|error| failed(error.to_string()))?;
         self.disk.put_snapshot(address, &snapshot, keep_from)?;
@@ -244,9 +222,17 @@ impl World {
             hub::Effect::Load { address } => {
                 let fresh_epoch = Epoch(self.server.dice.bytes());
                 let fails = self.server.read_fails();
-                let log = if fails { unreadable() } else { self.server.load(&address) };
-                self.report.count_incident(if log.is_ok() { "load" } else { "load_failed" });
-                hub::Input::Loaded { address, fresh_epoch, log }
+                let disk = &self.server.disk;
+                let loaded = if fails { unreadable() } else { hub::load(disk, &address) };
+                self.report.count_incident(if loaded.is_ok() { "load" } else { "load_failed" });
+                hub::Input::Loaded { address, fresh_epoch, loaded }
+            }
+            hub::Effect::Index { address } => {
+                let fails = self.server.read_fails();
+                let disk = &self.server.disk;
+                let gate = if fails { unreadable() } else { hub::index(disk, &address) };
+                self.report.count_incident(if gate.is_ok() { "gate" } else { "gate_failed" });
+                hub::Input::Indexed { address, gate }
             }
             hub::Effect::Read { request, address, from_seq, bytes_max } => {
                 let fails = self.server.read_fails();

@@ -94,6 +94,8 @@ pub enum Action {
     DelayTokens { ms: u64 },
     /// The client is given a new token before it asks.
     RenewToken { client: usize },
+    /// A user is given another role, and a token that says so.
+    SetRole { client: usize, pick: u64 },
     /// A hostile client does something.
     Attack { who: usize, pick: u64 },
 }
@@ -135,6 +137,7 @@ impl Action {
             Self::JumpClock { .. } => "jump_clock",
             Self::DelayTokens { .. } => "delay_tokens",
             Self::RenewToken { .. } => "renew_token",
+            Self::SetRole { .. } => "set_role",
             Self::Attack { .. } => "attack",
         }
     }

@@ -6,8 +6,9 @@ use std::mem;
 
 use bytes::Bytes;
 use syncline_engine::hub;
-use syncline_engine::ids::{Address, Ulid};
+use syncline_engine::ids::{Address, Ulid, UserId};
 use syncline_engine::machine::Machine;
+use syncline_engine::policy::Role;
 use syncline_engine::replica::Resolution;
 use syncline_engine::session::{self, ConnectionStatus};
 use syncline_engine::wire::CloseCode;
@@ -99,6 +100,8 @@ pub(crate) struct World {
     pub(crate) oracle: Oracle,
     pub(crate) report: Report,
     pub(crate) story: Story,
+    /// The roles of users that are other than member.
+    pub(crate) roles: BTreeMap<UserId, Role>,
     /// No new tokens before this.
     pub(crate) tokens_from: u64,
     /// Nothing goes wrong any more.
@@ -171,7 +174,8 @@ impl World {
             clients,
             network,
             setup,
-            oracle: Oracle::default(),
+            oracle: Oracle::new(asks_tokens),
+            roles: BTreeMap::new(),
             tokens_from: 0,
             peace: false,
             leaving: false,
