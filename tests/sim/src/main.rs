@@ -24,7 +24,7 @@ Usage: syncline-sim [--seeds A..B] [--events N] [--threads N] [--json] [--until-
   --replay FILE   play saved steps and tell the story";
 
 /// How often a run with a violation is played to make it shorter.
-const ATTEMPTS_MAX: usize = 600;
+const ATTEMPTS_MAX: usize = 2_000;
 /// Of so many runs with a violation the shortest form is looked for; the others are named.
 const MINIMISED_MAX: usize = 3;
 

@@ -49,7 +49,11 @@ impl Search<'_> {
             while at < best.steps.len() && self.attempts > 0 {
                 let mut shorter = best.clone();
                 let end = (at + chunk).min(shorter.steps.len());
-                shorter.steps.drain(at..end);
+                // What follows stays at its time.
+                let passed: u64 = shorter.steps.drain(at..end).map(|step| step.after_ms).sum();
+                if let Some(next) = shorter.steps.get_mut(at) {
+                    next.after_ms += passed;
+                }
                 if self.try_instead(best, shorter) {
                     removed = true;
                 } else {
