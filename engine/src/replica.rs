@@ -508,13 +508,13 @@ impl Replica {
         }
         self.settled = settled;
         self.apart = None;
-        let mut outcome = Outcome::default();
+        // Also with nothing pending: numbers go on from here, and what is stored must say so.
+        let outcome = Outcome { rewritten: true, ..Outcome::default() };
         let first_unsettled = self.pending.iter().position(|p| p.number > settled);
         for (offset, pending) in
             self.pending.iter_mut().skip(first_unsettled.unwrap_or(usize::MAX)).enumerate()
         {
             pending.number = settled + 1 + offset as u64;
-            outcome.rewritten = true;
         }
         outcome
     }

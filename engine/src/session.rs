@@ -164,6 +164,8 @@ pub struct Session {
     identity_stored: StoreToken,
     told: Option<ConnectionStatus>,
     stopping: bool,
+    /// Until this write is durable, the end of the app waits.
+    leaving_after: Option<StoreToken>,
     stats: Stats,
     endings: Endings,
     /// When the input that is being handled came.
@@ -218,6 +220,7 @@ impl Session {
             identity_stored: StoreToken(1),
             told: None,
             stopping: false,
+            leaving_after: None,
             stats: Stats::default(),
             endings: Endings::new(meta.endings),
             now: Timestamp(0),
@@ -543,10 +546,11 @@ impl Session {
             }
             self.note_waiting(address);
         }
+        self.leave_if_stored(now);
         self.release_actors();
         self.flush_writes();
         self.tell_connection(now);
-        if self.stopping && self.durable >= self.last_write {
+        if self.stopping && self.leaving_after.is_none() && self.durable >= self.last_write {
             self.stopping = false;
             self.effects.push_back(Effect::Stop);
         }
@@ -644,6 +648,9 @@ impl Session {
         }
         if !document.unstored.is_empty() {
             self.unstored.insert(address.clone());
+        }
+        if !gone.is_empty() {
+            document.release_after = token;
         }
         self.writes.extend(writes);
     }

@@ -2,10 +2,12 @@
 //! they run, so that a person can run them by hand. Knows the repository's layout and nothing of what
 //! the programs do.
 
+mod bugs;
 mod checks;
 mod demo;
 mod fuzz;
 mod run;
+mod sim;
 mod wasm;
 
 use std::process::ExitCode;
@@ -24,7 +26,11 @@ Usage: cargo xtask TASK
   clippy            lint everything, warnings denied
   docs              build the documentation, warnings denied
   fuzz [TARGET]     fuzz one target, or each in turn (--seconds N, default 20, for each)
-  ci                fmt, clippy, docs, test and fuzz; what .ci/run runs
+  sim [ARGUMENTS]   simulate days with faults: --seeds A..B, --events N, --json, --replay FILE;
+                    --help names the rest (--profile NAME first, to build it otherwise)
+  bugs [NAME]       plant each bug of tests/bugs, or one, and see that the simulator catches it
+                    (--check: only that the patches apply)
+  ci                fmt, clippy, docs, test, sim and fuzz; what .ci/run runs
 ";
 
 fn main() -> ExitCode {
@@ -53,6 +59,10 @@ fn task(arguments: &[&str]) -> anyhow::Result<()> {
             let (target, time) = fuzz_arguments(rest)?;
             fuzz::fuzz(target, time)
         }
+        ["sim", rest @ ..] => sim::sim(rest),
+        ["bugs", "--check"] => bugs::check(),
+        ["bugs"] => bugs::hunt(None),
+        ["bugs", name] => bugs::hunt(Some(name)),
         ["ci"] => checks::ci(),
         [] | ["help" | "-h" | "--help"] => {
             print!("{USAGE}");

@@ -83,8 +83,10 @@ fn repeat(
             continue;
         }
         match repeat_one(&mut tx, objects, &obj, &patch.action) {
-            // Something else stands where it would count.
-            Err(AutomergeError::MissingCounter) => superseded = true,
+            // Something else stands where it would count, or nothing where it would insert.
+            Err(AutomergeError::MissingCounter | AutomergeError::InvalidIndex(_)) => {
+                superseded = true;
+            }
             done => done?,
         }
     }

@@ -133,8 +133,21 @@ impl Session {
         self.token_wanted_at = Some(now + Duration::from_millis(in_ms - before));
     }
 
+    /// The app ends. What has been asked of the store is waited for, so that no actor is given back
+    /// under which the store still has work.
     pub(super) fn shutdown(&mut self, now: Timestamp) {
         self.stopping = true;
+        self.flush_writes();
+        self.leaving_after = Some(self.last_write);
+        self.leave_if_stored(now);
+    }
+
+    /// Says goodbye once everything is stored that was asked for before the app ended.
+    pub(super) fn leave_if_stored(&mut self, now: Timestamp) {
+        if self.leaving_after.is_none_or(|token| token > self.durable) {
+            return;
+        }
+        self.leaving_after = None;
         if self.link.up().is_some() {
             let quiet: Vec<u32> = self
                 .documents

@@ -162,7 +162,10 @@ impl OpenDocument {
     /// up to a token.
     pub(super) fn can_release(&self, durable: StoreToken) -> bool {
         let Some(replica) = self.replica() else { return false };
+        // What is acknowledged stays in the store until the log brings it. Were the actor somebody
+        // else's by then, whoever starts again on that store would go on where it has ended.
         replica.unsettled() == 0
+            && self.stored_numbers.is_empty()
             && self.release_after <= durable
             && (self.owes || self.granted.is_some() || replica.lease().is_some())
     }

@@ -13,6 +13,13 @@ impl Choices {
         Self(seed)
     }
 
+    /// The choices of a seed for one purpose, independent of those for any other.
+    #[must_use]
+    pub const fn of(seed: u64, purpose: u64) -> Self {
+        let mut mixed = Self(seed ^ purpose.wrapping_mul(0xd6e8_feb8_6659_fd93));
+        Self(mixed.number())
+    }
+
     /// A number of 64 bits.
     pub const fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -27,6 +34,11 @@ impl Choices {
         self.number() % n
     }
 
+    /// A number from `min` to `max`.
+    pub const fn between(&mut self, min: u64, max: u64) -> u64 {
+        min + self.below(max - min + 1)
+    }
+
     /// An index into something of that length, which must not be zero.
     pub fn index(&mut self, length: usize) -> usize {
         usize::try_from(self.below(length as u64)).unwrap_or(0)
@@ -39,7 +51,7 @@ impl Choices {
 
     /// A time from `min` to `max` milliseconds.
     pub const fn millis(&mut self, min: u64, max: u64) -> Duration {
-        Duration::from_millis(min + self.below(max - min + 1))
+        Duration::from_millis(self.between(min, max))
     }
 
     /// 16 bytes.

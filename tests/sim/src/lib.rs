@@ -1,0 +1,31 @@
+//! A deterministic simulation of whole days: the real session and hub machines, a store that loses
+//! what was not synced, and a network that delays, cuts and stalls. One run is one list of steps and
+//! one seed for all delays; the same run ends the same, byte for byte.
+//!
+//! The parts: [`run`] draws what happens as [`step`]s; `world` moves events through virtual time;
+//! `network`, `server` and `client` carry out the machines' effects; `people`, `faults` and `hostile`
+//! carry out the steps; `oracle` and `judge` know what must be true; [`minimise`] leaves out what a
+//! violation does not need.
+
+pub mod choices;
+mod client;
+pub mod disk;
+mod faults;
+mod hostile;
+mod judge;
+mod law;
+pub mod minimise;
+mod network;
+mod oracle;
+mod people;
+pub mod report;
+pub mod run;
+mod server;
+pub mod step;
+mod tokens;
+pub mod weather;
+mod world;
+
+pub use self::report::{Report, Totals, Violation};
+pub use self::run::Run;
+pub use self::world::{play, tell};

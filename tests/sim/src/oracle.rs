@@ -1,0 +1,254 @@
+//! What must be true of the whole world while it runs. Stupid on purpose: a ledger of what was made
+//! durable, and a comparison of everything that is said with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use syncline_engine::change;
+use syncline_engine::codes::Code;
+use syncline_engine::ids::{ActorId, Address, ChangeHash, OutboxId};
+use syncline_engine::storage::{Append, Entry};
+use syncline_engine::wire::frame::{Ack, Changes, Reject, Subscribed};
+use syncline_engine::wire::{ClientFrame, ServerFrame, unpack};
+
+use crate::law::{Law, Shadow};
+use crate::report::Violation;
+
+/// One document's log as it must be on the server's disk.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct MirroredLog {
+    /// By seq, from 1.
+    pub(crate) hashes: Vec<ChangeHash>,
+    present: BTreeSet<ChangeHash>,
+    settled: BTreeMap<OutboxId, u64>,
+    shadow: Option<Box<Shadow>>,
+}
+
+/// All logs as they must be on the server's disk.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Mirror(pub(crate) BTreeMap<Address, MirroredLog>);
+
+impl Mirror {
+    pub(crate) fn has(&self, address: &Address, hash: ChangeHash) -> bool {
+        self.0.get(address).is_some_and(|log| log.present.contains(&hash))
+    }
+
+    pub(crate) fn end(&self, address: &Address) -> u64 {
+        self.0.get(address).map_or(0, |log| log.hashes.len() as u64)
+    }
+
+    fn settled(&self, address: &Address, outbox: OutboxId) -> u64 {
+        self.0.get(address).and_then(|log| log.settled.get(&outbox)).copied().unwrap_or(0)
+    }
+}
+
+/// What was said on one connection, as far as it gives meaning to what is said later.
+#[derive(Debug, Default)]
+pub(crate) struct Talk {
+    outboxes: BTreeMap<Address, OutboxId>,
+    handles: BTreeMap<u32, Address>,
+    acked: BTreeMap<u32, u64>,
+    pushed: BTreeMap<(u32, u64), ChangeHash>,
+}
+
+/// Knows everything that any server ever made durable.
+#[derive(Debug, Default)]
+pub(crate) struct Oracle {
+    pub(crate) mirror: Mirror,
+    pub(crate) law: Law,
+    /// (document, actor, seq) names one change in the whole world, for ever.
+    names: BTreeMap<(Address, ActorId, u64), ChangeHash>,
+    /// Changes that a backup does not have, with who held them when it came back: client and life.
+    pub(crate) lost: BTreeMap<(Address, ChangeHash), Vec<(usize, u64)>>,
+    /// Changes that were refused for what they are.
+    pub(crate) refused: BTreeSet<(Address, ChangeHash)>,
+    /// Frames that were found good, to look once at what goes to many.
+    looked_at: Vec<Bytes>,
+    /// Honest messages that were overheard, for hostile clients to play with.
+    pub(crate) overheard: Vec<Bytes>,
+    pub(crate) violations: Vec<Violation>,
+}
+
+/// Messages that are remembered for hostile clients.
+const OVERHEARD_MAX: usize = 64;
+
+impl Oracle {
+    pub(crate) fn new(asks_tokens: bool) -> Self {
+        Self { law: Law::new(asks_tokens), ..Self::default() }
+    }
+
+    fn complain(&mut self, rule: &str, what: String) {
+        self.violations.push(Violation { rule: rule.to_owned(), what });
+    }
+
+    pub(crate) fn server_started(&mut self) {
+        self.looked_at.clear();
+    }
+
+    /// Notes what became durable.
+    pub(crate) fn durable(&mut self, appends: &[Append]) {
+        for Append { address, record, .. } in appends {
+            for entry in &record.entries {
+                self.note(address, entry);
+            }
+        }
+    }
+
+    fn note(&mut self, address: &Address, entry: &Entry) {
+        let header = match change::read(&entry.change) {
+            Ok(header) => header,
+            Err(error) => {
+                return self.complain("gate", format!("{address}: a durable change: {error}"));
+            }
+        };
+        let name = (address.clone(), header.actor, header.seq);
+        let other = self.names.insert(name, header.hash);
+        if other.is_some_and(|other| other != header.hash) {
+            let what =
+                format!("{address}: {:?} seq {} names two changes", header.actor, header.seq);
+            self.complain("names", what);
+        }
+        if entry.command.is_none() && entry.author.as_str() != "server" && other.is_none() {
+            self.complain(
+                "law",
+                format!("{address}: {} brought back what never was", entry.author),
+            );
+        }
+        let log = self.mirror.0.entry(address.clone()).or_default();
+        if let Err(what) = self.law.judge(address, entry, &mut log.shadow) {
+            self.complain("law", format!("{address}: {what}"));
+        }
+        let log = self.mirror.0.entry(address.clone()).or_default();
+        let fresh = log.present.insert(header.hash);
+        log.hashes.push(header.hash);
+        let mut repeated = None;
+        if let Some(command) = entry.command {
+            let settled = log.settled.entry(command.outbox).or_default();
+            if command.number <= *settled {
+                repeated = Some(command.number);
+            }
+            *settled = command.number;
+        }
+        if !fresh {
+            self.complain("twice", format!("{address}: one change is in the log twice"));
+        }
+        if let Some(number) = repeated {
+            self.complain("twice", format!("{address}: command {number} is in the log again"));
+        }
+        self.lost.remove(&(address.clone(), header.hash));
+    }
+
+    /// A client says something.
+    pub(crate) fn said(&mut self, talk: &mut Talk, message: &Bytes, honest: bool) {
+        // Subscribe and Push; the rest needs no memory.
+        if !matches!(message.get(1), Some(2 | 5)) {
+            return;
+        }
+        match ClientFrame::decode(message) {
+            Ok(ClientFrame::Subscribe(frame)) => {
+                if let Ok(address) = frame.address.parse() {
+                    talk.outboxes.insert(address, OutboxId(frame.outbox));
+                }
+            }
+            Ok(ClientFrame::Push(push)) if honest => {
+                for (number, change) in (push.first..).zip(&push.changes) {
+                    if let Ok(header) = change::read(&change.0) {
+                        talk.pushed.insert((push.handle, number), header.hash);
+                    }
+                }
+                if self.overheard.len() >= OVERHEARD_MAX {
+                    self.overheard.remove(0);
+                }
+                self.overheard.push(message.clone());
+            }
+            _ => {}
+        }
+    }
+
+    /// The server says something.
+    pub(crate) fn sent(&mut self, talk: &mut Talk, message: &Bytes) {
+        let Some(kind) = message.get(1) else { return };
+        if !(65..=70).contains(kind) {
+            return;
+        }
+        match ServerFrame::decode(message) {
+            Ok(ServerFrame::Subscribed(frame)) => self.subscribed(talk, &frame),
+            Ok(ServerFrame::Changes(changes)) => self.changes(talk, message, &changes),
+            Ok(ServerFrame::PackedChanges(packed)) => match unpack(&packed) {
+                Ok(changes) => self.changes(talk, message, &changes),
+                Err(error) => self.complain("frame", format!("the hub packs badly: {error}")),
+            },
+            Ok(ServerFrame::Ack(ack)) => self.acknowledged(talk, ack),
+            Ok(ServerFrame::Reject(reject)) => self.rejected(talk, &reject),
+            Ok(_) => {}
+            Err(error) => self.complain("frame", format!("the hub says nonsense: {error}")),
+        }
+    }
+
+    fn subscribed(&mut self, talk: &mut Talk, frame: &Subscribed) {
+        let Ok(address) = frame.address.parse::<Address>() else { return };
+        let end = self.mirror.end(&address);
+        if frame.end_seq > end {
+            let what = format!("{address}: the log ends at {end}, the hub says {}", frame.end_seq);
+            self.complain("early", what);
+        }
+        let outbox = talk.outboxes.get(&address).copied();
+        let settled = outbox.map_or(0, |outbox| self.mirror.settled(&address, outbox));
+        if frame.settled > settled {
+            let what = format!("{address}: {settled} is durable, the hub says {}", frame.settled);
+            self.complain("ack_early", what);
+        }
+        talk.acked.insert(frame.handle, frame.settled);
+        talk.handles.insert(frame.handle, address);
+    }
+
+    /// Nothing is shown to anybody that is not in the log on disk, at that place.
+    fn changes(&mut self, talk: &Talk, message: &Bytes, changes: &Changes) {
+        if self.looked_at.iter().any(|seen| seen.as_ptr() == message.as_ptr()) {
+            return;
+        }
+        let Some(address) = talk.handles.get(&changes.handle) else {
+            return self.complain("frame", "changes of a document that was not opened".to_owned());
+        };
+        let log = self.mirror.0.get(address);
+        for (seq, entry) in (changes.first_seq..).zip(&changes.entries) {
+            let place = usize::try_from(seq - 1).unwrap_or(usize::MAX);
+            let expected = log.and_then(|log| log.hashes.get(place)).copied();
+            let got = change::read(&entry.change.0).ok().map(|header| header.hash);
+            if got.is_none() || got != expected {
+                let what = format!("{address}: seq {seq} was shown and is not so on disk");
+                return self.complain("early", what);
+            }
+        }
+        if self.looked_at.len() >= 16 {
+            self.looked_at.remove(0);
+        }
+        self.looked_at.push(message.clone());
+    }
+
+    fn acknowledged(&mut self, talk: &mut Talk, ack: Ack) {
+        let Some(address) = talk.handles.get(&ack.handle) else { return };
+        let outbox = talk.outboxes.get(address).copied();
+        let settled = outbox.map_or(0, |outbox| self.mirror.settled(address, outbox));
+        if ack.number > settled {
+            let what = format!("{address}: {} acknowledged, {settled} durable", ack.number);
+            return self.complain("ack_early", what);
+        }
+        let before = talk.acked.insert(ack.handle, ack.number).unwrap_or(0);
+        if ack.number < before {
+            let what = format!("{address}: {} acknowledged after {before}", ack.number);
+            self.complain("ack_order", what);
+        }
+    }
+
+    fn rejected(&mut self, talk: &Talk, reject: &Reject) {
+        let about_place = Code::from_number(reject.code).is_none_or(|code| {
+            code.is_about_place() || matches!(code, Code::NumberGap | Code::OutboxReused)
+        });
+        let address = talk.handles.get(&reject.handle);
+        let change = talk.pushed.get(&(reject.handle, reject.number));
+        if let (Some(address), Some(hash), false) = (address, change, about_place) {
+            self.refused.insert((address.clone(), *hash));
+        }
+    }
+}

@@ -1,0 +1,538 @@
+//! The world's clock: every event of a simulated day in one ordered queue, and the machines' own
+//! wishes to be woken between them. Decides what comes next, not what it does.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::mem;
+
+use bytes::Bytes;
+use syncline_engine::hub;
+use syncline_engine::ids::{Address, Ulid, UserId};
+use syncline_engine::machine::Machine;
+use syncline_engine::policy::Role;
+use syncline_engine::replica::Resolution;
+use syncline_engine::session::{self, ConnectionStatus};
+use syncline_engine::wire::CloseCode;
+
+use crate::client::Client;
+use crate::hostile::Hostile;
+use crate::network::Network;
+use crate::oracle::Oracle;
+use crate::report::{Report, Violation};
+use crate::run::{Run, Setup};
+use crate::server::Server;
+use crate::step::Step;
+use crate::weather::Weather;
+
+/// When the world begins, so that no clock is ever before zero.
+const BEGIN_MS: u64 = 1_000_000_000_000;
+/// Peace lasts at most this long; a world that is not quiet by then never will be.
+const PEACE_MS: u64 = 3_600_000;
+/// A run with more events is one that turns in a circle.
+const EVENTS_MAX: u64 = 3_000_000;
+/// A machine that wants so many ticks at one moment will want them for ever.
+const TICKS_MAX: u32 = 50;
+
+/// Something that an action has put off.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Relief {
+    Open(usize, usize),
+    Online(usize),
+    Network(usize),
+    Visible(usize),
+    StartClient(usize, u64),
+}
+
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The next step is due.
+    Step,
+    Relief(Relief),
+    Connect {
+        client: usize,
+        life: u64,
+        connection: session::ConnectionId,
+    },
+    Deliver {
+        wire: u64,
+        up: bool,
+    },
+    ServerHears {
+        wire: u64,
+    },
+    ClientHears {
+        wire: u64,
+        code: Option<CloseCode>,
+    },
+    Stored {
+        client: usize,
+        life: u64,
+    },
+    Read {
+        client: usize,
+        life: u64,
+        token: session::StoreToken,
+        prefix: Vec<u8>,
+    },
+    Token {
+        client: usize,
+        life: u64,
+    },
+    Committed {
+        life: u64,
+    },
+    Server {
+        life: u64,
+        input: Box<hub::Input>,
+    },
+    StartServer,
+    /// Somebody looks at the clients whose connection has failed, and asks them to try again.
+    LookAround,
+}
+
+/// Who wants to be woken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sleeper {
+    Hub,
+    Client(usize),
+}
+
+/// What people read of a run: one line for each thing that happened.
+#[derive(Debug, Default)]
+pub(crate) struct Story {
+    pub(crate) on: bool,
+    begin: u64,
+    lines: Vec<String>,
+}
+
+impl Story {
+    pub(crate) fn note(&mut self, now: u64, who: &str, what: &str) {
+        if self.on {
+            let at = now - self.begin;
+            self.lines.push(format!("{:>6}.{:03} s  {who:<8} {what}", at / 1_000, at % 1_000));
+        }
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) now: u64,
+    pub(crate) began: u64,
+    pub(crate) setup: Setup,
+    queue: BTreeMap<(u64, u64), Event>,
+    queued: u64,
+    steps: VecDeque<Step>,
+    pub(crate) documents: Vec<Address>,
+    pub(crate) server: Server,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) hostile: Vec<Hostile>,
+    pub(crate) network: Network,
+    pub(crate) oracle: Oracle,
+    pub(crate) report: Report,
+    pub(crate) story: Story,
+    /// The roles of users that are other than member.
+    pub(crate) roles: BTreeMap<UserId, Role>,
+    /// No new tokens before this.
+    pub(crate) tokens_from: u64,
+    /// Nothing goes wrong any more.
+    pub(crate) peace: bool,
+    /// Everybody goes home.
+    pub(crate) leaving: bool,
+    /// Something that was durable is not on the server's disk any more.
+    pub(crate) destroyed: bool,
+    /// What is damaged on the disk, and its bytes at that time.
+    pub(crate) damaged: BTreeMap<Address, Vec<(u64, Bytes)>>,
+    /// Ticks of one machine without anything in between.
+    ticks: (Option<Sleeper>, u64, u32),
+}
+
+/// Plays a run and judges it. A panic of a machine is a violation like any other.
+#[must_use]
+pub fn play(run: &Run) -> Report {
+    told(run, false).0
+}
+
+/// Plays a run and tells it, one line for each thing that happened.
+#[must_use]
+pub fn tell(run: &Run) -> (Report, Vec<String>) {
+    told(run, true)
+}
+
+fn told(run: &Run, on: bool) -> (Report, Vec<String>) {
+    let mut world = World::new(run);
+    world.story.on = on;
+    // What is left of a world after a panic is only read.
+    let unwind = std::panic::AssertUnwindSafe(|| world.live());
+    if let Err(panic) = std::panic::catch_unwind(unwind) {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        world.complain("panic", text.unwrap_or("a panic without words").to_owned());
+    }
+    let oracle = mem::take(&mut world.oracle.violations);
+    for violation in oracle {
+        world.complain(&violation.rule, violation.what);
+    }
+    (world.report, world.story.lines)
+}
+
+impl World {
+    fn new(run: &Run) -> Self {
+        let setup = run.setup.clone();
+        let documents: Vec<Address> =
+            setup.documents.iter().filter_map(|address| address.parse().ok()).collect();
+        let clients = setup.clients.iter().enumerate();
+        let clients: Vec<Client> = clients
+            .map(|(number, of)| Client::new(number, run.seed, of.clone(), documents.clone()))
+            .collect();
+        let weather = setup.clients.iter().map(|client| {
+            let (name, begin) = client.weather.as_ref()?;
+            Weather::named(name, *begin)
+        });
+        let network = Network { weather: weather.collect(), ..Network::default() };
+        let asks_tokens = setup.token_ms.is_some();
+        Self {
+            now: BEGIN_MS,
+            began: BEGIN_MS,
+            queue: BTreeMap::new(),
+            queued: 0,
+            steps: run.steps.iter().cloned().collect(),
+            server: Server::new(setup.server.config(), asks_tokens, run.seed),
+            hostile: (0..setup.hostile).map(|_| Hostile::default()).collect(),
+            report: Report { seed: run.seed, ..Report::default() },
+            story: Story { begin: BEGIN_MS, ..Story::default() },
+            documents,
+            clients,
+            network,
+            setup,
+            oracle: Oracle::new(asks_tokens),
+            roles: BTreeMap::new(),
+            tokens_from: 0,
+            peace: false,
+            leaving: false,
+            destroyed: false,
+            damaged: BTreeMap::new(),
+            ticks: (None, 0, 0),
+        }
+    }
+
+    fn live(&mut self) {
+        self.start_server();
+        for client in 0..self.clients.len() {
+            self.start_client(client);
+        }
+        self.next_step();
+        self.turn_until(Self::is_quiet);
+        self.judge();
+        self.leave();
+        self.turn_until(Self::is_empty);
+        self.judge_what_is_left();
+        self.report.simulated_ms = self.now - self.began;
+    }
+
+    /// Lets events happen until the world is at peace and `done`.
+    fn turn_until(&mut self, done: impl Fn(&Self) -> bool) {
+        let mut until = None;
+        while self.turn() {
+            if self.peace {
+                let until = *until.get_or_insert(self.now + PEACE_MS);
+                if done(self) {
+                    return;
+                }
+                if self.now > until || self.report.events > EVENTS_MAX {
+                    let what = self.unrest();
+                    return self.complain("restless", what);
+                }
+            }
+        }
+        if !done(self) {
+            let what = self.unrest();
+            self.complain("restless", format!("nothing will happen any more: {what}"));
+        }
+    }
+
+    /// Lets the next thing happen. `false` if nothing ever will.
+    fn turn(&mut self) -> bool {
+        let wake = self.next_wake();
+        let next = self.queue.first_key_value().map(|((at, _), _)| *at);
+        self.report.events += 1;
+        match (wake, next) {
+            (Some((at, sleeper)), next) if next.is_none_or(|next| at < next) => {
+                self.now = self.now.max(at);
+                self.wake(sleeper);
+            }
+            (_, Some(_)) => {
+                let Some(((at, _), event)) = self.queue.pop_first() else { return false };
+                self.now = self.now.max(at);
+                self.ticks = (None, 0, 0);
+                self.carry_out_event(event);
+            }
+            _ => return false,
+        }
+        if self.report.events.is_multiple_of(64) {
+            self.check_bounds();
+        }
+        true
+    }
+
+    fn next_wake(&self) -> Option<(u64, Sleeper)> {
+        let hub = self.server.hub.as_ref().and_then(Machine::poll_timeout);
+        let hub = hub.map(|wake| (wake.at.0, Sleeper::Hub));
+        let clients = self.clients.iter();
+        let clients = clients.filter_map(|c| Some((c.wake()?, Sleeper::Client(c.number))));
+        hub.into_iter().chain(clients).min_by_key(|(at, _)| *at)
+    }
+
+    fn wake(&mut self, sleeper: Sleeper) {
+        let (last, at, ticks) = self.ticks;
+        self.ticks = match last == Some(sleeper) && at == self.now {
+            true => (last, at, ticks + 1),
+            false => (Some(sleeper), self.now, 1),
+        };
+        if self.ticks.2 == TICKS_MAX {
+            self.complain("busy", format!("{sleeper:?} wants one tick after another"));
+        }
+        if self.ticks.2 >= TICKS_MAX {
+            // Time goes on all the same, so that the run ends.
+            self.now += 1;
+        }
+        match sleeper {
+            Sleeper::Hub => self.tell_hub(hub::Input::Tick),
+            Sleeper::Client(client) => self.tell_client(client, session::Input::Tick),
+        }
+    }
+
+    pub(crate) fn at(&mut self, in_ms: u64, event: Event) {
+        self.queued += 1;
+        self.queue.insert((self.now + in_ms, self.queued), event);
+    }
+
+    /// The client that an event is for, if it is for one.
+    fn thawed(&self, event: &Event) -> Option<u64> {
+        let client = match event {
+            Event::Connect { client, .. }
+            | Event::Stored { client, .. }
+            | Event::Read { client, .. }
+            | Event::Token { client, .. } => *client,
+            Event::ClientHears { wire, .. } => self.network.wires.get(wire)?.client()?,
+            Event::Relief(Relief::Open(client, _) | Relief::Online(client))
+            | Event::Relief(Relief::Network(client) | Relief::Visible(client)) => *client,
+            _ => return None,
+        };
+        let until = self.clients[client].frozen_until;
+        (until > self.now).then_some(until)
+    }
+
+    fn carry_out_event(&mut self, event: Event) {
+        if let Some(until) = self.thawed(&event) {
+            return self.at(until - self.now, event);
+        }
+        match event {
+            Event::Step => self.step(),
+            Event::Relief(relief) => self.relieve(relief),
+            Event::Connect { client, life, connection } => self.connect(client, life, connection),
+            Event::Deliver { wire, up } => self.deliver(wire, up),
+            Event::ServerHears { wire } => self.close_at_server(wire),
+            Event::ClientHears { wire, code } => self.close_at_client(wire, code),
+            Event::Stored { client, life } => {
+                if self.lives(client, life)
+                    && let Some(token) = self.clients[client].written()
+                {
+                    self.tell_client(client, session::Input::Written { token, result: Ok(()) });
+                }
+            }
+            Event::Read { client, life, token, prefix } => {
+                if self.lives(client, life) {
+                    let result = Ok(self.clients[client].read(&prefix));
+                    self.tell_client(client, session::Input::Read { token, result });
+                }
+            }
+            Event::Token { client, life } => {
+                if self.lives(client, life) {
+                    self.give_token(client);
+                }
+            }
+            Event::Committed { life } => {
+                if self.server.life == life {
+                    self.commit_ends();
+                }
+            }
+            Event::Server { life, input } => {
+                if self.server.life == life {
+                    self.tell_hub(*input);
+                }
+            }
+            Event::StartServer => self.start_server(),
+            Event::LookAround => self.look_around(),
+        }
+    }
+
+    fn lives(&self, client: usize, life: u64) -> bool {
+        self.clients[client].life == life && !self.clients[client].down
+    }
+
+    fn next_step(&mut self) {
+        match self.steps.front().map(|step| step.after_ms) {
+            Some(after) => self.at(after, Event::Step),
+            None => self.make_peace(),
+        }
+    }
+
+    fn step(&mut self) {
+        if let Some(step) = self.steps.pop_front() {
+            self.report.steps += 1;
+            self.act(&step.action);
+        }
+        self.next_step();
+    }
+
+    fn relieve(&mut self, relief: Relief) {
+        if self.leaving {
+            return;
+        }
+        match relief {
+            Relief::Open(client, document) => {
+                let address = self.documents[document].clone();
+                self.tell_client(client, session::Input::Open { address, write: false });
+            }
+            Relief::Online(client) => self.tell_client(client, session::Input::SetOnline(true)),
+            Relief::Network(client) => self.tell_client(client, session::Input::SetNetwork(true)),
+            Relief::Visible(client) => self.tell_client(client, session::Input::SetVisible(true)),
+            Relief::StartClient(client, life) => {
+                if self.clients[client].life == life {
+                    let all = self.clients[client].writes_under_way();
+                    self.end_client(client, all);
+                    self.start_client(client);
+                }
+            }
+        }
+    }
+
+    /// Nothing goes wrong any more, and what did is mended.
+    fn make_peace(&mut self) {
+        self.story.note(self.now, "·", "peace");
+        self.peace = true;
+        self.banish();
+        self.server.full_until = 0;
+        self.server.slow_until = 0;
+        self.server.fails_reads = 0;
+        self.server.fails_write = None;
+        self.tokens_from = 0;
+        if !self.repair() && self.server.hub.is_none() {
+            self.at(1, Event::StartServer);
+        }
+        for client in 0..self.clients.len() {
+            let of = &mut self.clients[client];
+            of.frozen_until = 0;
+            of.reads_from = 0;
+            of.partitioned_until = 0;
+            for wire in self.wires_of(client) {
+                if self.network.wires.get(&wire).is_some_and(|wire| wire.stalled) {
+                    self.cut(wire, Some(10), Some(10));
+                }
+            }
+            for document in 0..self.documents.len() {
+                self.relieve(Relief::Open(client, document));
+            }
+            self.relieve(Relief::Online(client));
+            self.relieve(Relief::Network(client));
+            self.relieve(Relief::Visible(client));
+        }
+        self.at(1_000, Event::LookAround);
+    }
+
+    /// A failed connection is tried again by hand, as people do.
+    fn look_around(&mut self) {
+        for client in 0..self.clients.len() {
+            let of = &self.clients[client];
+            if !of.down && matches!(of.status, ConnectionStatus::Failed { .. }) {
+                self.report.count_incident("reconnected_by_hand");
+                self.give_token(client);
+                self.tell_client(client, session::Input::Reconnect);
+            }
+        }
+        if !self.leaving {
+            self.at(10_000, Event::LookAround);
+        }
+    }
+
+    fn leave(&mut self) {
+        self.leaving = true;
+        for client in 0..self.clients.len() {
+            self.tell_client(client, session::Input::Shutdown);
+        }
+    }
+
+    pub(crate) fn tell_client(&mut self, client: usize, input: session::Input) {
+        if self.clients[client].down {
+            return;
+        }
+        let now = self.clients[client].clock(self.now);
+        self.clients[client].session.handle(now, input);
+        self.drain_client(client);
+    }
+
+    pub(crate) fn drain_client(&mut self, number: usize) {
+        let life = self.clients[number].life;
+        while self.lives(number, life)
+            && let Some(effect) = self.clients[number].session.poll_effect()
+        {
+            match effect {
+                session::Effect::Connect { connection } => {
+                    if self.clients[number].connection.replace(connection).is_some() {
+                        self.complain("two_connections", format!("of client {number} at once"));
+                    }
+                    let delay = 2 * self.delay(number, 200);
+                    self.at(delay, Event::Connect { client: number, life, connection });
+                }
+                session::Effect::Send { connection, message } => {
+                    if let Some(wire) = self.wire_of(number, connection) {
+                        self.send(wire, true, message);
+                    }
+                }
+                session::Effect::Disconnect { connection } => {
+                    self.close_from_client(number, connection);
+                }
+                session::Effect::Write { token, writes } => {
+                    let client = &mut self.clients[number];
+                    client.write(token, writes);
+                    let delay = 1 + client.dice.below(10);
+                    self.at(delay, Event::Stored { client: number, life });
+                }
+                session::Effect::Read { token, prefix } => {
+                    self.at(1, Event::Read { client: number, life, token, prefix });
+                }
+                session::Effect::Notify(notice) => {
+                    if let Some((id, resolution)) = self.clients[number].hear(notice) {
+                        self.note_ending(number, id, &resolution);
+                    }
+                }
+                session::Effect::Stop => self.clients[number].down = true,
+            }
+        }
+        if mem::take(&mut self.clients[number].token_wanted) {
+            let wait = 20 + self.clients[number].dice.below(2_000);
+            let wait = wait.max(self.tokens_from.saturating_sub(self.now));
+            self.at(wait, Event::Token { client: number, life });
+        }
+    }
+
+    fn note_ending(&mut self, number: usize, id: Ulid, resolution: &Resolution) {
+        let how = match resolution {
+            Resolution::Confirmed => "confirmed".to_owned(),
+            Resolution::NoEffect => "no_effect".to_owned(),
+            Resolution::Superseded => "superseded".to_owned(),
+            Resolution::Refused { code, .. } => format!("refused:{code}"),
+        };
+        self.say(number, &format!("hears how {id} ended: {how}"));
+        *self.report.endings.entry(how).or_default() += 1;
+    }
+
+    pub(crate) fn say(&mut self, client: usize, what: &str) {
+        if self.story.on {
+            self.story.note(self.now, &format!("client{client}"), what);
+        }
+    }
+
+    pub(crate) fn complain(&mut self, rule: &str, what: String) {
+        self.story.note(self.now, "VIOLATED", &format!("{rule}: {what}"));
+        self.report.violations.push(Violation { rule: rule.to_owned(), what });
+    }
+}
