@@ -456,10 +456,11 @@ impl Session {
                     self.send(Release { handle }.into());
                 }
                 Some(_) if document.owes => {
-                    self.releasing.insert(address);
+                    self.releasing.insert(address.clone());
                 }
                 Some(_) | None => {}
             }
+            self.release(&address);
         }
     }
 
@@ -474,6 +475,12 @@ impl Session {
             Body::Broken(_) => true,
         };
         if document.wanted || !idle {
+            return;
+        }
+        // Who leaves without having given its actor back, costs the document that actor.
+        let waits = document.holds_actor() && document.release_after > self.durable;
+        if waits && document.sync.handle().is_some() {
+            self.releasing.insert(address.clone());
             return;
         }
         // While Subscribe is unanswered, the answer would name a document that is gone.
@@ -645,12 +652,12 @@ impl Session {
         }
         if rewritten || ended || !gone.is_empty() {
             writes.push(layout::put_settled(address, replica.settled()));
+            // Whoever starts again on a store that does not say what is settled goes on under the
+            // actor where that has ended, so nobody else may have it by then.
+            document.release_after = token;
         }
         if !document.unstored.is_empty() {
             self.unstored.insert(address.clone());
-        }
-        if !gone.is_empty() {
-            document.release_after = token;
         }
         self.writes.extend(writes);
     }

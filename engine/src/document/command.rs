@@ -32,6 +32,30 @@ pub enum Command {
     Json(JsonCommand),
 }
 
+impl From<PostCommand> for Command {
+    fn from(command: PostCommand) -> Self {
+        Self::Post(command)
+    }
+}
+
+impl From<LikesCommand> for Command {
+    fn from(command: LikesCommand) -> Self {
+        Self::Likes(command)
+    }
+}
+
+impl From<CommentsCommand> for Command {
+    fn from(command: CommentsCommand) -> Self {
+        Self::Comments(command)
+    }
+}
+
+impl From<JsonCommand> for Command {
+    fn from(command: JsonCommand) -> Self {
+        Self::Json(command)
+    }
+}
+
 /// A command can't be carried out on this document.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

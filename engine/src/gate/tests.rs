@@ -128,30 +128,6 @@ fn change(doc: &mut Automerge, command: impl Into<Command>) -> Change {
     doc.get_last_local_change().unwrap()
 }
 
-impl From<LikesCommand> for Command {
-    fn from(command: LikesCommand) -> Self {
-        Self::Likes(command)
-    }
-}
-
-impl From<CommentsCommand> for Command {
-    fn from(command: CommentsCommand) -> Self {
-        Self::Comments(command)
-    }
-}
-
-impl From<PostCommand> for Command {
-    fn from(command: PostCommand) -> Self {
-        Self::Post(command)
-    }
-}
-
-impl From<JsonCommand> for Command {
-    fn from(command: JsonCommand) -> Self {
-        Self::Json(command)
-    }
-}
-
 fn like(who: &str, n: u64) -> LikesCommand {
     let (target, reaction) = (Target::Post, "like".to_owned());
     LikesCommand::Like { target, reaction, user: user(who), at: id(n) }

@@ -162,12 +162,13 @@ impl OpenDocument {
     /// up to a token.
     pub(super) fn can_release(&self, durable: StoreToken) -> bool {
         let Some(replica) = self.replica() else { return false };
-        // What is acknowledged stays in the store until the log brings it. Were the actor somebody
-        // else's by then, whoever starts again on that store would go on where it has ended.
-        replica.unsettled() == 0
-            && self.stored_numbers.is_empty()
-            && self.release_after <= durable
-            && (self.owes || self.granted.is_some() || replica.lease().is_some())
+        replica.unsettled() == 0 && self.release_after <= durable && self.holds_actor()
+    }
+
+    /// Whether the server keeps an actor for it.
+    pub(super) fn holds_actor(&self) -> bool {
+        let leased = self.replica().is_some_and(|replica| replica.lease().is_some());
+        self.owes || self.granted.is_some() || leased
     }
 
     /// Whether the server owes an answer.

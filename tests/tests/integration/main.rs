@@ -9,6 +9,7 @@
 mod apart;
 mod crowd;
 mod damage;
+mod forgery;
 mod hostile;
 mod large;
 mod manners;
