@@ -400,6 +400,28 @@ impl Replica {
         self.take_back(now, id, Way::Redo)
     }
 
+    /// The commands that [`Replica::undo`] would carry out.
+    ///
+    /// # Errors
+    /// As for [`Replica::undo`].
+    pub fn next_undo(&self, now: Timestamp) -> Result<Vec<Command>, UndoError> {
+        self.next_back(now, Way::Undo)
+    }
+
+    /// The commands that [`Replica::redo`] would carry out.
+    ///
+    /// # Errors
+    /// As for [`Replica::undo`].
+    pub fn next_redo(&self, now: Timestamp) -> Result<Vec<Command>, UndoError> {
+        self.next_back(now, Way::Redo)
+    }
+
+    fn next_back(&self, now: Timestamp, way: Way) -> Result<Vec<Command>, UndoError> {
+        let backs = self.history.clone().take(way, now, &self.doc)?;
+        let commands = backs.into_iter().flat_map(|back| back.commands(&self.view));
+        Ok(commands.map(|(command, _)| command).collect())
+    }
+
     fn take_back(&mut self, now: Timestamp, id: Ulid, way: Way) -> Result<Outcome, UndoError> {
         let backs = self.history.take(way, now, &self.doc)?;
         let before = self.pending.len();
@@ -422,7 +444,8 @@ impl Replica {
             [Back::Do { command, .. }] => Some(command.clone().split(&self.doc)),
             _ => None,
         };
-        let simple = only.take_if(|p| p.len() == 1 && !p.iter().any(may_outgrow_a_change)).is_some();
+        let simple =
+            only.take_if(|p| p.len() == 1 && !p.iter().any(may_outgrow_a_change)).is_some();
         // Only others can fail after a change was made.
         let backup = (!simple).then(|| {
             let (doc, view, history) = (self.doc.clone(), self.view.clone(), self.history.clone());

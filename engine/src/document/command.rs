@@ -207,6 +207,15 @@ impl Command {
         }
     }
 
+    /// Whether it replaces a stretch of a text.
+    #[must_use]
+    pub const fn is_text_edit(&self) -> bool {
+        matches!(
+            self,
+            Self::Post(PostCommand::Splice { .. }) | Self::Json(JsonCommand::Splice { .. })
+        )
+    }
+
     /// Whether more than one value stands, made at the same time, where the command would write: to
     /// remove or replace one is to remove all.
     pub(crate) fn has_rivals(&self, doc: &Automerge) -> bool {

@@ -15,7 +15,7 @@ use super::Event;
 use super::command::{CommandError, at_most, shortened};
 use super::place;
 use super::post::splice;
-use super::text::{Splice, Text, text_slice, split_chars, split_splice, width_of};
+use super::text::{Splice, Text, split_chars, split_splice, text_slice, width_of};
 use crate::limits::{CHANGE_BYTES_MAX, SPLICE_CHARS_MAX};
 
 /// How many maps and lists lie in each other. What is deeper is neither written nor shown, so that

@@ -97,7 +97,8 @@ impl Stretch {
             {
                 self.holes.push((by, gone_from - from, gone_to - gone_from));
             }
-            let place = |at: usize| if at <= from { at } else { at.saturating_sub(edit.delete).max(from) };
+            let place =
+                |at: usize| if at <= from { at } else { at.saturating_sub(edit.delete).max(from) };
             let (start, end) = (place(start), place(end));
             if start < from && from < end {
                 live.push((start, from));
@@ -172,11 +173,28 @@ type Marked = (usize, usize, MarkName, MarkValue);
 /// What a part of a command did.
 #[derive(Debug, Clone)]
 enum Deed {
-    Inserted { field: TextField, stretch: Stretch },
-    Removed { field: TextField, spot: Spot, text: String, marks: Vec<Marked>, piece: usize },
+    Inserted {
+        field: TextField,
+        stretch: Stretch,
+    },
+    Removed {
+        field: TextField,
+        spot: Spot,
+        text: String,
+        marks: Vec<Marked>,
+        piece: usize,
+    },
     /// Before, there was this mark on the stretch, or none of the name.
-    Marked { stretch: Stretch, name: MarkName, before: Option<MarkValue> },
-    Guarded { guard: Option<Guard>, back: Vec<Command>, touched: bool },
+    Marked {
+        stretch: Stretch,
+        name: MarkName,
+        before: Option<MarkValue>,
+    },
+    Guarded {
+        guard: Option<Guard>,
+        back: Vec<Command>,
+        touched: bool,
+    },
     Final(&'static str),
 }
 
@@ -523,9 +541,12 @@ impl Entry {
                         }
                         None => PostCommand::Unmark { start, end, name: *name },
                     });
-                    backs.extend(marks.map(|command| {
-                        Back::Do { command: Command::Post(command), fills: None }
-                    }));
+                    backs.extend(
+                        marks.map(|command| Back::Do {
+                            command: Command::Post(command),
+                            fills: None,
+                        }),
+                    );
                 }
                 Deed::Guarded { .. } | Deed::Inserted { .. } | Deed::Removed { .. } => {}
             }
@@ -595,11 +616,17 @@ fn at_time(mut command: Command, now: Timestamp) -> Command {
 }
 
 fn guarded(guard: Guard, back: Command) -> Plan {
-    Plan { deeds: vec![Deed::Guarded { guard: Some(guard), back: vec![back], touched: false }], edit: None }
+    Plan {
+        deeds: vec![Deed::Guarded { guard: Some(guard), back: vec![back], touched: false }],
+        edit: None,
+    }
 }
 
 fn unguarded(back: Command) -> Plan {
-    Plan { deeds: vec![Deed::Guarded { guard: None, back: vec![back], touched: false }], edit: None }
+    Plan {
+        deeds: vec![Deed::Guarded { guard: None, back: vec![back], touched: false }],
+        edit: None,
+    }
 }
 
 fn finally(what: &'static str) -> Plan {
@@ -649,7 +676,9 @@ fn plan(origin: Origin, part: &Command, view: &View) -> Plan {
                     // What others add to a counter is theirs; what the counter lies in is not.
                     path.split_last().map(|(_, parents)| parents.to_vec()).filter(|p| !p.is_empty())
                 }
-                JsonCommand::Delete { path } if matches!(path.last(), Some(PathSegment::Index(_))) => {
+                JsonCommand::Delete { path }
+                    if matches!(path.last(), Some(PathSegment::Index(_))) =>
+                {
                     path.split_last().map(|(_, list)| list.to_vec())
                 }
                 JsonCommand::Put { path, .. }

@@ -127,7 +127,10 @@ fn json(what: u8, a: usize, b: usize, text: &str) -> JsonCommand {
 type Step = ((u8, u8, u8), String);
 
 fn any_steps() -> impl Strategy<Value = (usize, Vec<Step>)> {
-    (0..4_usize, prop::collection::vec(((any::<u8>(), any::<u8>(), any::<u8>()), any_text()), 1..30))
+    (
+        0..4_usize,
+        prop::collection::vec(((any::<u8>(), any::<u8>(), any::<u8>()), any_text()), 1..30),
+    )
 }
 
 fn begin(facet: Facet, number: u64) -> Replica {
@@ -285,7 +288,10 @@ fn what_others_wrote_into_it_stays_and_a_rebase_changes_nothing() {
     me.replica.redo(Timestamp(8), id(8)).unwrap();
     me.replica.redo(Timestamp(9), id(9)).unwrap();
     let again = body(&me.replica);
-    assert!(again.contains("HI") && again.contains("<they>") && again.ends_with(" world"), "{again}");
+    assert!(
+        again.contains("HI") && again.contains("<they>") && again.ends_with(" world"),
+        "{again}"
+    );
 }
 
 #[test]
