@@ -37,7 +37,13 @@ pub enum UndoError {
     Superseded,
     /// What would undo it can't be carried out.
     #[error(transparent)]
-    Command(#[from] CommandError),
+    Command(Box<CommandError>),
+}
+
+impl From<CommandError> for UndoError {
+    fn from(error: CommandError) -> Self {
+        Self::Command(Box::new(error))
+    }
 }
 
 impl UndoError {
@@ -458,14 +464,12 @@ impl History {
     /// What others did, or a rebase.
     pub(super) fn others(&mut self, events: &[Event], encoding: TextEncoding) {
         for event in events {
-            let edit = match event {
-                Event::TitleSpliced { index, deleted, inserted } => {
-                    Some((TextField::Title, *index, *deleted, inserted))
-                }
-                Event::BodySpliced { index, deleted, inserted } => {
-                    Some((TextField::Body, *index, *deleted, inserted))
-                }
-                _ => None,
+            let edit = if let Event::TitleSpliced { index, deleted, inserted } = event {
+                Some((TextField::Title, *index, *deleted, inserted))
+            } else if let Event::BodySpliced { index, deleted, inserted } = event {
+                Some((TextField::Body, *index, *deleted, inserted))
+            } else {
+                None
             };
             for entry in self.undo.iter_mut().chain(&mut self.redo) {
                 if let Some((field, index, delete, inserted)) = edit {

@@ -103,17 +103,13 @@ impl Session {
         let window = self.config.typing_window;
         if let Some(typing) = self.typing.get_mut(address).filter(|typing| now < typing.until) {
             self.documents.get(address).ok_or(ExecuteError::NotOpen)?;
-            match &mut typing.gathered {
-                None if command.is_text_edit() => {
-                    typing.gathered = Some((id, command));
-                    return Ok(id);
+            if let Some((gathered, so_far)) = &mut typing.gathered {
+                if so_far.join(&command, encoding) {
+                    return Ok(*gathered);
                 }
-                Some((gathered, so_far)) => {
-                    if so_far.join(&command, encoding) {
-                        return Ok(*gathered);
-                    }
-                }
-                None => {}
+            } else if command.is_text_edit() {
+                typing.gathered = Some((id, command));
+                return Ok(id);
             }
         }
         self.execute(now, id, address, command)?;
