@@ -12,7 +12,7 @@ use syncline_engine::codes::Code;
 use syncline_engine::document::{Command, Event, View, genesis};
 use syncline_engine::ids::{Address, NameError, UserId};
 use syncline_engine::policy::Refusal;
-use syncline_engine::session::{CommandId, Config, DocumentStatus, Resolution};
+use syncline_engine::session::{CommandId, Config, DocumentStatus, Resolution, Session, UndoError};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, oneshot, watch};
 
@@ -83,6 +83,12 @@ pub enum CommandError {
     /// The document can't be used.
     #[error(transparent)]
     Unusable(Problem),
+    /// There is nothing to undo or redo, or it can't be.
+    #[error(transparent)]
+    Undo(#[from] UndoError),
+    /// As many bytes of work wait to be sent as may be kept on this device.
+    #[error("work of {0} bytes waits to be sent, and no more may be kept on this device")]
+    OutboxFull(u64),
     /// The store on this device is too far behind; wait for [`Pending::stored`] of an earlier
     /// command and try again.
     #[error("too many commands wait to be stored on this device")]
@@ -100,6 +106,8 @@ impl CommandError {
             Self::Command(error) => Some(error.code()),
             Self::Forbidden(refusal) => Some(refusal.code),
             Self::Unusable(problem) => Some(problem.code),
+            Self::Undo(error) => Some(error.code()),
+            Self::OutboxFull(_) => Some(Code::OutboxFull),
             Self::StoreBusy => Some(Code::LocalStore),
             Self::Closed(_) => None,
         }
@@ -225,6 +233,47 @@ impl Document {
     /// [`CommandError`] if its arguments are not acceptable or what it names is not there.
     pub fn command(&self, command: Command) -> Result<Pending, CommandError> {
         self.issue(|_, _| command)
+    }
+
+    /// Undoes the last command that was issued in the document since it was opened and that was not
+    /// undone yet, as a new command. What others have made of it since stays as it is.
+    ///
+    /// # Errors
+    /// [`CommandError::Undo`] if there is none, or it can't be taken back (any more): the next call
+    /// then undoes the one before it.
+    pub fn undo(&self) -> Result<Pending, CommandError> {
+        self.shared.driver.take_back(self.address(), true).map(Pending::new)
+    }
+
+    /// Does again what [`undo`](Self::undo) undid last.
+    ///
+    /// # Errors
+    /// As for [`undo`](Self::undo).
+    pub fn redo(&self) -> Result<Pending, CommandError> {
+        self.shared.driver.take_back(self.address(), false).map(Pending::new)
+    }
+
+    /// How many commands can be undone, and how many redone.
+    #[must_use]
+    pub fn undoable(&self) -> (usize, usize) {
+        let of = |session: &Session| session.undoable(self.address());
+        self.shared.driver.with_session(of).unwrap_or_default()
+    }
+
+    /// Carries out an edit of a text as one of many that follow each other, for an editor that holds
+    /// its text itself: the first at once, what touches it within
+    /// [`Config::typing_window`] as one command when that is over. Until then the view does not show
+    /// it. [`flush`](Self::flush) when the editor loses the focus. Answers the name of the command.
+    ///
+    /// # Errors
+    /// As for [`command`](Self::command).
+    pub fn command_typed(&self, command: Command) -> Result<CommandId, CommandError> {
+        self.shared.driver.execute_typed(self.address(), command)
+    }
+
+    /// Carries out what [`command_typed`](Self::command_typed) holds back.
+    pub fn flush(&self) {
+        self.shared.driver.flush(self.address());
     }
 
     /// Carries out the command that `make` makes of the document as it is at this moment.

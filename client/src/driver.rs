@@ -357,6 +357,8 @@ impl Driver {
             status.last_durable = core.last_durable;
             status.outbox_bytes = stats.outbox_bytes;
             status.oldest_pending = stats.oldest_pending;
+            status.next_attempt = stats.next_attempt;
+            status.refused = stats.refused;
             status.connection = self.connection.borrow().clone();
             *status != before
         });
@@ -467,26 +469,77 @@ impl Driver {
         let Some(command) = make(view, &mut Moment { now, ids: &mut core.ids }) else {
             return Ok(None);
         };
+        self.issue(core, now, address, |session, id| session.execute(now, id, address, command))
+            .map(Some)
+    }
+
+    /// Undoes or redoes the last command of a document.
+    pub(crate) fn take_back(&self, address: &Address, undo: bool) -> Result<Taken, CommandError> {
+        let mut guard = self.core()?;
+        let core = &mut *guard;
+        if core.writer.is_none() {
+            return Err(CommandError::Closed(ClientClosed));
+        }
+        let now = core.clock.now();
+        self.issue(core, now, address, |session, id| {
+            if undo { session.undo(now, id, address) } else { session.redo(now, id, address) }
+        })
+    }
+
+    /// Carries out an edit that is one of many. Answers the name of the command it is part of.
+    pub(crate) fn execute_typed(
+        &self,
+        address: &Address,
+        command: Command,
+    ) -> Result<CommandId, CommandError> {
+        let mut guard = self.core()?;
+        let core = &mut *guard;
+        if core.writer.is_none() {
+            return Err(CommandError::Closed(ClientClosed));
+        }
+        if core.asked - *self.stored.borrow() > WRITES_AHEAD_OF_COMMANDS {
+            return Err(CommandError::StoreBusy);
+        }
+        let now = core.clock.now();
+        let id = core.ids.after(None, now);
+        let taken = core.session.execute_typed(now, id, address, command);
+        self.work(core);
+        taken.map_err(|error| core.refusal(address, error))
+    }
+
+    /// Carries out what was typed and held back.
+    pub(crate) fn flush(&self, address: &Address) {
+        if let Ok(mut core) = self.core() {
+            let now = core.clock.now();
+            core.session.flush(now, address);
+            self.work(&mut core);
+        }
+    }
+
+    /// Has the session carry something out as a new command.
+    fn issue(
+        &self,
+        core: &mut Core,
+        now: Timestamp,
+        address: &Address,
+        carry_out: impl FnOnce(&mut Session, CommandId) -> Result<(), ExecuteError>,
+    ) -> Result<Taken, CommandError> {
         let id = core.ids.after(None, now);
         let (waiting, resolution) = oneshot::channel();
         core.waiting.insert(id, waiting);
-        let outcome = core.session.execute(now, id, address, command);
+        let outcome = carry_out(&mut core.session, id);
         if outcome.is_err() {
             core.waiting.remove(&id);
         }
         self.work(core);
-        outcome.map_err(|error| match error {
-            ExecuteError::Command(error) => CommandError::Command(error),
-            ExecuteError::Forbidden(refusal) => CommandError::Forbidden(refusal),
-            ExecuteError::NotOpen | ExecuteError::Broken(_) | _ => core.unusable(address),
-        })?;
-        Ok(Some(Taken {
+        outcome.map_err(|error| core.refusal(address, error))?;
+        Ok(Taken {
             id,
             resolution,
             stored_at: core.asked,
             stored: self.stored.subscribe(),
             ended: self.ended.subscribe(),
-        }))
+        })
     }
 
     /// Shows a document to `look`, if it is open and read.
@@ -672,6 +725,17 @@ impl Core {
     fn problem(&self) -> Option<&Problem> {
         let mut problems = self.problems.iter();
         problems.find(|(address, _)| self.documents.contains_key(address)).map(|(_, p)| p)
+    }
+
+    /// Why a command was not taken on.
+    fn refusal(&self, address: &Address, error: ExecuteError) -> CommandError {
+        match error {
+            ExecuteError::Command(error) => CommandError::Command(error),
+            ExecuteError::Forbidden(refusal) => CommandError::Forbidden(refusal),
+            ExecuteError::Undo(error) => CommandError::Undo(error),
+            ExecuteError::OutboxFull(bytes) => CommandError::OutboxFull(bytes),
+            ExecuteError::NotOpen | ExecuteError::Broken(_) | _ => self.unusable(address),
+        }
     }
 
     /// Why a document that a handle stands for can't be used.

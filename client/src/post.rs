@@ -4,6 +4,7 @@ use syncline_engine::document::{
     Command, MarkName, MarkValue, PostCommand, PostStatus, PostView, TextField, View, text_edit_in,
 };
 use syncline_engine::ids::UserId;
+use syncline_engine::session::CommandId;
 
 use crate::document::{CommandError, Document, Pending};
 
@@ -120,6 +121,23 @@ impl Post {
         insert: &str,
     ) -> Result<Pending, CommandError> {
         self.command(PostCommand::Splice { field, index, delete, insert: insert.to_owned() })
+    }
+
+    /// Replaces a stretch of text as one of many edits that follow each other, as when somebody types;
+    /// see [`Document::command_typed`].
+    ///
+    /// # Errors
+    /// If the position lies behind the end.
+    pub fn splice_typed(
+        &self,
+        field: TextField,
+        index: usize,
+        delete: usize,
+        insert: &str,
+    ) -> Result<CommandId, CommandError> {
+        let insert = insert.to_owned();
+        let splice = PostCommand::Splice { field, index, delete, insert };
+        self.document.command_typed(Command::Post(splice))
     }
 
     /// Marks a stretch of the body.

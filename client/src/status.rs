@@ -23,6 +23,10 @@ pub struct SyncStatus {
     pub last_durable: Option<Timestamp>,
     /// When the oldest command that is not resolved was made.
     pub oldest_pending: Option<Timestamp>,
+    /// When the next attempt to connect will be made, while there is no connection.
+    pub next_attempt: Option<Timestamp>,
+    /// Commands that were rolled back and not dismissed; see [`Client::refused`](crate::Client::refused).
+    pub refused: usize,
     /// Bytes on this device of work that waits to be sent.
     pub outbox_bytes: u64,
     /// Bytes of messages sent, over all connections.
@@ -56,6 +60,8 @@ impl Default for SyncStatus {
             problem: None,
             last_durable: None,
             oldest_pending: None,
+            next_attempt: None,
+            refused: 0,
             outbox_bytes: 0,
             bytes_sent: 0,
             bytes_received: 0,

@@ -236,3 +236,28 @@ async fn the_connection_is_idle_until_it_is_asked_for() {
     let idle = |status: &ConnectionStatus| *status == ConnectionStatus::Idle;
     within(connection.wait_for(idle)).await.unwrap();
 }
+
+#[tokio::test]
+async fn what_was_typed_becomes_one_command_and_is_undone_as_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config { typing_window: Duration::from_secs(3_600), ..Config::default() };
+    let builder = Client::builder("ws://127.0.0.1:9").user("alice").data_dir(dir.path());
+    let client = within(builder.online(false).config(config).open()).await.unwrap();
+    let post = within(client.post("town", client.new_id())).await.unwrap();
+    post.create("", "", &[]).unwrap();
+    let first = post.splice_typed(TextField::Body, 0, 0, "h").unwrap();
+    let second = post.splice_typed(TextField::Body, 1, 0, "e").unwrap();
+    let third = post.splice_typed(TextField::Body, 2, 0, "y").unwrap();
+    assert_eq!((first == second, second == third), (false, true));
+    assert_eq!(post.body(), "h", "an editor that types holds its text itself");
+    post.document().flush();
+    assert_eq!(post.body(), "hey");
+    let pending = post.document().undo().unwrap();
+    assert_eq!(post.body(), "h");
+    within(pending.stored()).await.unwrap();
+    post.document().redo().unwrap();
+    assert_eq!((post.body().as_str(), post.document().undoable()), ("hey", (3, 0)));
+    assert_eq!(post.document().redo().unwrap_err().code(), Some(Code::NoEffect));
+    assert_eq!(client.status().borrow().pending, 5);
+    within(client.close()).await;
+}

@@ -32,6 +32,6 @@ pub use likes::{Counter, LikeKey, LikesCommand, LikesView, Target};
 pub use place::{bucket, bucket_name};
 pub(crate) use post::expand_of;
 pub use post::{PostCommand, PostStatus, PostView, TextField};
-pub(crate) use text::width_of;
 pub use text::{MarkName, MarkValue, Span, text_edit, text_edit_in};
+pub(crate) use text::{text_slice, width_of};
 pub use view::{Event, View};

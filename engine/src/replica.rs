@@ -13,6 +13,7 @@
 mod rebase;
 #[cfg(test)]
 mod tests;
+mod undo;
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -23,6 +24,8 @@ use automerge::{
 };
 
 use self::rebase::{Fate, reauthor};
+use self::undo::{Back, History, Way};
+pub use self::undo::{UNDO_MAX, UndoError};
 use crate::clock::Timestamp;
 use crate::codes::Code;
 use crate::document::{Command, CommandError, Event, JsonCommand, View, genesis};
@@ -133,6 +136,7 @@ pub struct Replica {
     proof: Option<Proof>,
     /// The commands that a store had: another copy of that store has them too.
     inherited: BTreeSet<Ulid>,
+    history: History,
 }
 
 /// What a store keeps of a replica.
@@ -173,6 +177,7 @@ impl Replica {
             received: None,
             proof: None,
             inherited: BTreeSet::new(),
+            history: History::default(),
         }
     }
 
@@ -220,6 +225,7 @@ impl Replica {
             writer,
             provisional,
             inherited: stored.outbox.iter().map(|pending| pending.id).collect(),
+            history: History::default(),
             pending: stored.outbox.into(),
             settled: stored.settled,
             cursor: stored.cursor,
@@ -360,30 +366,133 @@ impl Replica {
         if command.facet() != self.address.facet() {
             return Err(CommandError::NotSuchADocument(command.facet().as_str()));
         }
-        let parts = command.split(&self.doc);
+        self.carry_out(now, id, vec![Back::Do { command, fills: None }], Way::Forth)
+    }
+
+    /// How many commands can be undone, and how many redone.
+    #[must_use]
+    pub fn undoable(&self) -> (usize, usize) {
+        self.history.lengths()
+    }
+
+    /// Says how many commands can be undone at most; [`UNDO_MAX`] unless this was called. What can be
+    /// undone does not outlive the replica.
+    pub fn set_undo_max(&mut self, max: usize) {
+        self.history.set_max(max);
+    }
+
+    /// Undoes the last of the commands executed here that was not undone yet, as a new command that
+    /// removes what is left of what it made, and brings back what it removed where nobody has put
+    /// anything since.
+    ///
+    /// # Errors
+    /// [`UndoError`]. The command is passed over then: the next call undoes the one before it.
+    pub fn undo(&mut self, now: Timestamp, id: Ulid) -> Result<Outcome, UndoError> {
+        self.take_back(now, id, Way::Undo)
+    }
+
+    /// Does again what [`Replica::undo`] undid last, as a new command under the same rule. What the
+    /// user does anew ends what can be redone.
+    ///
+    /// # Errors
+    /// As for [`Replica::undo`].
+    pub fn redo(&mut self, now: Timestamp, id: Ulid) -> Result<Outcome, UndoError> {
+        self.take_back(now, id, Way::Redo)
+    }
+
+    /// The commands that [`Replica::undo`] would carry out.
+    ///
+    /// # Errors
+    /// As for [`Replica::undo`].
+    pub fn next_undo(&self, now: Timestamp) -> Result<Vec<Command>, UndoError> {
+        self.next_back(now, Way::Undo)
+    }
+
+    /// The commands that [`Replica::redo`] would carry out.
+    ///
+    /// # Errors
+    /// As for [`Replica::undo`].
+    pub fn next_redo(&self, now: Timestamp) -> Result<Vec<Command>, UndoError> {
+        self.next_back(now, Way::Redo)
+    }
+
+    fn next_back(&self, now: Timestamp, way: Way) -> Result<Vec<Command>, UndoError> {
+        let backs = self.history.clone().take(way, now, &self.doc)?;
+        let commands = backs.into_iter().flat_map(|back| back.commands(&self.view));
+        Ok(commands.map(|(command, _)| command).collect())
+    }
+
+    fn take_back(&mut self, now: Timestamp, id: Ulid, way: Way) -> Result<Outcome, UndoError> {
+        let backs = self.history.take(way, now, &self.doc)?;
+        let before = self.pending.len();
+        let outcome = self.carry_out(now, id, backs, way)?;
+        if self.pending.len() == before { Err(UndoError::Superseded) } else { Ok(outcome) }
+    }
+
+    /// Carries all of the steps out, or none.
+    fn carry_out(
+        &mut self,
+        now: Timestamp,
+        id: Ulid,
+        mut backs: Vec<Back>,
+        way: Way,
+    ) -> Result<Outcome, CommandError> {
         if self.writer == Writer::Provisional && self.unsettled() == 0 {
             self.apart = Some(self.doc.clone());
         }
-        // Only these can fail after a change was made.
-        let backup = (parts.len() > 1 || parts.iter().any(may_outgrow_a_change))
-            .then(|| (self.doc.clone(), self.view.clone(), self.pending.len()));
+        let mut only = match backs.as_mut_slice() {
+            [Back::Do { command, .. }] => Some(command.clone().split(&self.doc)),
+            _ => None,
+        };
+        let simple =
+            only.take_if(|p| p.len() == 1 && !p.iter().any(may_outgrow_a_change)).is_some();
+        // Only others can fail after a change was made.
+        let backup = (!simple).then(|| {
+            let (doc, view, history) = (self.doc.clone(), self.view.clone(), self.history.clone());
+            (doc, view, self.pending.len(), history, self.writer)
+        });
+        self.history.begin(id, way);
         let mut outcome = Outcome::default();
-        for part in parts {
-            match self.execute_part(now, id, part) {
-                Ok(events) => outcome.events.extend(events),
-                Err(error) => {
-                    if let Some((doc, view, pending)) = backup {
-                        self.doc = doc;
-                        self.view = view;
-                        self.pending.truncate(pending);
-                    }
-                    self.drop_apart_if_same();
-                    return Err(error);
+        for back in backs {
+            if let Err(error) = self.step_back(now, id, back, way, &mut outcome) {
+                if let Some((doc, view, pending, history, writer)) = backup {
+                    self.writer = writer;
+                    self.doc = doc;
+                    self.view = view;
+                    self.pending.truncate(pending);
+                    self.history = history;
+                } else {
+                    self.history.end(way);
+                }
+                self.drop_apart_if_same();
+                return Err(error);
+            }
+        }
+        self.history.end(way);
+        self.drop_apart_if_same();
+        Ok(outcome)
+    }
+
+    fn step_back(
+        &mut self,
+        now: Timestamp,
+        id: Ulid,
+        back: Back,
+        way: Way,
+        outcome: &mut Outcome,
+    ) -> Result<(), CommandError> {
+        for (command, fills) in back.commands(&self.view) {
+            let mut fills = fills;
+            for part in command.split(&self.doc) {
+                let plan = self.history.plan(id, &part, &self.view, way);
+                let before = self.pending.len();
+                outcome.events.extend(self.execute_part(now, id, part)?);
+                if self.pending.len() > before {
+                    self.history.done(id, plan, fills.take(), way);
                 }
             }
         }
-        self.drop_apart_if_same();
-        Ok(outcome)
+        Ok(())
     }
 
     fn execute_part(
@@ -449,6 +558,7 @@ impl Replica {
         }
         let patches = self.doc.make_patches(&mut log);
         outcome.events = self.view.patch(&self.doc, &patches);
+        self.history.others(&outcome.events, self.doc.text_encoding());
         for (hash, deps) in names {
             let hash = ChangeHash(hash.0);
             for dep in deps {
@@ -699,6 +809,11 @@ impl Replica {
         if !exact {
             outcome.events = self.look_again();
         }
+        for (pending, ending) in &outcome.ended {
+            if *ending != Resolution::Confirmed {
+                self.history.rolled_back(pending.id, &self.view);
+            }
+        }
         self.drop_apart_if_same();
         Ok(outcome)
     }
@@ -708,6 +823,7 @@ impl Replica {
         let view = View::read(self.address.facet(), &self.doc);
         let events = self.view.diff(&view);
         self.view = view;
+        self.history.others(&events, self.doc.text_encoding());
         events
     }
 

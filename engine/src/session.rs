@@ -12,6 +12,7 @@
 mod config;
 mod contact;
 mod contract;
+mod edits;
 mod endings;
 mod frames;
 mod layout;
@@ -32,6 +33,7 @@ pub use self::contract::{
     CommandId, ConnectionId, ConnectionStatus, DocumentStatus, Effect, Identity, Input, Notice,
     StoreToken, StoreWrite,
 };
+use self::edits::Typing;
 pub use self::endings::Ending;
 use self::endings::Endings;
 use self::layout::Meta;
@@ -41,12 +43,12 @@ use self::open::{Body, OpenDocument};
 use self::random::Random;
 use crate::clock::Timestamp;
 use crate::codes::Code;
-use crate::document::{Command, CommandError, Event, View};
+use crate::document::{CommandError, Event, View};
 use crate::ids::{ActorId, Address, OutboxId, SessionId, UserId};
 use crate::machine::{Machine, Wake};
-use crate::policy::{Principal, Refusal, allows_command};
-pub use crate::replica::Resolution;
+use crate::policy::Refusal;
 use crate::replica::{Outcome, Pending, Replica, ReplicaError};
+pub use crate::replica::{Resolution, UndoError};
 use crate::wire::ClientFrame;
 use crate::wire::frame::{Ping, Release, RequestLease, Unsubscribe};
 
@@ -66,6 +68,9 @@ pub enum ExecuteError {
     /// The command can't be carried out.
     #[error(transparent)]
     Command(#[from] CommandError),
+    /// There is nothing to undo or redo, or it can't be.
+    #[error(transparent)]
+    Undo(#[from] UndoError),
     /// The user may not do this.
     #[error(transparent)]
     Forbidden(#[from] Refusal),
@@ -80,6 +85,7 @@ impl ExecuteError {
             Self::Broken(code) => *code,
             Self::OutboxFull(_) => Code::OutboxFull,
             Self::Command(error) => error.code(),
+            Self::Undo(error) => error.code(),
             Self::Forbidden(refusal) => refusal.code,
         }
     }
@@ -104,6 +110,10 @@ pub struct Stats {
     pub outbox_bytes: u64,
     /// When the oldest command without an end was made.
     pub oldest_pending: Option<Timestamp>,
+    /// When the next attempt to connect will be made.
+    pub next_attempt: Option<Timestamp>,
+    /// Commands that were rolled back and not dismissed.
+    pub refused: usize,
 }
 
 impl Stats {
@@ -168,6 +178,8 @@ pub struct Session {
     leaving_after: Option<StoreToken>,
     stats: Stats,
     endings: Endings,
+    /// Documents in which somebody types.
+    typing: BTreeMap<Address, Typing>,
     /// When the input that is being handled came.
     now: Timestamp,
 }
@@ -223,6 +235,7 @@ impl Session {
             leaving_after: None,
             stats: Stats::default(),
             endings: Endings::new(meta.endings),
+            typing: BTreeMap::new(),
             now: Timestamp(0),
         };
         session.writes.push(layout::put_meta(meta.session, meta.outbox, meta.opened + 1));
@@ -269,6 +282,8 @@ impl Session {
         Stats {
             documents: self.documents.len(),
             outbox_bytes: self.outbox_bytes,
+            next_attempt: self.link.next_attempt(),
+            refused: self.endings.rolled_back(),
             oldest_pending: self.waiting_since.first().map(|(at, _)| *at),
             ..self.stats
         }
@@ -279,65 +294,6 @@ impl Session {
     #[must_use]
     pub fn documents(&self) -> usize {
         self.documents.len()
-    }
-
-    /// Carries a command out at once, as [`Input::Command`] does, and says at once if it can't be.
-    /// How it ends is told by [`Notice::Resolved`], unless this answers an error.
-    ///
-    /// # Errors
-    /// Why nothing was done.
-    pub fn execute(
-        &mut self,
-        now: Timestamp,
-        id: CommandId,
-        address: &Address,
-        command: Command,
-    ) -> Result<(), ExecuteError> {
-        self.now = now;
-        let document = self.documents.get_mut(address).ok_or(ExecuteError::NotOpen)?;
-        if self.outbox_bytes >= self.config.outbox_bytes_max {
-            return Err(ExecuteError::OutboxFull(self.config.outbox_bytes_max));
-        }
-        let replica = match &mut document.body {
-            Body::Ready(replica) => replica,
-            Body::Loading => return Err(ExecuteError::NotOpen),
-            Body::Broken(code) => return Err(ExecuteError::Broken(*code)),
-        };
-        if let Some(may) = document.may {
-            let principal = Principal { user: self.identity.user.clone(), may };
-            allows_command(&principal, address, replica.view(), &command)?;
-        }
-        let before = replica.pending().len();
-        let outcome = replica.execute(now, id, command.clone())?;
-        let made: Vec<_> = replica.pending().skip(before).cloned().collect();
-        self.notify(Notice::Applied { id, address: address.clone() });
-        if made.is_empty() {
-            let resolution = Resolution::NoEffect;
-            self.notify(Notice::Resolved { id, address: address.clone(), command, resolution });
-            return Ok(());
-        }
-        let token = self.write_token();
-        let first = self.documents.get(address).is_some_and(|d| d.stored_numbers.is_empty());
-        if first {
-            self.writes.push(layout::mark_pending(address, true));
-        }
-        for pending in &made {
-            self.writes.push(layout::put_command(address, pending));
-        }
-        if let Some(document) = self.documents.get_mut(address) {
-            for pending in &made {
-                let bytes = stored_bytes(pending);
-                self.outbox_bytes += bytes;
-                document.stored_numbers.insert(pending.number, bytes);
-                document.unstored.push_back((pending.number, token));
-            }
-        }
-        self.unstored.insert(address.clone());
-        self.touch(address);
-        self.tell_changed(address, outcome.events, true);
-        self.want_lease(address);
-        self.settle(now);
-        Ok(())
     }
 
     fn open(&mut self, address: &Address) {
@@ -376,6 +332,8 @@ impl Session {
         match loaded {
             Ok((replica, tails, numbers, begun)) => {
                 document.may = layout::read_may(address, entries);
+                let mut replica = replica;
+                replica.set_undo_max(self.config.undo_max);
                 document.pushed = replica.settled();
                 document.tails = tails;
                 self.outbox_bytes += numbers.values().sum::<u64>();
@@ -511,6 +469,7 @@ impl Session {
             self.token_wanted_at = None;
             self.notify(Notice::TokenWanted);
         }
+        self.flush_due(now);
         self.push_gathered(now);
         self.make_round(now);
     }
@@ -772,6 +731,7 @@ impl Machine for Session {
                 }
             }
             Input::Close { address } => {
+                self.flush_typing(&address);
                 if let Some(document) = self.documents.get_mut(&address) {
                     document.wanted = false;
                     document.write = false;
@@ -817,6 +777,7 @@ impl Machine for Session {
     }
 
     fn poll_timeout(&self) -> Option<Wake> {
-        Wake::earlier(self.link.wake(&self.config), self.upkeep_wake())
+        let wake = Wake::earlier(self.link.wake(&self.config), self.upkeep_wake());
+        Wake::earlier(wake, self.typing_wake())
     }
 }

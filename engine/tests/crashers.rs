@@ -9,6 +9,8 @@ mod decode_frame;
 mod gate;
 #[path = "../../fuzz/src/merge_convergence.rs"]
 mod merge_convergence;
+#[path = "../../fuzz/src/replica.rs"]
+mod replica;
 
 /// Runs each input in a folder; says which one it was if it panics.
 fn replay(folder: &str, target: &str, run: fn(&[u8])) -> usize {
@@ -73,4 +75,11 @@ fn changes_that_passed_the_gate_wrongly_do_so_no_more() {
 fn what_the_policy_forbids_is_refused_and_what_it_allows_is_not() {
     replay("crashers", "policy", gate::policy);
     random(250, 400, gate::policy);
+}
+
+#[test]
+fn replicas_that_did_not_show_what_the_model_does_do_so_now() {
+    replay("crashers", "replica", replica::run);
+    replay("seeds", "replica", replica::run);
+    random(200, 1_000, replica::run);
 }

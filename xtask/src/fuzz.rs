@@ -8,7 +8,7 @@ use anyhow::bail;
 use crate::run::{cargo, output, root, run, step};
 
 /// Every target in `fuzz/fuzz_targets`.
-const TARGETS: &[&str] = &["decode_frame", "gate", "merge_convergence", "policy"];
+const TARGETS: &[&str] = &["decode_frame", "gate", "merge_convergence", "policy", "replica"];
 /// An input that needs more is a finding.
 const MEMORY_MIB_MAX: u32 = 2_048;
 /// So is one that runs longer.

@@ -46,6 +46,8 @@ fn moment(now: Timestamp, status: &SyncStatus) -> (String, Value) {
         "outbox_bytes": status.outbox_bytes,
         "oldest_pending_ms": oldest.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
         "last_durable_ms": status.last_durable.map(|at| at.0),
+        "next_attempt_ms": status.next_attempt.map(|at| at.0),
+        "refused": status.refused,
     });
     (line, value)
 }

@@ -207,6 +207,26 @@ impl Command {
         }
     }
 
+    /// Whether it replaces a stretch of a text.
+    #[must_use]
+    pub const fn is_text_edit(&self) -> bool {
+        matches!(
+            self,
+            Self::Post(PostCommand::Splice { .. }) | Self::Json(JsonCommand::Splice { .. })
+        )
+    }
+
+    /// Whether more than one value stands, made at the same time, where the command would write: to
+    /// remove or replace one is to remove all.
+    pub(crate) fn has_rivals(&self, doc: &Automerge) -> bool {
+        match self {
+            Self::Post(command) => command.has_rivals(doc),
+            Self::Likes(command) => command.has_rivals(doc),
+            Self::Comments(command) => command.has_rivals(doc),
+            Self::Json(command) => command.has_rivals(doc),
+        }
+    }
+
     /// One line for people.
     #[must_use]
     pub fn summary(&self) -> String {

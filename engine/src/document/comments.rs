@@ -123,6 +123,15 @@ impl CommentsCommand {
         }
     }
 
+    pub(super) fn has_rivals(&self, doc: &Automerge) -> bool {
+        match self {
+            Self::Edit { id, .. } => {
+                find(doc, *id, "the comment").is_ok_and(|id| place::is_contested(doc, &id, "body"))
+            }
+            Self::Add { .. } | Self::Delete { .. } => false,
+        }
+    }
+
     pub(super) fn summary(&self) -> String {
         match self {
             Self::Add { author, parent: None, body, .. } => {

@@ -15,7 +15,7 @@ use super::Event;
 use super::command::{CommandError, at_most, shortened};
 use super::place;
 use super::post::splice;
-use super::text::{Splice, Text, split_chars, split_splice, width_of};
+use super::text::{Splice, Text, split_chars, split_splice, text_slice, width_of};
 use crate::limits::{CHANGE_BYTES_MAX, SPLICE_CHARS_MAX};
 
 /// How many maps and lists lie in each other. What is deeper is neither written nor shown, so that
@@ -319,6 +319,17 @@ impl JsonCommand {
         }
     }
 
+    pub(super) fn has_rivals(&self, doc: &Automerge) -> bool {
+        match self {
+            Self::Put { path, .. }
+            | Self::PutText { path, .. }
+            | Self::PutCounter { path, .. }
+            | Self::Delete { path } => find_parent(doc, path)
+                .is_ok_and(|(parent, last)| place::is_contested(doc, &parent, last)),
+            Self::Insert { .. } | Self::Splice { .. } | Self::Increment { .. } => false,
+        }
+    }
+
     pub(super) fn summary(&self) -> String {
         let path = self.path().iter().map(ToString::to_string).collect::<Vec<_>>().join("/");
         let path = shortened(&path);
@@ -565,6 +576,58 @@ impl Node {
         }
     }
 
+    /// Whether its JSON tells all of it.
+    fn is_plain(&self) -> bool {
+        match self {
+            Self::Map(entries) => entries.values().all(Self::is_plain),
+            Self::List(items) => items.iter().all(Self::is_plain),
+            Self::Text(_) | Self::Counter(_) => false,
+            Self::Scalar(_) => true,
+        }
+    }
+
+    /// The commands that put it where something else stands, or, in a map, nothing.
+    fn put_back(&self, path: &[PathSegment], commands: &mut Vec<JsonCommand>) {
+        let path = path.to_vec();
+        match self {
+            Self::Text(text) => {
+                commands.push(JsonCommand::PutText { path, text: text.as_str().to_owned() });
+            }
+            Self::Counter(value) => {
+                commands.push(JsonCommand::PutCounter { path, value: *value });
+            }
+            _ if self.is_plain() => {
+                commands.push(JsonCommand::Put { path, value: self.to_json() });
+            }
+            Self::Map(entries) => {
+                let value = Json::Object(serde_json::Map::new());
+                commands.push(JsonCommand::Put { path: path.clone(), value });
+                for (key, node) in entries {
+                    let place = [path.as_slice(), &[PathSegment::Key(key.clone())]].concat();
+                    node.put_back(&place, commands);
+                }
+            }
+            Self::List(items) => {
+                let value = Json::Array(Vec::new());
+                commands.push(JsonCommand::Put { path: path.clone(), value });
+                for (index, node) in items.iter().enumerate() {
+                    node.insert_back(&path, index, commands);
+                }
+            }
+            Self::Scalar(_) => {}
+        }
+    }
+
+    /// The commands that insert it into a list.
+    fn insert_back(&self, list: &[PathSegment], index: usize, commands: &mut Vec<JsonCommand>) {
+        let plain = self.is_plain();
+        let value = if plain { self.to_json() } else { Json::Null };
+        commands.push(JsonCommand::Insert { path: list.to_vec(), index, value });
+        if !plain {
+            self.put_back(&[list, &[PathSegment::Index(index)]].concat(), commands);
+        }
+    }
+
     fn diff(&self, newer: &Self, path: &mut Vec<PathSegment>, events: &mut Vec<Event>) {
         let (Self::Map(old), Self::Map(new)) = (self, newer) else {
             if self != newer {
@@ -661,6 +724,50 @@ impl JsonView {
     #[must_use]
     pub const fn encoding(&self) -> TextEncoding {
         self.encoding
+    }
+
+    fn node(&self, path: &[PathSegment]) -> Option<&Node> {
+        path.iter().try_fold(&self.root, |node, segment| node.child(segment))
+    }
+
+    /// The commands that take `command` back once it was carried out on what is shown.
+    pub(crate) fn inverse(&self, command: &JsonCommand) -> Vec<JsonCommand> {
+        let mut back = Vec::new();
+        match command {
+            JsonCommand::Put { path, .. }
+            | JsonCommand::PutText { path, .. }
+            | JsonCommand::PutCounter { path, .. } => match self.node(path) {
+                Some(node) => node.put_back(path, &mut back),
+                None => back.push(JsonCommand::Delete { path: path.clone() }),
+            },
+            JsonCommand::Delete { path } => {
+                if let (Some(node), Some((last, list))) = (self.node(path), path.split_last()) {
+                    match last {
+                        PathSegment::Index(index) => node.insert_back(list, *index, &mut back),
+                        PathSegment::Key(_) => node.put_back(path, &mut back),
+                    }
+                }
+            }
+            JsonCommand::Insert { path, index, .. } => {
+                let path = [path.as_slice(), &[PathSegment::Index(*index)]].concat();
+                back.push(JsonCommand::Delete { path });
+            }
+            JsonCommand::Splice { path, index, delete, insert } => {
+                if let Some(text) = self.text(path) {
+                    let gone = text_slice(text, *index, *delete, self.encoding);
+                    back.push(JsonCommand::Splice {
+                        path: path.clone(),
+                        index: *index,
+                        delete: width_of(insert, self.encoding),
+                        insert: gone.to_owned(),
+                    });
+                }
+            }
+            JsonCommand::Increment { path, by } => {
+                back.push(JsonCommand::Increment { path: path.clone(), by: by.saturating_neg() });
+            }
+        }
+        back
     }
 
     pub(super) fn read(doc: &Automerge) -> Self {

@@ -196,6 +196,17 @@ impl LikesCommand {
         }
     }
 
+    pub(super) fn has_rivals(&self, doc: &Automerge) -> bool {
+        match self {
+            Self::Like { target, reaction, user, .. } | Self::Unlike { target, reaction, user } => {
+                let key = key(*target, reaction, user);
+                place::bucket_of(doc, SET, &key)
+                    .is_ok_and(|bucket| place::is_contested(doc, &bucket, key))
+            }
+            Self::Count { .. } => false,
+        }
+    }
+
     pub(super) fn summary(&self) -> String {
         match self {
             Self::Like { target, reaction, user, .. } => {

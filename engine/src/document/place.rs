@@ -11,6 +11,11 @@ use automerge::{
 use super::command::CommandError;
 use crate::clock::Timestamp;
 
+/// Whether more than one value stands in a place.
+pub(super) fn is_contested(doc: &Automerge, obj: &ObjId, prop: impl Into<Prop>) -> bool {
+    doc.get_all(obj, prop).is_ok_and(|values| values.len() > 1)
+}
+
 /// The bucket of a key among `buckets` of them: FNV-1a (64 bit) of its bytes, modulo the count.
 #[must_use]
 pub fn bucket(key: &str, buckets: u32) -> u32 {

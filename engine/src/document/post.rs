@@ -325,6 +325,23 @@ impl PostCommand {
         }
     }
 
+    pub(super) fn has_rivals(&self, doc: &Automerge) -> bool {
+        let in_set = |set: &str, key: &str| {
+            place::object(doc, &ROOT, set, ObjType::Map)
+                .is_some_and(|set| place::is_contested(doc, &set, key))
+        };
+        match self {
+            Self::AddTag { tag } | Self::RemoveTag { tag } => in_set("tags", tag),
+            Self::AddEditor { user } | Self::RemoveEditor { user } => {
+                in_set("editors", user.as_str())
+            }
+            Self::SetStatus { .. } => place::is_contested(doc, &ROOT, "status"),
+            Self::Create { .. } | Self::Splice { .. } | Self::Mark { .. } | Self::Unmark { .. } => {
+                false
+            }
+        }
+    }
+
     pub(super) fn summary(&self) -> String {
         match self {
             Self::Create { author, title, .. } => {
@@ -468,7 +485,7 @@ impl PostView {
         self.body.as_str()
     }
 
-    pub(super) fn has_marks(&self) -> bool {
+    pub(crate) fn has_marks(&self) -> bool {
         self.marks != Marks::default()
     }
 

@@ -82,6 +82,12 @@ impl Text {
     }
 }
 
+/// A part of a text: `length` units from `index` on, or as many as there are.
+pub(crate) fn text_slice(text: &str, index: usize, length: usize, encoding: TextEncoding) -> &str {
+    let rest = &text[forward(text, index, encoding)..];
+    &rest[..forward(rest, length, encoding)]
+}
+
 /// The bytes that the first `units` of a text take.
 fn forward(text: &str, units: usize, encoding: TextEncoding) -> usize {
     measure(text.chars(), units, encoding)

@@ -49,15 +49,14 @@ pub(super) fn reauthor(
 ) -> Result<Vec<Fate>, AutomergeError> {
     let mut objects = Objects::default();
     let mut fates = Vec::with_capacity(changes.len());
+    let mut undoers = BTreeSet::new();
     for (index, change) in changes.iter().enumerate() {
         if leave_out.contains(&index) {
-            undo(&mut scratch, change)?;
+            undoers.insert(undo(&mut scratch, change)?);
             fates.push(Fate::LeftOut);
             continue;
         }
-        let mut log = PatchLog::active();
-        scratch.apply_changes_log_patches([change.clone()], &mut log)?;
-        let patches = scratch.make_patches(&mut log);
+        let patches = follow(&mut scratch, change, &undoers)?;
         fates.push(repeat(target, &mut objects, &patches, change.timestamp())?);
     }
     Ok(fates)
@@ -209,8 +208,64 @@ fn set_mark(tx: &mut Transaction<'_>, obj: &ObjId, mark: &Mark) -> Result<(), Au
     tx.mark(obj, mark.clone(), expand)
 }
 
-/// Applies `change` to `scratch`, then takes back what it did to the visible state.
-fn undo(scratch: &mut Automerge, change: &Change) -> Result<(), AutomergeError> {
+/// Applies a change to the scratch; answers what that showed. Where it overwrites what a change that
+/// was left out had put there, what was put back instead goes too: had that change not been made,
+/// this one would have overwritten it.
+fn follow(
+    scratch: &mut Automerge,
+    change: &Change,
+    undoers: &BTreeSet<automerge::ActorId>,
+) -> Result<Vec<Patch>, AutomergeError> {
+    let mut log = PatchLog::active();
+    if !undoers.is_empty() {
+        let overwritten = put_back_under(scratch, change, undoers)?;
+        if !overwritten.is_empty()
+            && let Ok(mut tx) = scratch.transaction_log_patches(PatchLog::active())
+        {
+            for (obj, key) in overwritten {
+                tx.delete(obj, key)?;
+            }
+            log = tx.commit().1;
+        }
+    }
+    scratch.apply_changes_log_patches([change.clone()], &mut log)?;
+    let patches = scratch.make_patches(&mut log);
+    // What is put right after needs not be removed.
+    let is_put_later = |place: usize, patch: &Patch| {
+        let PatchAction::DeleteMap { key } = &patch.action else { return false };
+        patches[place + 1..].iter().any(|later| {
+            matches!(&later.action, PatchAction::PutMap { key: k, .. } if k == key)
+                && later.obj == patch.obj
+        })
+    };
+    let kept = patches.iter().enumerate().filter(|(place, patch)| !is_put_later(*place, patch));
+    Ok(kept.map(|(_, patch)| patch.clone()).collect())
+}
+
+/// The keys that a change writes where nothing stands but what an undoer has put back.
+fn put_back_under(
+    scratch: &Automerge,
+    change: &Change,
+    undoers: &BTreeSet<automerge::ActorId>,
+) -> Result<BTreeSet<(ObjId, String)>, AutomergeError> {
+    let mut found = BTreeSet::new();
+    for op in change.decode().operations {
+        let automerge::legacy::Key::Map(key) = &op.key else { continue };
+        // What it makes itself is not there yet.
+        let Ok((obj, _)) = scratch.import(&op.obj.to_string()) else { continue };
+        let Ok(standing) = scratch.get_all(&obj, key.as_str()) else { continue };
+        let put_back = standing
+            .iter()
+            .all(|(_, id)| matches!(id, ObjId::Id(_, actor, _) if undoers.contains(actor)));
+        if put_back && !standing.is_empty() {
+            found.insert((obj, key.to_string()));
+        }
+    }
+    Ok(found)
+}
+
+/// Applies `change` to `scratch`, then takes back what it did to the visible state. Answers as whom.
+fn undo(scratch: &mut Automerge, change: &Change) -> Result<automerge::ActorId, AutomergeError> {
     // The patches are walked through on a copy, because each is relative to the one before it and
     // its inverse needs what it is about to overwrite.
     let mut before = scratch.clone();
@@ -232,7 +287,8 @@ fn undo(scratch: &mut Automerge, change: &Change) -> Result<(), AutomergeError> 
 
     // A writer of its own, because the old changes still to come continue their actor's sequence.
     let undoer = ActorId::provisional(u64::from_be_bytes(first_eight(&change.hash().0)));
-    scratch.set_actor(automerge::ActorId::from(undoer.0));
+    let undoer = automerge::ActorId::from(undoer.0);
+    scratch.set_actor(undoer.clone());
     let mut tx = scratch.transaction();
     for (obj, steps) in inverses.into_iter().rev() {
         for step in steps {
@@ -240,7 +296,7 @@ fn undo(scratch: &mut Automerge, change: &Change) -> Result<(), AutomergeError> 
         }
     }
     tx.commit();
-    Ok(())
+    Ok(undoer)
 }
 
 fn first_eight(bytes: &[u8; 32]) -> [u8; 8] {

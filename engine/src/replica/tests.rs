@@ -1,6 +1,9 @@
 //! A replica against a log that behaves as the server's does: what is pushed is accepted as a
 //! prefix, acknowledgements and connections get lost, leases end.
 
+mod leaving_out;
+mod undo;
+
 use std::collections::BTreeMap;
 
 use automerge::Change;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use automerge::TextEncoding;
 
+use crate::replica::UNDO_MAX;
+
 /// What an app may tune.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -27,6 +29,10 @@ pub struct Config {
     /// While an answer to a push is awaited, what comes is gathered for at most this long, or until
     /// it fills a push. The first is never held back.
     pub push_interval: Duration,
+    /// What is typed after an edit is gathered for so long; zero makes a change of each edit.
+    pub typing_window: Duration,
+    /// How many commands can be undone in each open document.
+    pub undo_max: usize,
     /// After how long without an answer the server is asked again.
     pub answer_timeout: Duration,
     /// How often a document whose log went on is compared with the server's.
@@ -63,6 +69,8 @@ impl Default for Config {
             pause_after: Duration::from_secs(300),
             push_changes_max: 50,
             push_interval: Duration::from_millis(200),
+            typing_window: Duration::from_millis(250),
+            undo_max: UNDO_MAX,
             answer_timeout: Duration::from_secs(30),
             reconcile_interval: Duration::from_secs(30),
             outbox_bytes_max: 256 << 20,

@@ -136,6 +136,7 @@ impl Session {
     /// The app ends. What has been asked of the store is waited for, so that no actor is given back
     /// under which the store still has work.
     pub(super) fn shutdown(&mut self, now: Timestamp) {
+        self.flush_all();
         self.stopping = true;
         self.flush_writes();
         self.leaving_after = Some(self.last_write);

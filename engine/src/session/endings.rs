@@ -63,6 +63,11 @@ impl Endings {
         endings
     }
 
+    /// How many rolled back commands are kept.
+    pub(super) const fn rolled_back(&self) -> usize {
+        self.rolled_back
+    }
+
     fn insert(&mut self, place: u64, ending: Ending) {
         if ending.is_rolled_back() {
             self.rolled_back += 1;
@@ -158,7 +163,7 @@ impl Session {
         }
     }
 
-    fn record(&mut self, ending: Ending) {
+    pub(super) fn record(&mut self, ending: Ending) {
         let place = self.endings.next;
         self.writes.push(layout::put_ending(place, &ending));
         self.endings.insert(place, ending.clone());

@@ -77,6 +77,7 @@ impl Session {
                 }
             }
             ServerFrame::LeaseEnded(ended) => {
+                self.flush_typing_of(ended.handle);
                 self.revoke_grant(ended.handle);
                 self.on_replica(now, ended.handle, |replica| {
                     if replica.is_lapsed() { Ok(Outcome::default()) } else { replica.fall_back() }
@@ -86,6 +87,7 @@ impl Session {
                 }
             }
             ServerFrame::Restored(restored) => {
+                self.flush_typing_of(restored.handle);
                 self.restored(now, restored.handle, restored.refused);
             }
             ServerFrame::TokenExpires(expires) => self.token_expires(now, expires.in_ms),
@@ -136,6 +138,7 @@ impl Session {
         let Ok(address) = subscribed.address.parse::<Address>() else {
             return;
         };
+        self.flush_typing(&address);
         let handle = subscribed.handle;
         let limit = self.config.snapshot_bytes_max;
         let Some(document) = self.documents.get_mut(&address) else {
@@ -202,6 +205,7 @@ impl Session {
     }
 
     fn snapshot_part(&mut self, now: Timestamp, part: &SnapshotPart) {
+        self.flush_typing_of(part.handle);
         let Some(address) = self.handles.get(&part.handle).cloned() else {
             return;
         };
@@ -227,7 +231,15 @@ impl Session {
         self.on_replica(now, handle, |replica| replica.start_over(Some(&snapshot), cursor));
     }
 
+    /// What somebody types counts in the text as it is before others change it.
+    fn flush_typing_of(&mut self, handle: u32) {
+        if let Some(address) = self.handles.get(&handle).cloned() {
+            self.flush_typing(&address);
+        }
+    }
+
     fn changes(&mut self, now: Timestamp, frame: Changes) {
+        self.flush_typing_of(frame.handle);
         let Some(address) = self.handles.get(&frame.handle).cloned() else {
             return;
         };
@@ -444,6 +456,7 @@ impl Session {
     }
 
     fn rejected(&mut self, now: Timestamp, reject: &Reject) {
+        self.flush_typing_of(reject.handle);
         let code = Code::from_number(reject.code).unwrap_or(Code::BadChange);
         if code == Code::OutboxReused {
             return self.become_another(now);

@@ -117,6 +117,19 @@ impl Link {
         }
     }
 
+    /// When the next attempt will be made.
+    pub(super) const fn next_attempt(&self) -> Option<Timestamp> {
+        match self.phase {
+            Phase::Waiting { until } => Some(until),
+            Phase::Idle
+            | Phase::Offline
+            | Phase::Paused
+            | Phase::Opening { .. }
+            | Phase::Up { .. }
+            | Phase::Failed { .. } => None,
+        }
+    }
+
     pub(super) fn status(&self, now: Timestamp) -> ConnectionStatus {
         match &self.phase {
             Phase::Idle => ConnectionStatus::Idle,

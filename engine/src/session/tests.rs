@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::document::{LikesCommand, Target};
+use crate::document::{Command, LikesCommand, PostCommand, Target, TextField};
 use crate::ids::{Facet, Ulid};
 use crate::wire::frame::{
     Ack, Compared, Goodbye, Leased, Pong, Reject, Resume, SettledAs, Subscribed, Welcome, WireLease,
@@ -681,4 +681,131 @@ fn who_is_replaced_by_another_copy_goes_on_under_another_name() {
     assert_ne!((SessionId(name), OutboxId(outbox)), old);
     let kept = Bench::on(bench.disk.clone(), 9);
     assert_eq!((kept.session.session.0, kept.session.outbox.0), (name, outbox));
+}
+
+fn post() -> Address {
+    Address::new("test", "one", Facet::Post).unwrap()
+}
+
+fn key(index: usize, insert: &str) -> Command {
+    let (field, insert) = (TextField::Body, insert.to_owned());
+    Command::Post(PostCommand::Splice { field, index, delete: 0, insert })
+}
+
+/// A post that was written, offline.
+fn written() -> Bench {
+    let mut bench = Bench::new();
+    bench.store_all();
+    bench.tell(Input::Open { address: post(), write: false });
+    let create = Command::Post(PostCommand::Create {
+        author: UserId::new("ada").unwrap(),
+        created: bench.now,
+        title: String::new(),
+        body: String::new(),
+        tags: Vec::new(),
+    });
+    bench.session.execute(bench.now, Ulid::new(bench.now, 1), &post(), create).unwrap();
+    bench.drain();
+    bench
+}
+
+fn types(bench: &mut Bench, text: &str, from: usize) {
+    for (place, letter) in text.chars().enumerate() {
+        let id = Ulid::new(bench.now, 100 + (from + place) as u128);
+        let typed = key(from + place, &letter.to_string());
+        bench.session.execute_typed(bench.now, id, &post(), typed).unwrap();
+        bench.drain();
+    }
+}
+
+fn body(bench: &Bench) -> String {
+    let Some(View::Post(view)) = bench.session.view(&post()) else { panic!("a post") };
+    view.body().to_owned()
+}
+
+#[test]
+fn typing_becomes_few_changes_and_the_first_key_is_not_held_back() {
+    let mut bench = written();
+    let window = Config::default().typing_window;
+    types(&mut bench, "hello", 0);
+    assert_eq!((body(&bench).as_str(), bench.session.stats().pending), ("h", 2));
+    bench.tell(Input::Tick);
+    assert_eq!(body(&bench), "h", "the time is not up");
+    assert_eq!(bench.wake(), window);
+    assert_eq!((body(&bench).as_str(), bench.session.stats().pending), ("hello", 3));
+    // The typing goes on: what follows is gathered from its first key on.
+    types(&mut bench, " world", 5);
+    assert_eq!(body(&bench), "hello");
+    assert_eq!(bench.wake(), window);
+    assert_eq!((body(&bench).as_str(), bench.session.stats().pending), ("hello world", 4));
+    // It paused for a window: the next key is a first one again.
+    assert_eq!(bench.wake(), window);
+    assert_eq!(bench.session.poll_timeout(), None);
+    types(&mut bench, "!", 11);
+    assert_eq!((body(&bench).as_str(), bench.session.stats().pending), ("hello world!", 5));
+}
+
+#[test]
+fn what_was_typed_is_carried_out_before_anything_else() {
+    let mut bench = written();
+    types(&mut bench, "abc", 0);
+    let far = Ulid::new(bench.now, 900);
+    types(&mut bench, "def", 3);
+    bench.session.execute_typed(bench.now, far, &post(), key(0, ">")).unwrap();
+    assert_eq!(body(&bench), ">abcdef", "an edit elsewhere does not wait");
+    types(&mut bench, "gh", 7);
+    assert_eq!(body(&bench), ">abcdef");
+    bench.session.flush(bench.now, &post());
+    assert_eq!(body(&bench), ">abcdefgh");
+    types(&mut bench, "ij", 9);
+    bench.session.undo(bench.now, Ulid::new(bench.now, 901), &post()).unwrap();
+    assert_eq!(body(&bench), ">abcdefghi", "what was gathered is one command to undo");
+    types(&mut bench, "jk", 10);
+    bench.tell(Input::Shutdown);
+    assert_eq!(body(&bench), ">abcdefghijk");
+}
+
+#[test]
+fn typing_that_can_not_be_kept_is_handed_back() {
+    let mut bench = written();
+    types(&mut bench, "ab", 0);
+    bench.session.config.outbox_bytes_max = 0;
+    bench.wake();
+    assert_eq!(body(&bench), "a");
+    let refused: Vec<Command> = bench.session.refused(None).map(|e| e.command.clone()).collect();
+    assert_eq!(refused, [key(1, "b")]);
+    bench.store_all();
+    let told = bench.resolutions();
+    assert!(matches!(&told[..], [Resolution::Refused { code: Code::OutboxFull, .. }]), "{told:?}");
+}
+
+#[test]
+fn a_command_is_undone_and_done_again_as_a_command_like_any_other() {
+    let mut bench = Bench::live(true);
+    execute(&mut bench, 1..=1);
+    let likes = |bench: &Bench| {
+        let Some(View::Likes(view)) = bench.session.view(&address()) else { panic!("likes") };
+        view.count(Target::Post, "r1")
+    };
+    assert_eq!((likes(&bench), bench.session.undoable(&address())), (1, (1, 0)));
+    let name = |number| Ulid::new(Timestamp(5_000), number);
+    bench.session.undo(bench.now, name(1), &address()).unwrap();
+    assert_eq!((likes(&bench), bench.session.undoable(&address())), (0, (0, 1)));
+    bench.session.redo(bench.now, name(2), &address()).unwrap();
+    assert_eq!(likes(&bench), 1);
+    let nothing = bench.session.redo(bench.now, name(3), &address()).unwrap_err();
+    assert_eq!(nothing.code(), Code::NoEffect);
+    bench.drain();
+    bench.store_all();
+    bench.server_says(Ack { handle: 1, number: 1 });
+    bench.store_all();
+    assert_eq!(bench.pushes(), [(1, 1), (2, 2)]);
+    bench.server_says(Ack { handle: 1, number: 3 });
+    assert_eq!(bench.resolutions(), vec![Resolution::Confirmed; 3]);
+    // Only what the user may do can be undone.
+    let may = crate::policy::Capabilities::default();
+    bench.session.documents.get_mut(&address()).unwrap().may = Some(may);
+    let forbidden = bench.session.undo(bench.now, name(4), &address()).unwrap_err();
+    assert!(matches!(forbidden, ExecuteError::Forbidden(_)), "{forbidden}");
+    assert_eq!(bench.session.undoable(&address()), (1, 0));
 }
