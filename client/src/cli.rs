@@ -13,6 +13,7 @@ mod random;
 mod refused;
 mod render;
 mod replay;
+mod rules;
 mod statistics;
 mod status;
 mod table;
@@ -43,6 +44,7 @@ enum Subcommands {
     #[command(about = "Says what is on this device and what is pending")]
     Status(status::StatusArgs),
     Refused(refused::RefusedArgs),
+    Rules(rules::RulesArgs),
     Export(talk::ExportArgs),
     Replay(replay::ReplayArgs),
     Trace(trace::TraceArgs),
@@ -85,6 +87,7 @@ async fn run(command: Subcommands) -> anyhow::Result<bool> {
         Subcommands::Sync(args) => talk::sync(args).await,
         Subcommands::Status(args) => status::status(args).await,
         Subcommands::Refused(args) => refused::refused(args).await,
+        Subcommands::Rules(args) => rules::run(args).await,
         Subcommands::Export(args) => talk::export(args).await,
         Subcommands::Replay(args) => replay::run(args).await,
         Subcommands::Trace(args) => trace::run(args).await,

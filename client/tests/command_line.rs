@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, also in what its tests share")]
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
+use syncline_engine::ids::UserId;
+use syncline_engine::policy::Role;
 use syncline_server::Server;
 use syncline_server::config::{Config, Storage};
 
@@ -21,7 +24,9 @@ impl World {
     fn new() -> Self {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let listen = "127.0.0.1:0".parse().unwrap();
-        let config = Config { listen, storage: Storage::Memory, ..Config::default() };
+        let owner = UserId::new("olga").unwrap();
+        let roles = BTreeMap::from([(owner, Role::Owner)]);
+        let config = Config { listen, storage: Storage::Memory, roles, ..Config::default() };
         let server = runtime.block_on(Server::start(config)).unwrap();
         let url = format!("http://{}", server.local_addr());
         Self { runtime, server: Some(server), url, data: tempfile::tempdir().unwrap() }
@@ -105,6 +110,39 @@ fn a_conversation_between_two_people_one_of_them_offline_for_a_while() {
         lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(facets.len(), 3);
     assert_eq!(facets[1]["content"]["likes"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn who_may_not_hears_why_in_one_line_and_all_is_as_before() {
+    let world = World::new();
+    world.json("alice", &["post", "town/rules-matter", "Look"]);
+    let like = ["like", "town/rules-matter"];
+    assert_eq!(world.json("bob", &like)["count"], 1);
+    let told = world.json("olga", &["rules", "town", "--role", "bob=viewer", "--ban", "eve"]);
+    assert_eq!(
+        (&told["rules"]["members"]["bob"], &told["state"]),
+        (&"viewer".into(), &"confirmed".into())
+    );
+    let refused = |user: &str, arguments: &[&str]| {
+        let output = world.run(user, arguments);
+        assert!(!output.status.success(), "{user} {arguments:?}");
+        let why = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(why.lines().count(), 1, "{why}");
+        why
+    };
+    assert!(refused("bob", &["unlike", "town/rules-matter"]).contains("you may not react here"));
+    // His device knows by now, also without the network.
+    assert_eq!(world.json("bob", &["show", "town/rules-matter"])["reactions"]["like"], 1);
+    assert!(
+        refused("bob", &["unlike", "town/rules-matter", "--offline"]).contains("may not react")
+    );
+    assert!(refused("bob", &["rules", "town", "--no-role", "bob"]).contains("change the rules"));
+    assert!(refused("eve", &["show", "town/rules-matter"]).contains("you may not read here"));
+    assert_eq!(world.json("bob", &["show", "town/rules-matter"])["reactions"]["like"], 1);
+    assert_eq!(world.json("bob", &["status"])["pending"], 0);
+    world.json("olga", &["rules", "town", "--no-role", "bob", "--unban", "eve"]);
+    assert_eq!(world.json("bob", &["unlike", "town/rules-matter"])["count"], 0);
+    assert_eq!(world.json("eve", &like)["count"], 1);
 }
 
 #[test]

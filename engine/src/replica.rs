@@ -164,7 +164,7 @@ impl Replica {
         let mut doc = genesis::document(&address, encoding);
         doc.set_actor(automerge_actor(provisional));
         Self {
-            view: View::of_genesis(address.facet(), encoding),
+            view: View::of_genesis(&address, encoding),
             accepted_heads: heads_of(&doc),
             address,
             doc,

@@ -208,7 +208,7 @@ pub(crate) async fn post(args: PostArgs) -> anyhow::Result<bool> {
 }
 
 /// Lets go of the document and ends the client in order.
-async fn finish(connection: Connection, document: Document) -> anyhow::Result<bool> {
+pub(super) async fn finish(connection: Connection, document: Document) -> anyhow::Result<bool> {
     drop(document);
     connection.client.close().await;
     Ok(true)

@@ -6,8 +6,8 @@ use automerge::{Automerge, Patch, TextEncoding};
 use super::json::PathSegment;
 use super::likes::{Counter, Target};
 use super::post::PostStatus;
-use super::{CommentsView, JsonView, LikesView, PostView};
-use crate::ids::{Facet, Ulid, UserId};
+use super::{CommentsView, JsonView, LikesView, PostView, genesis};
+use crate::ids::{Address, Facet, Ulid, UserId};
 
 /// A document as it is shown.
 #[derive(Debug, Clone, PartialEq)]
@@ -155,11 +155,15 @@ impl View {
     /// What a document that holds its genesis and nothing else shows: the same as
     /// [`View::read`] of it.
     #[must_use]
-    pub fn of_genesis(facet: Facet, encoding: TextEncoding) -> Self {
-        match facet {
+    pub fn of_genesis(address: &Address, encoding: TextEncoding) -> Self {
+        match address.facet() {
             Facet::Post => Self::Post(PostView::of_genesis(encoding)),
             Facet::Likes => Self::Likes(LikesView::of_genesis()),
             Facet::Comments => Self::Comments(CommentsView::default()),
+            // It has maps from the beginning.
+            Facet::Json if address.is_rules() => {
+                Self::read(Facet::Json, &genesis::document(address, encoding))
+            }
             Facet::Json => Self::Json(JsonView::of_genesis(encoding)),
         }
     }
