@@ -1,5 +1,10 @@
 //! Carrying out the steps of a run: what each does to the world, and what ends it.
 
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "each group of steps has its own method, which passes over the others"
+)]
+
 use automerge::ReadDoc as _;
 use syncline_engine::clock::Timestamp;
 use syncline_engine::hub;

@@ -304,7 +304,8 @@ impl World {
         self.queue.insert((self.now + in_ms, self.queued), event);
     }
 
-    /// The client that an event is for, if it is for one.
+    /// Until when an event has to wait because the client that it is for is frozen.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "few events are for a client")]
     fn thawed(&self, event: &Event) -> Option<u64> {
         let client = match event {
             Event::Connect { client, .. }
