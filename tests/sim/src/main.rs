@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use syncline_sim::minimise::minimise;
-use syncline_sim::{Report, Run, Totals, play, tell};
+use syncline_sim::{Report, Run, Totals, Violation, play, tell};
 
 const USAGE: &str = "\
 Usage: syncline-sim [--seeds A..B] [--events N] [--threads N] [--json] [--until-caught] [--save DIR]
@@ -159,6 +159,9 @@ fn play_all(options: &Options) -> Vec<Report> {
                         caught.fetch_min(seed, Ordering::Relaxed);
                     }
                     if let Ok(mut reports) = reports.lock() {
+                        if let Some(Violation { rule, what }) = report.violations.first() {
+                            eprintln!("seed {seed}: {rule}: {what}");
+                        }
                         reports.push(report);
                         progress(options, &reports);
                     }
