@@ -117,7 +117,14 @@ fn plant(bug: &Bug, work: &Path) -> anyhow::Result<()> {
 
 /// Simulates until something is wrong and says what.
 fn catch(work: &Path, target: &Path) -> anyhow::Result<Option<String>> {
-    let mut simulator = sim::build(work, target, "sim")?;
+    // Soon built rather than fast: most bugs are caught in the first seeds.
+    let mut build = sim::build(work, target, "sim");
+    let built = build.env("CARGO_PROFILE_SIM_OPT_LEVEL", "1").output()?;
+    if !built.status.success() {
+        let why = String::from_utf8_lossy(&built.stderr);
+        bail!("it does not build: {}", why.lines().find(|l| l.starts_with("error")).unwrap_or(""));
+    }
+    let mut simulator = sim::built(target, "sim");
     let seeds = format!("0..{SEEDS_MAX}");
     let events = EVENTS.to_string();
     simulator.args(["--seeds", &seeds, "--events", &events, "--until-caught", "--json"]);

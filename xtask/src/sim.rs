@@ -10,16 +10,22 @@ fn directory(profile: &str) -> &str {
     if profile == "dev" { "debug" } else { profile }
 }
 
-/// Builds the simulator of the sources in `sources` and answers how to run it.
-pub(crate) fn build(sources: &Path, target: &Path, profile: &str) -> anyhow::Result<Command> {
-    run(cargo()
+/// The command that builds the simulator of the sources in `sources`.
+pub(crate) fn build(sources: &Path, target: &Path, profile: &str) -> Command {
+    let mut cargo = cargo();
+    cargo
         .current_dir(sources)
         .args(["build", "--quiet", "--locked", "--package", "syncline-sim", "--profile", profile])
         .arg("--target-dir")
-        .arg(target))?;
+        .arg(target);
+    cargo
+}
+
+/// The simulator that was built there.
+pub(crate) fn built(target: &Path, profile: &str) -> Command {
     let mut simulator = Command::new(target.join(directory(profile)).join("syncline-sim"));
     simulator.current_dir(root());
-    Ok(simulator)
+    simulator
 }
 
 /// Runs the simulator. `--profile NAME` is for cargo; the rest is the simulator's.
@@ -28,5 +34,7 @@ pub(crate) fn sim(arguments: &[&str]) -> anyhow::Result<()> {
         ["--profile", profile, rest @ ..] => (*profile, rest),
         rest => ("sim", rest),
     };
-    run(build(&root(), &root().join("target"), profile)?.args(rest))
+    let target = root().join("target");
+    run(&mut build(&root(), &target, profile))?;
+    run(built(&target, profile).args(rest))
 }

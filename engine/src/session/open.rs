@@ -245,6 +245,11 @@ impl OpenDocument {
         if replica.is_starting_over() || self.begun.is_some() {
             return None;
         }
+        // What was made under a lease of an earlier term goes out as it is, but only to a server that
+        // has granted another: before, it does not look at changes at all.
+        if replica.is_lapsed() && self.granted.is_none() {
+            return None;
+        }
         let settled = replica.settled();
         let final_until = replica.final_until();
         let from = self.pushed.max(settled) + 1;

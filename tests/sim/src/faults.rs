@@ -1,15 +1,13 @@
 //! Carrying out the steps of a run: what each does to the world, and what ends it.
 
-use automerge::ReadDoc as _;
-use syncline_engine::clock::Timestamp;
-use syncline_engine::hub;
-use syncline_engine::ids::{Address, ChangeHash};
-use syncline_engine::policy::Role;
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "each group of steps has its own method, which passes over the others"
+)]
+
 use syncline_engine::session::Input;
 
-use crate::server::Backup;
 use crate::step::{Action, Side};
-use crate::tokens::Token;
 use crate::world::{Event, Relief, World};
 
 impl World {
@@ -81,7 +79,7 @@ impl World {
         }
     }
 
-    fn is_awake(&self, client: usize) -> bool {
+    pub(crate) fn is_awake(&self, client: usize) -> bool {
         self.clients.get(client).is_some_and(|c| !c.down && !c.ending && c.frozen_until <= self.now)
     }
 
@@ -185,141 +183,6 @@ impl World {
         true
     }
 
-    fn act_on_server(&mut self, action: &Action) -> bool {
-        match *action {
-            Action::CrashServer { reached, ms } => {
-                let up = self.server.hub.is_some();
-                self.crash_server(reached, ms);
-                return up;
-            }
-            Action::RestartServer { ms } => {
-                if self.server.hub.is_none() {
-                    return false;
-                }
-                self.server.may_stop = true;
-                self.server.back_after = Some(ms);
-                self.tell_hub(hub::Input::Shutdown);
-            }
-            Action::FailWrite { reached } => self.server.fails_write = Some(reached),
-            Action::FillDisk { ms } => self.server.full_until = self.now + ms,
-            Action::SlowDisk { ms } => self.server.slow_until = self.now + ms,
-            Action::FailReads { count } => self.server.fails_reads = count,
-            _ => return false,
-        }
-        true
-    }
-
-    fn act_on_disk(&mut self, action: &Action) -> bool {
-        match *action {
-            Action::Tear { document, pick } => self.spoil(document, pick, true),
-            Action::Corrupt { document, pick } => self.spoil(document, pick, false),
-            Action::Backup => self.back_up(),
-            Action::RestoreBackup { ms } => self.restore_backup(ms),
-            Action::Repair => self.repair(),
-            _ => false,
-        }
-    }
-
-    /// Spoils something that is stored. Without a copy of the disk there would be no way back, so
-    /// there must be one.
-    fn spoil(&mut self, document: usize, pick: u64, torn: bool) -> bool {
-        let Some(address) = self.documents.get(document).cloned() else { return false };
-        // What was damaged before is looked at before it changes again.
-        self.check_damaged();
-        if self.server.is_committing() || !self.server.disk.spoil(&address, pick, torn) {
-            return false;
-        }
-        self.server.was_damaged = true;
-        let bytes = self.server.disk.bytes_of(&address);
-        self.damaged.insert(address, bytes);
-        true
-    }
-
-    /// What is damaged must stay as it is until somebody repairs it: more may follow, but nothing
-    /// that was there may be gone or other.
-    pub(crate) fn check_damaged(&mut self) {
-        let mut overwritten = Vec::new();
-        for (address, before) in &self.damaged {
-            let after = self.server.disk.bytes_of(address);
-            let kept = before.iter().all(|value| after.contains(value));
-            if !kept {
-                overwritten.push(address.to_string());
-            }
-        }
-        for address in overwritten {
-            self.complain("overwritten", format!("{address} was damaged and then written over"));
-        }
-    }
-
-    fn back_up(&mut self) -> bool {
-        // Who makes copies looks at them.
-        if self.server.is_committing() || !self.server.disk.damage().is_empty() {
-            return false;
-        }
-        let disk = self.server.disk.copy();
-        let mirror = self.oracle.mirror.clone();
-        self.server.backup = Some(Backup { disk, mirror });
-        true
-    }
-
-    fn restore_backup(&mut self, ms: u64) -> bool {
-        let Some(backup) = self.server.backup.clone() else { return false };
-        self.end_server(true);
-        self.check_damaged();
-        let all: Vec<Address> = self.oracle.mirror.0.keys().cloned().collect();
-        self.note_lost(&all, &backup);
-        self.server.disk = backup.disk.copy();
-        self.oracle.mirror = backup.mirror;
-        self.damaged.clear();
-        self.at(ms, Event::StartServer);
-        true
-    }
-
-    /// Replaces what is damaged from the last copy; a document without one begins anew.
-    pub(crate) fn repair(&mut self) -> bool {
-        let damage = self.server.disk.damage();
-        if damage.is_empty() {
-            return false;
-        }
-        self.check_damaged();
-        self.end_server(true);
-        let empty = || Backup { disk: crate::disk::Disk::new(), mirror: Default::default() };
-        let backup = self.server.backup.clone().unwrap_or_else(empty);
-        self.note_lost(&damage, &backup);
-        for address in &damage {
-            self.server.disk.restore(address, &backup.disk);
-            match backup.mirror.0.get(address) {
-                Some(log) => self.oracle.mirror.0.insert(address.clone(), log.clone()),
-                None => self.oracle.mirror.0.remove(address),
-            };
-        }
-        self.damaged.clear();
-        self.report.count_incident("repaired_from_backup");
-        self.at(500, Event::StartServer);
-        true
-    }
-
-    /// Notes which durable changes the server will not have any more, and who still has them.
-    fn note_lost(&mut self, documents: &[Address], backup: &Backup) {
-        let mut lost: Vec<(Address, ChangeHash)> = Vec::new();
-        for address in documents {
-            let Some(log) = self.oracle.mirror.0.get(address) else { continue };
-            let gone = log.hashes.iter().filter(|hash| !backup.mirror.has(address, **hash));
-            lost.extend(gone.map(|hash| (address.clone(), *hash)));
-        }
-        self.destroyed |= !lost.is_empty();
-        for (address, hash) in lost {
-            let name = automerge::ChangeHash(hash.0);
-            let has = |client: &&crate::client::Client| {
-                let replica = client.session.replica(&address);
-                !client.down
-                    && replica.is_some_and(|r| r.document().get_change_by_hash(&name).is_some())
-            };
-            let holders = self.clients.iter().filter(has).map(|c| (c.number, c.life)).collect();
-            self.oracle.lost.insert((address, hash), holders);
-        }
-    }
-
     fn act_on_client(&mut self, client: usize, action: &Action) -> bool {
         match *action {
             Action::CrashClient { pick, .. } => {
@@ -355,61 +218,6 @@ impl World {
             }
             _ => return false,
         }
-        true
-    }
-
-    /// The client's process is gone, and with it its connections.
-    pub(crate) fn end_client(&mut self, client: usize, reach: usize) {
-        for wire in self.wires_of(client) {
-            let after = self.clients[client].dice.below(3_000);
-            self.cut(wire, Some(after), None);
-        }
-        self.clients[client].crash(reach);
-    }
-
-    pub(crate) fn start_client(&mut self, client: usize) {
-        let token = self.fresh_token(client);
-        self.clients[client].start(token);
-        self.say(client, "starts");
-        for address in self.clients[client].documents.clone() {
-            self.tell_client(client, Input::Open { address, write: false });
-        }
-        self.tell_client(client, Input::SetOnline(true));
-    }
-
-    // Tokens.
-
-    pub(crate) fn fresh_token(&self, client: usize) -> Option<String> {
-        let counts = self.setup.token_ms?;
-        let of = &self.clients[client];
-        let role = self.roles.get(&of.user).cloned().unwrap_or(Role::Member);
-        let expires = Timestamp(self.now + counts);
-        Some(Token { user: of.user.clone(), role, expires }.write())
-    }
-
-    /// A user gets another role. All of his devices are told at once.
-    fn set_role(&mut self, client: usize, pick: u64) -> bool {
-        if self.setup.token_ms.is_none() {
-            return false;
-        }
-        let user = self.clients[client].user.clone();
-        let role = [Role::Viewer, Role::Member, Role::Moderator]
-            [usize::try_from(pick % 3).unwrap_or(0)]
-        .clone();
-        self.roles.insert(user.clone(), role);
-        for device in 0..self.clients.len() {
-            if self.clients[device].user == user && self.is_awake(device) {
-                self.give_token(device);
-            }
-        }
-        true
-    }
-
-    /// The app hands a new token to its session.
-    pub(crate) fn give_token(&mut self, client: usize) -> bool {
-        let Some(token) = self.fresh_token(client) else { return false };
-        self.report.count_incident("token_renewed");
-        self.tell_client(client, Input::SetToken(token));
         true
     }
 }

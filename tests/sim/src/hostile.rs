@@ -259,7 +259,7 @@ impl World {
         let handle = self.hostile[who].follows.first().map_or(0, |(handle, _)| *handle);
         match choices.index(4) {
             0 => {
-                self.utter(wire, Compare { handle, seq: choices.number(), heads: choices.bytes() })
+                self.utter(wire, Compare { handle, seq: choices.number(), heads: choices.bytes() });
             }
             1 => self
                 .utter(wire, Push { handle, first: u64::MAX, changes: vec![Blob::default(); 2] }),

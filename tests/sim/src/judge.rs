@@ -194,6 +194,7 @@ impl World {
         self.destroyed && self.clients.iter().any(|client| client.gave_up.contains(address))
     }
 
+    #[allow(clippy::wildcard_enum_match_arm, reason = "whatever is not expected is a problem")]
     fn judge_problems(&mut self, number: usize) {
         let restored = self.clients.iter().any(|client| client.store_restored);
         let client = &self.clients[number];

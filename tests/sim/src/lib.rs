@@ -3,12 +3,14 @@
 //! one seed for all delays; the same run ends the same, byte for byte.
 //!
 //! The parts: [`run`] draws what happens as [`step`]s; `world` moves events through virtual time;
-//! `network`, `server` and `client` carry out the machines' effects; `people`, `faults` and `hostile`
-//! carry out the steps; `oracle` and `judge` know what must be true; [`minimise`] leaves out what a
+//! `network`, `server` and `client` carry out the machines' effects; `people`, `faults`, `disaster` and
+//! `hostile` carry out the steps; `oracle` and `judge` know what must be true; [`minimise`] leaves out what a
 //! violation does not need.
 
 pub mod choices;
 mod client;
+mod device;
+mod disaster;
 pub mod disk;
 mod faults;
 mod hostile;
@@ -17,11 +19,13 @@ mod law;
 pub mod minimise;
 mod network;
 mod oracle;
+mod peace;
 mod people;
 pub mod report;
 pub mod run;
 mod server;
 pub mod step;
+mod story;
 mod tokens;
 pub mod weather;
 mod world;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use syncline_sim::minimise::minimise;
-use syncline_sim::{Report, Run, Totals, play, tell};
+use syncline_sim::{Report, Run, Totals, Violation, play, tell};
 
 const USAGE: &str = "\
 Usage: syncline-sim [--seeds A..B] [--events N] [--threads N] [--json] [--until-caught] [--save DIR]
@@ -16,7 +16,8 @@ Usage: syncline-sim [--seeds A..B] [--events N] [--threads N] [--json] [--until-
 
   --seeds A..B    which runs to play (default 0..100)
   --events N      what people and the weather do in each, at least (default 200)
-  --with FAULT    also a fault that the engine is known not to survive: restore_store
+  --together      also what is known not to be survived: old copies of clients' stores together
+                  with a server that loses something
   --threads N     how many runs at a time (default 2)
   --json          one JSON object on standard output
   --until-caught  stop at the first seed with a violation, and do not make it shorter
@@ -35,7 +36,7 @@ struct Options {
     threads: usize,
     json: bool,
     until_caught: bool,
-    with: Vec<String>,
+    together: bool,
     save: PathBuf,
     replay: Option<PathBuf>,
 }
@@ -73,7 +74,7 @@ fn options(arguments: &[String]) -> Result<Options, String> {
         threads: 2,
         json: false,
         until_caught: false,
-        with: Vec::new(),
+        together: false,
         save: PathBuf::from("target/sim"),
         replay: None,
     };
@@ -92,7 +93,7 @@ fn options(arguments: &[String]) -> Result<Options, String> {
             "--threads" => options.threads = size(value()?)?.max(1),
             "--json" => options.json = true,
             "--until-caught" => options.until_caught = true,
-            "--with" => options.with.push(value()?.clone()),
+            "--together" => options.together = true,
             "--save" => options.save = PathBuf::from(value()?),
             "--replay" => options.replay = Some(PathBuf::from(value()?)),
             "--help" => return Err("The simulator plays days with faults.".to_owned()),
@@ -153,11 +154,14 @@ fn play_all(options: &Options) -> Vec<Report> {
                     if seed >= options.to || seed > caught.load(Ordering::Relaxed) {
                         return;
                     }
-                    let report = play(&Run::draw(seed, options.events, &options.with));
+                    let report = play(&Run::draw(seed, options.events, options.together));
                     if options.until_caught && !report.violations.is_empty() {
                         caught.fetch_min(seed, Ordering::Relaxed);
                     }
                     if let Ok(mut reports) = reports.lock() {
+                        if let Some(Violation { rule, what }) = report.violations.first() {
+                            eprintln!("seed {seed}: {rule}: {what}");
+                        }
                         reports.push(report);
                         progress(options, &reports);
                     }
@@ -208,7 +212,7 @@ fn print_totals(totals: &Totals) {
 /// Saves a run with a violation and tells its story, on standard error: the shortest form of it if
 /// `shorter`.
 fn explain(options: &Options, report: &Report, shorter: bool) {
-    let run = Run::draw(report.seed, options.events, &options.with);
+    let run = Run::draw(report.seed, options.events, options.together);
     let path = options.save.join(format!("seed-{}.json", report.seed));
     let Some(violation) = report.violations.first() else { return };
     let run = if shorter { minimise(&run, violation, ATTEMPTS_MAX) } else { run };

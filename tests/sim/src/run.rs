@@ -47,10 +47,13 @@ const RATES: &[(&str, u64)] = &[
     ("attack", 60),
 ];
 
-/// Faults that the engine is known not to survive: they are played when they are asked for, to see
-/// when that changes. A client that comes back on an old copy of its store numbers its commands as if
-/// the others had not been, and takes the answers to those for answers to its own.
-pub const NOT_SURVIVED: &[&str] = &["restore_store"];
+/// Faults by which the server loses what it had.
+const LOSING: &[&str] = &["restore_backup", "tear", "corrupt"];
+/// The fault by which a client comes back on an old copy of its store. Together with a server that has
+/// lost something it is known not to be survived: the copy may hold a change that its client has
+/// written anew under the same name, and which of the two the log had the server does not know any
+/// more.
+const COPIED_STORE: &str = "restore_store";
 
 /// What the server is configured with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -214,10 +217,11 @@ pub struct Run {
 }
 
 impl Run {
-    /// Draws so many steps. Each run first draws which faults it has, and how often; those that are
-    /// [known not to be survived](NOT_SURVIVED) only if they are named.
+    /// Draws so many steps. Each run first draws which faults it has, and how often; a copied
+    /// store and a server that loses something only if `together`, because that is known not to be
+    /// survived.
     #[must_use]
-    pub fn draw(seed: u64, steps: usize, with: &[String]) -> Self {
+    pub fn draw(seed: u64, steps: usize, together: bool) -> Self {
         let mut choices = Choices::new(seed);
         let setup = Setup::draw(&mut choices);
         let calm = choices.per_mille(50);
@@ -227,13 +231,19 @@ impl Run {
         };
         let mut rates: Vec<(&str, u64)> =
             RATES.iter().map(|(name, max)| (*name, rate(*max))).collect();
-        let excluded =
-            |name: &&str| NOT_SURVIVED.contains(name) && !with.iter().any(|with| with == name);
-        rates.iter_mut().filter(|(name, _)| excluded(name)).for_each(|(_, rate)| *rate = 0);
+        // Of two that are not survived together, a run has one.
+        let have = |rates: &[(&str, u64)], names: &[&str]| {
+            rates.iter().any(|(name, rate)| names.contains(name) && *rate > 0)
+        };
+        let store_first = choices.per_mille(500);
+        if !together && have(&rates, &[COPIED_STORE]) && have(&rates, LOSING) {
+            let gone = if store_first { LOSING } else { &[COPIED_STORE] };
+            rates.iter_mut().filter(|(name, _)| gone.contains(name)).for_each(|(_, r)| *r = 0);
+        }
         // What a full document lost it cannot take back.
         let full = setup.server.document_bytes_max < 1 << 20;
-        let loses = |name: &&str| ["restore_backup", "tear", "corrupt"].contains(name);
-        rates.iter_mut().filter(|(name, _)| full && loses(name)).for_each(|(_, rate)| *rate = 0);
+        let loses = |name: &&str| full && LOSING.contains(name);
+        rates.iter_mut().filter(|(name, _)| loses(name)).for_each(|(_, rate)| *rate = 0);
         // Nothing comes back from a copy that nobody made.
         for (copy, back) in [("backup", "restore_backup"), ("copy_store", "restore_store")] {
             if rates.iter().any(|(name, rate)| *name == back && *rate > 0) {

@@ -256,23 +256,32 @@ impl World {
                 hub::Input::SnapshotRead { request, result }
             }
             hub::Effect::Compact { address, cursor, keep_from } => {
-                let full = self.now < self.server.full_until;
-                let run = || self.server.compact(&address, cursor, keep_from);
-                let result = if full { unreadable() } else { run() };
-                match &result {
-                    Ok(_) => self.report.count_incident("compaction"),
-                    Err(error) if full || self.server.was_damaged => {
-                        let _ = error;
-                        self.report.count_incident("compaction_failed");
-                    }
-                    Err(error) => self.complain("store", format!("compaction failed: {error}")),
-                }
+                let result = self.compact(&address, cursor, keep_from);
                 hub::Input::Compacted { address, result }
             }
         };
         let delay = self.server.disk_delay(self.now);
         let life = self.server.life;
         self.at(delay, Event::Server { life, input: Box::new(input) });
+    }
+
+    fn compact(
+        &mut self,
+        address: &Address,
+        cursor: Cursor,
+        keep_from: u64,
+    ) -> Result<LogHead, StoreError> {
+        let full = self.now < self.server.full_until;
+        let run = || self.server.compact(address, cursor, keep_from);
+        let result = if full { unreadable() } else { run() };
+        match &result {
+            Ok(_) => self.report.count_incident("compaction"),
+            Err(_) if full || self.server.was_damaged => {
+                self.report.count_incident("compaction_failed");
+            }
+            Err(error) => self.complain("store", format!("compaction failed: {error}")),
+        }
+        result
     }
 
     /// The hub asks for its process to end.

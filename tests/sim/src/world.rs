@@ -6,11 +6,10 @@ use std::mem;
 
 use bytes::Bytes;
 use syncline_engine::hub;
-use syncline_engine::ids::{Address, Ulid, UserId};
+use syncline_engine::ids::{Address, UserId};
 use syncline_engine::machine::Machine;
 use syncline_engine::policy::Role;
-use syncline_engine::replica::Resolution;
-use syncline_engine::session::{self, ConnectionStatus};
+use syncline_engine::session;
 use syncline_engine::wire::CloseCode;
 
 use crate::client::Client;
@@ -21,6 +20,7 @@ use crate::report::{Report, Violation};
 use crate::run::{Run, Setup};
 use crate::server::Server;
 use crate::step::Step;
+use crate::story::Story;
 use crate::weather::Weather;
 
 /// When the world begins, so that no clock is ever before zero.
@@ -94,23 +94,6 @@ pub(crate) enum Event {
 enum Sleeper {
     Hub,
     Client(usize),
-}
-
-/// What people read of a run: one line for each thing that happened.
-#[derive(Debug, Default)]
-pub(crate) struct Story {
-    pub(crate) on: bool,
-    begin: u64,
-    lines: Vec<String>,
-}
-
-impl Story {
-    pub(crate) fn note(&mut self, now: u64, who: &str, what: &str) {
-        if self.on {
-            let at = now - self.begin;
-            self.lines.push(format!("{:>6}.{:03} s  {who:<8} {what}", at / 1_000, at % 1_000));
-        }
-    }
 }
 
 pub(crate) struct World {
@@ -304,7 +287,8 @@ impl World {
         self.queue.insert((self.now + in_ms, self.queued), event);
     }
 
-    /// The client that an event is for, if it is for one.
+    /// Until when an event has to wait because the client that it is for is frozen.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "few events are for a client")]
     fn thawed(&self, event: &Event) -> Option<u64> {
         let client = match event {
             Event::Connect { client, .. }
@@ -364,7 +348,7 @@ impl World {
         }
     }
 
-    fn lives(&self, client: usize, life: u64) -> bool {
+    pub(crate) fn lives(&self, client: usize, life: u64) -> bool {
         self.clients[client].life == life && !self.clients[client].down
     }
 
@@ -383,146 +367,11 @@ impl World {
         self.next_step();
     }
 
-    fn relieve(&mut self, relief: Relief) {
-        if self.leaving {
-            return;
-        }
-        match relief {
-            Relief::Open(client, document) => {
-                let address = self.documents[document].clone();
-                self.tell_client(client, session::Input::Open { address, write: false });
-            }
-            Relief::Online(client) => self.tell_client(client, session::Input::SetOnline(true)),
-            Relief::Network(client) => self.tell_client(client, session::Input::SetNetwork(true)),
-            Relief::Visible(client) => self.tell_client(client, session::Input::SetVisible(true)),
-            Relief::StartClient(client, life) => {
-                if self.clients[client].life == life {
-                    let all = self.clients[client].writes_under_way();
-                    self.end_client(client, all);
-                    self.start_client(client);
-                }
-            }
-        }
-    }
-
-    /// Nothing goes wrong any more, and what did is mended.
-    fn make_peace(&mut self) {
-        self.story.note(self.now, "·", "peace");
-        self.peace = true;
-        self.banish();
-        self.server.full_until = 0;
-        self.server.slow_until = 0;
-        self.server.fails_reads = 0;
-        self.server.fails_write = None;
-        self.tokens_from = 0;
-        if !self.repair() && self.server.hub.is_none() {
-            self.at(1, Event::StartServer);
-        }
-        for client in 0..self.clients.len() {
-            let of = &mut self.clients[client];
-            of.frozen_until = 0;
-            of.reads_from = 0;
-            of.partitioned_until = 0;
-            for wire in self.wires_of(client) {
-                if self.network.wires.get(&wire).is_some_and(|wire| wire.stalled) {
-                    self.cut(wire, Some(10), Some(10));
-                }
-            }
-            for document in 0..self.documents.len() {
-                self.relieve(Relief::Open(client, document));
-            }
-            self.relieve(Relief::Online(client));
-            self.relieve(Relief::Network(client));
-            self.relieve(Relief::Visible(client));
-        }
-        self.at(1_000, Event::LookAround);
-    }
-
-    /// A failed connection is tried again by hand, as people do.
-    fn look_around(&mut self) {
-        for client in 0..self.clients.len() {
-            let of = &self.clients[client];
-            if !of.down && matches!(of.status, ConnectionStatus::Failed { .. }) {
-                self.report.count_incident("reconnected_by_hand");
-                self.give_token(client);
-                self.tell_client(client, session::Input::Reconnect);
-            }
-        }
-        if !self.leaving {
-            self.at(10_000, Event::LookAround);
-        }
-    }
-
     fn leave(&mut self) {
         self.leaving = true;
         for client in 0..self.clients.len() {
             self.tell_client(client, session::Input::Shutdown);
         }
-    }
-
-    pub(crate) fn tell_client(&mut self, client: usize, input: session::Input) {
-        if self.clients[client].down {
-            return;
-        }
-        let now = self.clients[client].clock(self.now);
-        self.clients[client].session.handle(now, input);
-        self.drain_client(client);
-    }
-
-    pub(crate) fn drain_client(&mut self, number: usize) {
-        let life = self.clients[number].life;
-        while self.lives(number, life)
-            && let Some(effect) = self.clients[number].session.poll_effect()
-        {
-            match effect {
-                session::Effect::Connect { connection } => {
-                    if self.clients[number].connection.replace(connection).is_some() {
-                        self.complain("two_connections", format!("of client {number} at once"));
-                    }
-                    let delay = 2 * self.delay(number, 200);
-                    self.at(delay, Event::Connect { client: number, life, connection });
-                }
-                session::Effect::Send { connection, message } => {
-                    if let Some(wire) = self.wire_of(number, connection) {
-                        self.send(wire, true, message);
-                    }
-                }
-                session::Effect::Disconnect { connection } => {
-                    self.close_from_client(number, connection);
-                }
-                session::Effect::Write { token, writes } => {
-                    let client = &mut self.clients[number];
-                    client.write(token, writes);
-                    let delay = 1 + client.dice.below(10);
-                    self.at(delay, Event::Stored { client: number, life });
-                }
-                session::Effect::Read { token, prefix } => {
-                    self.at(1, Event::Read { client: number, life, token, prefix });
-                }
-                session::Effect::Notify(notice) => {
-                    if let Some((id, resolution)) = self.clients[number].hear(notice) {
-                        self.note_ending(number, id, &resolution);
-                    }
-                }
-                session::Effect::Stop => self.clients[number].down = true,
-            }
-        }
-        if mem::take(&mut self.clients[number].token_wanted) {
-            let wait = 20 + self.clients[number].dice.below(2_000);
-            let wait = wait.max(self.tokens_from.saturating_sub(self.now));
-            self.at(wait, Event::Token { client: number, life });
-        }
-    }
-
-    fn note_ending(&mut self, number: usize, id: Ulid, resolution: &Resolution) {
-        let how = match resolution {
-            Resolution::Confirmed => "confirmed".to_owned(),
-            Resolution::NoEffect => "no_effect".to_owned(),
-            Resolution::Superseded => "superseded".to_owned(),
-            Resolution::Refused { code, .. } => format!("refused:{code}"),
-        };
-        self.say(number, &format!("hears how {id} ended: {how}"));
-        *self.report.endings.entry(how).or_default() += 1;
     }
 
     pub(crate) fn say(&mut self, client: usize, what: &str) {
