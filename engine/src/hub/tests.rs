@@ -160,33 +160,8 @@ impl World {
                 self.unread.remove(&connection.0);
                 None
             }
-            Effect::Load { address } => {
-                let fresh_epoch = Epoch([u8::try_from(self.commits % 200).unwrap() + 1; 16]);
-                let loaded = if self.fail_loads {
-                    Err(StoreError::Failed("gone".to_owned()))
-                } else {
-                    Ok(self.logs.get(&address).map(|log| (log.head(), log.records.clone())))
-                };
-                Some(Input::Loaded { address, fresh_epoch, loaded })
-            }
-            Effect::ReadRules { space } => {
-                let address = Address::rules_of(&space).unwrap();
-                let rules = match self.logs.get(&address) {
-                    None => Ok(Box::new(Rulebook::blank(&address))),
-                    Some(log) => {
-                        let body = log.snapshot.as_ref().map(|snapshot| &snapshot.body[..]);
-                        load::rulebook(&address, body, &log.records)
-                    }
-                };
-                Some(Input::RulesRead { space, rules })
-            }
-            Effect::Index { address } => {
-                let log = self.logs.get(&address);
-                let snapshot = log.and_then(|log| log.snapshot.as_ref());
-                let snapshot = snapshot.map(|snapshot| (snapshot.cursor, &snapshot.body[..]));
-                let records = log.map_or(&[][..], |log| &log.records);
-                let gate = load::index_of(&address, snapshot, records);
-                Some(Input::Indexed { address, gate })
+            Effect::Load { .. } | Effect::ReadRules { .. } | Effect::Index { .. } => {
+                Some(self.read_log(effect))
             }
             Effect::Commit { appends } => {
                 assert!(self.held_commit.is_none(), "one commit at a time");
@@ -221,6 +196,41 @@ impl World {
                 self.stopped = true;
                 None
             }
+        }
+    }
+
+    /// Answers what the hub asks about a log.
+    fn read_log(&self, effect: Effect) -> Input {
+        match effect {
+            Effect::Load { address } => {
+                let fresh_epoch = Epoch([u8::try_from(self.commits % 200).unwrap() + 1; 16]);
+                let loaded = if self.fail_loads {
+                    Err(StoreError::Failed("gone".to_owned()))
+                } else {
+                    Ok(self.logs.get(&address).map(|log| (log.head(), log.records.clone())))
+                };
+                Input::Loaded { address, fresh_epoch, loaded }
+            }
+            Effect::ReadRules { space } => {
+                let address = Address::rules_of(&space).unwrap();
+                let rules = match self.logs.get(&address) {
+                    None => Ok(Box::new(Rulebook::blank(&address))),
+                    Some(log) => {
+                        let body = log.snapshot.as_ref().map(|snapshot| &snapshot.body[..]);
+                        load::rulebook(&address, body, &log.records)
+                    }
+                };
+                Input::RulesRead { space, rules }
+            }
+            Effect::Index { address } => {
+                let log = self.logs.get(&address);
+                let snapshot = log.and_then(|log| log.snapshot.as_ref());
+                let snapshot = snapshot.map(|snapshot| (snapshot.cursor, &snapshot.body[..]));
+                let records = log.map_or(&[][..], |log| &log.records);
+                let gate = load::index_of(&address, snapshot, records);
+                Input::Indexed { address, gate }
+            }
+            other => panic!("{other:?}"),
         }
     }
 
