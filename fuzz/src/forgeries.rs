@@ -22,17 +22,35 @@ fn known(change: &ExpandedChange) -> impl Iterator<Item = Known> {
 
 /// A forgery of `honest`, in which parts of what was `accepted` are named.
 pub(crate) fn forge(honest: &Change, accepted: &[Change], choices: &mut Choices<'_>) -> Change {
-    let mut change = honest.decode();
-    let mut pool: Vec<Known> =
-        accepted.iter().flat_map(|c| known(&c.decode()).collect::<Vec<_>>()).collect();
-    if choices.pick(3, "own") == 0 {
-        pool.extend(known(&change));
+    let own = choices.pick(3, "own") == 0;
+    Forger::new(honest, accepted, own).forge(choices)
+}
+
+/// An honest change, and what forgeries of it can name.
+pub(crate) struct Forger {
+    honest: ExpandedChange,
+    pool: Vec<Known>,
+}
+
+impl Forger {
+    pub(crate) fn new(honest: &Change, accepted: &[Change], own: bool) -> Self {
+        let honest = honest.decode();
+        let mut pool: Vec<Known> =
+            accepted.iter().flat_map(|c| known(&c.decode()).collect::<Vec<_>>()).collect();
+        if own {
+            pool.extend(known(&honest));
+        }
+        Self { honest, pool }
     }
-    for _ in 0..=choices.pick(3, "forgeries") {
-        forge_once(&mut change, &pool, choices);
+
+    pub(crate) fn forge(&self, choices: &mut Choices<'_>) -> Change {
+        let mut change = self.honest.clone();
+        for _ in 0..=choices.pick(3, "forgeries") {
+            forge_once(&mut change, &self.pool, choices);
+        }
+        change.hash = None;
+        Change::from(change)
     }
-    change.hash = None;
-    Change::from(change)
 }
 
 /// The same operations, as if nothing had been seen but `past`.

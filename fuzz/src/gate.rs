@@ -22,6 +22,12 @@ pub(crate) fn run(data: &[u8]) {
     gatehouse::run(&mut commands::Choices(data), true);
 }
 
+/// Many forgeries on one document; see [`gatehouse::mutations`].
+#[allow(dead_code, reason = "each target and test has its own of these")]
+pub(crate) fn mutations(count: u64, fill: impl FnMut(&mut [u8])) -> gatehouse::Tally {
+    gatehouse::mutations(count, fill)
+}
+
 /// The same without forgers, so that all of the input goes into who may do what, and when.
 #[allow(dead_code, reason = "each target and test has its own of the two")]
 pub(crate) fn policy(data: &[u8]) {

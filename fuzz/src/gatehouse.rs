@@ -30,6 +30,50 @@ pub(crate) fn run(choices: &mut Choices<'_>, with_forgers: bool) {
     world.settle(choices);
 }
 
+/// What became of many forgeries.
+#[allow(dead_code, reason = "each target and test has its own of these")]
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Tally {
+    pub(crate) judged: u64,
+    pub(crate) accepted: u64,
+}
+
+/// Forges `count` changes on a document made by chance, all on the same state of it; whatever is
+/// accepted applies, saves, loads and merges. `fill` gives chances.
+#[allow(dead_code, reason = "each target and test has its own of these")]
+pub(crate) fn mutations(count: u64, mut fill: impl FnMut(&mut [u8])) -> Tally {
+    let mut bytes = [0; 600];
+    fill(&mut bytes);
+    let mut choices = Choices(&bytes);
+    let facet = Facet::ALL[choices.pick(Facet::ALL.len(), "facet")];
+    let mut world = World::new(facet, &mut choices);
+    while !choices.are_over() {
+        world.step(&mut choices, false);
+    }
+    let mut forgers = Vec::new();
+    for who in 0..world.people.len() {
+        fill(&mut bytes);
+        let mut doc = world.copy();
+        let command = world.command(who, &mut Choices(&bytes));
+        // What he may not do, or does nothing, is a beginning too.
+        if let Some(change) = World::execute(&mut doc, &command) {
+            forgers.push((who, forgeries::Forger::new(&change, &world.accepted, true)));
+        }
+    }
+    let mut tally = Tally::default();
+    for (who, forger) in forgers.iter().cycle().take(usize::try_from(count).unwrap_or(0)) {
+        let mut bytes = [0; 24];
+        fill(&mut bytes);
+        let forged = forger.forge(&mut Choices(&bytes));
+        tally.judged += 1;
+        if world.check(*who, &forged).is_ok() {
+            tally.accepted += 1;
+            world.takes(&forged);
+        }
+    }
+    tally
+}
+
 struct Person {
     principal: Principal,
     doc: Automerge,
@@ -267,6 +311,18 @@ impl World {
             self.accept(who, &forged);
             self.reload();
         }
+    }
+
+    /// Whether an accepted change applies, saves, loads and merges.
+    fn takes(&self, change: &Change) {
+        let mut one = self.server.clone();
+        one.apply_changes([change.clone()]).expect("what is accepted applies");
+        assert!(one.get_missing_deps(&[]).is_empty());
+        let mut loaded = Automerge::load(&one.save()).expect("what was saved loads");
+        assert_eq!(loaded.get_heads(), one.get_heads());
+        let mut other = self.server.clone();
+        other.merge(&mut loaded).expect("it merges");
+        assert_eq!(self.view(&other), self.view(&one));
     }
 
     /// Takes a change in, everywhere.
