@@ -1,19 +1,24 @@
 //! Clients that mean harm: a true Hello, and after it whatever bytes they like. They have no session
-//! and no manners; what they overhear of others they say again, whole or spoilt. Policy is where a
-//! forbidden operation would be tried here too: see `ATTACKS`.
+//! and no manners; what they overhear of others they say again, whole or spoilt.
+//! What they write themselves is honest but for one thing ([`crate::forged`]).
 
+use std::collections::BTreeMap;
+
+use automerge::{Automerge, Change, TextEncoding};
 use bytes::Bytes;
 use syncline_engine::clock::Timestamp;
-use syncline_engine::ids::{ActorId, ChangeHash};
+use syncline_engine::document::genesis;
+use syncline_engine::ids::{ActorId, Address, ChangeHash};
 use syncline_engine::policy::Role;
 use syncline_engine::wire::frame::{
-    Blob, Bye, Compare, Hello, Ping, Push, Release, RequestLease, Restore, Subscribe, Unsubscribe,
-    WireCursor, WireLease,
+    Blob, Bye, Compare, Hello, Ping, Proof, Push, Release, RequestLease, Restore, Resume,
+    Subscribe, Unsubscribe, WireCursor, WireLease,
 };
 use syncline_engine::wire::{ClientFrame, ServerFrame};
 use syncline_engine::{change, ids};
 
 use crate::choices::Choices;
+use crate::forged::{empty_change, reseal, written};
 use crate::network::End;
 use crate::tokens::Token;
 use crate::world::World;
@@ -27,6 +32,8 @@ pub(crate) struct Hostile {
     follows: Vec<(u32, Option<ChangeHash>)>,
     lease: Option<(u32, WireLease)>,
     number: u64,
+    /// What it has read of the documents that it follows from their beginning.
+    read: BTreeMap<u32, (Address, Automerge)>,
 }
 
 /// What a hostile client may do.
@@ -40,6 +47,10 @@ const ATTACKS: &[fn(&mut World, usize, u64, &mut Choices)] = &[
     World::push_forged,
     World::push_resealed,
     World::push_resealed,
+    World::push_bent,
+    World::push_bent,
+    World::push_bent,
+    World::restore_forged,
     World::restore_anothers,
     World::name_unknown_handles,
     World::ask_nonsense,
@@ -100,12 +111,24 @@ impl World {
         match ServerFrame::decode(message) {
             Ok(ServerFrame::Subscribed(frame)) => {
                 hostile.follows.push((frame.handle, None));
+                hostile.read.remove(&frame.handle);
+                if let (Resume::Beginning, Ok(address)) = (frame.resume, frame.address.parse()) {
+                    let document = genesis::document(&address, TextEncoding::UnicodeCodePoint);
+                    hostile.read.insert(frame.handle, (address, document));
+                }
                 if let Some(lease) = frame.lease {
                     hostile.lease = Some((frame.handle, lease));
                 }
             }
+            Ok(ServerFrame::Reject(_) | ServerFrame::LeaseEnded(_)) => hostile.lease = None,
             Ok(ServerFrame::Leased(frame)) => hostile.lease = Some((frame.handle, frame.lease)),
             Ok(ServerFrame::Changes(frame)) => {
+                if let Some((_, document)) = hostile.read.get_mut(&frame.handle) {
+                    let changes = frame.entries.iter();
+                    let changes = changes.filter_map(|e| Change::try_from(&e.change.0[..]).ok());
+                    // What it can't make sense of, it does without.
+                    let _ = document.apply_changes(changes.collect::<Vec<_>>());
+                }
                 let last =
                     frame.entries.last().and_then(|entry| change::read(&entry.change.0).ok());
                 let followed =
@@ -222,6 +245,56 @@ impl World {
         }
     }
 
+    /// An honest change of its own, bent: with a seq left out, on what is not there, or as if it had
+    /// seen less. Now and then it is straight.
+    fn push_bent(&mut self, who: usize, wire: u64, choices: &mut Choices) {
+        let now = Timestamp(self.now);
+        let hostile = &mut self.hostile[who];
+        let Some((handle, lease)) = hostile.lease.take() else {
+            if let Some((handle, _)) = hostile.follows.first().copied() {
+                self.utter(wire, RequestLease { handle });
+            }
+            return;
+        };
+        let Some((address, document)) = hostile.read.get(&handle) else { return };
+        let actor = ActorId(lease.actor);
+        let name = format!("mallory{who}");
+        let Some(honest) = written(address, document, actor, &name, now, choices) else { return };
+        let mut bent = honest.decode();
+        match choices.index(5) {
+            0 => bent.seq += 1,
+            1 => bent.deps.push(automerge::ChangeHash([3; 32])),
+            2 => bent.deps.truncate(1),
+            3 => bent.start_op = bent.start_op.saturating_add(5),
+            _ => {}
+        }
+        bent.deps.sort();
+        bent.hash = None;
+        hostile.number += 1;
+        let first = hostile.number;
+        let changes = vec![Blob(Change::from(bent).raw_bytes().to_vec().into())];
+        self.utter(wire, Push { handle, first, changes });
+    }
+
+    /// Hands back what was never there, in the name of somebody else and as an actor of long ago.
+    fn restore_forged(&mut self, who: usize, wire: u64, choices: &mut Choices) {
+        // Where names are believed, so is this.
+        if self.setup.token_ms.is_none() {
+            return;
+        }
+        let now = Timestamp(self.now);
+        let hostile = &self.hostile[who];
+        let Some((handle, _)) = hostile.follows.first().copied() else { return };
+        let Some((address, document)) = hostile.read.get(&handle) else { return };
+        let actor = ActorId::leased(1, 7 + u32::try_from(choices.below(3)).unwrap_or(0));
+        let Some(change) = written(address, document, actor, "user0", now, choices) else { return };
+        let seal = choices.bytes();
+        let heads = vec![change.hash().0];
+        let proof = choices.per_mille(500).then_some(Proof { heads, seal });
+        let changes = vec![Blob(change.raw_bytes().to_vec().into())];
+        self.utter(wire, Restore { handle, proof, changes, last: true });
+    }
+
     /// Another's change with a byte changed and its checksum put right again.
     fn push_resealed(&mut self, who: usize, wire: u64, choices: &mut Choices) {
         let Some(mut push) = self.overheard_push(choices) else { return };
@@ -305,28 +378,4 @@ impl World {
             self.hostile[who].wire = None;
         }
     }
-}
-
-/// A change without operations.
-fn empty_change(actor: ActorId, seq: u64, start_op: u64, dep: ChangeHash) -> Option<Bytes> {
-    let change = automerge::Change::from(automerge::ExpandedChange {
-        operations: vec![],
-        actor_id: automerge::ActorId::from(&actor.0[..]),
-        author: None,
-        hash: None,
-        time: 0,
-        deps: vec![automerge::ChangeHash(dep.0)],
-        seq,
-        start_op: std::num::NonZeroU64::new(start_op)?,
-        extra_bytes: vec![],
-        message: None,
-    });
-    Some(change.raw_bytes().to_vec().into())
-}
-
-/// Puts the right checksum on a chunk: the first four bytes of what follows it, hashed.
-fn reseal(bytes: &mut [u8]) {
-    use sha2::Digest as _;
-    let sum = sha2::Sha256::digest(&bytes[8..]);
-    bytes[4..8].copy_from_slice(&sum[..4]);
 }

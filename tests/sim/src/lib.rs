@@ -13,6 +13,7 @@ mod device;
 mod disaster;
 pub mod disk;
 mod faults;
+mod forged;
 mod hostile;
 mod judge;
 mod law;
