@@ -114,8 +114,8 @@ impl World {
             return false;
         }
         let user = self.clients[client].user.clone();
-        let role = [Role::Viewer, Role::Member, Role::Moderator]
-            [usize::try_from(pick % 3).unwrap_or(0)]
+        let role = [Role::Viewer, Role::Member, Role::Moderator, Role::Outsider]
+            [usize::try_from(pick % 4).unwrap_or(0)]
         .clone();
         self.roles.insert(user.clone(), role);
         for device in 0..self.clients.len() {

@@ -203,7 +203,10 @@ impl World {
             let expected = match code {
                 Code::ShuttingDown | Code::Overloaded | Code::Replaced => true,
                 // The hub has let go of a document that the client still speaks of.
-                Code::DocumentUnavailable | Code::UnknownHandle => self.server.was_damaged,
+                Code::DocumentUnavailable => self.server.was_damaged,
+                Code::UnknownHandle => self.server.was_damaged || self.setup.token_ms.is_some(),
+                // Roles change.
+                Code::Forbidden => self.setup.token_ms.is_some(),
                 Code::TokenExpired | Code::Unauthenticated => self.setup.token_ms.is_some(),
                 Code::OutOfProtocol | Code::OutboxReused => restored,
                 _ => false,

@@ -1,5 +1,6 @@
 //! What ends: things that an action has put off, and all that goes wrong once the steps are over.
 
+use syncline_engine::policy::Role;
 use syncline_engine::session::{ConnectionStatus, Input};
 
 use crate::world::{Event, Relief, World};
@@ -40,6 +41,9 @@ impl World {
         if !self.repair() && self.server.hub.is_none() {
             self.at(1, Event::StartServer);
         }
+        // Who may not even read can't see the same as the others.
+        let outsiders = self.roles.values().any(|role| *role == Role::Outsider);
+        self.roles.retain(|_, role| *role != Role::Outsider);
         for client in 0..self.clients.len() {
             let of = &mut self.clients[client];
             of.frozen_until = 0;
@@ -52,6 +56,9 @@ impl World {
             }
             for document in 0..self.documents.len() {
                 self.relieve(Relief::Open(client, document));
+            }
+            if outsiders && self.is_awake(client) {
+                self.give_token(client);
             }
             self.relieve(Relief::Online(client));
             self.relieve(Relief::Network(client));
