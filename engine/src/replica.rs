@@ -551,14 +551,26 @@ impl Replica {
         // A change is costly to copy; mostly its name and deps are all that is needed afterwards.
         let names: Vec<_> =
             changes.iter().map(|change| (change.hash(), change.deps().to_vec())).collect();
-        let copies = self.apart.is_some().then(|| changes.clone());
-        self.doc.apply_changes_log_patches(changes, &mut log)?;
+        let mut copies = self.apart.is_some().then(|| changes.clone());
+        let again = self.received.is_some().then(|| changes.clone());
+        if let Err(error) = self.doc.apply_changes_log_patches(changes, &mut log) {
+            // What this copy has accepted once can't stand beside what the server has by now.
+            let (Some(received), Some(changes)) = (self.received.take(), again) else {
+                return Err(error.into());
+            };
+            outcome = self.keep_only(&received, None)?;
+            self.received = Some(received);
+            log = PatchLog::active();
+            copies = self.apart.is_some().then(|| changes.clone());
+            self.doc.apply_changes_log_patches(changes, &mut log)?;
+        }
         if !self.doc.get_missing_deps(&[]).is_empty() {
             return Err(ReplicaError::Gap);
         }
         let patches = self.doc.make_patches(&mut log);
-        outcome.events = self.view.patch(&self.doc, &patches);
-        self.history.others(&outcome.events, self.doc.text_encoding());
+        let events = self.view.patch(&self.doc, &patches);
+        self.history.others(&events, self.doc.text_encoding());
+        outcome.events.extend(events);
         for (hash, deps) in names {
             let hash = ChangeHash(hash.0);
             for dep in deps {
@@ -896,7 +908,15 @@ impl Replica {
         let accepted = if known {
             server
         } else {
-            accepted.merge(&mut server)?;
+            let before = accepted.clone();
+            if accepted.merge(&mut server).is_err() {
+                // What this copy has accepted once can't stand beside what the server has by now.
+                self.apart = Some(before);
+                self.cursor = Some(cursor);
+                let outcome = self.keep_only(&BTreeSet::new(), Some(server));
+                self.received = Some(received);
+                return outcome;
+            }
             accepted
         };
         self.accepted_heads = heads_of(&accepted);
@@ -979,18 +999,41 @@ impl Replica {
         let Some(received) = self.received.take() else {
             return Ok(Outcome::default());
         };
+        self.keep_only(&received, None)
+    }
+
+    /// Lets go of what is neither settled nor among these, and goes on from what is left, or from
+    /// another document.
+    fn keep_only(
+        &mut self,
+        received: &BTreeSet<ChangeHash>,
+        instead: Option<Automerge>,
+    ) -> Result<Outcome, ReplicaError> {
+        // Others may still have what is dropped: its actor's next seqs are taken.
+        if matches!(self.writer, Writer::Lapsed { .. }) {
+            self.writer = Writer::Provisional;
+        }
+        let onto = match instead {
+            Some(onto) => onto,
+            None => self.only(received)?,
+        };
+        let heads = heads_of(&onto);
+        let outcome = self.rewrite(None, Some(onto))?;
+        self.accepted_heads = heads;
+        self.proof = None;
+        Ok(outcome)
+    }
+
+    /// A document of what is settled and of these.
+    fn only(&self, received: &BTreeSet<ChangeHash>) -> Result<Automerge, AutomergeError> {
         let settled = self.pending.iter().filter(|p| p.number <= self.settled).map(Pending::hash);
-        let known: BTreeSet<ChangeHash> = settled.chain(received).collect();
+        let known: BTreeSet<ChangeHash> = settled.chain(received.iter().copied()).collect();
         let mut changes = self.doc.get_changes(&[]);
         changes.retain(|change| {
             let is_genesis = change.actor_id().to_bytes() == ActorId::GENESIS.0;
             !is_genesis && known.contains(&ChangeHash(change.hash().0))
         });
-        let encoding = self.doc.text_encoding();
-        let onto = genesis::document_with(&self.address, changes, encoding)?;
-        self.accepted_heads = heads_of(&onto);
-        self.proof = None;
-        self.rewrite(None, Some(onto))
+        genesis::document_with(&self.address, changes, self.doc.text_encoding())
     }
 
     /// Notes that the server has everything that is accepted here.

@@ -401,6 +401,95 @@ fn what_the_server_lost_and_does_not_take_back_is_let_go_of_rs4() {
     assert_eq!(ada.replica.unsettled(), 1);
 }
 
+#[test]
+fn an_actor_and_seq_name_one_change_also_after_a_loss_rs4() {
+    let address = Address::new("town", "square", Facet::Post).unwrap();
+    let (mut ada, mut log) = (Client::new(&address, 1), Log::default());
+    let mut bob = Client::new(&address, 2);
+    let does = |ada: &mut Client, number: u64, command: PostCommand| {
+        let (now, id) = (Timestamp(number), Ulid::new(Timestamp(number), u128::from(number)));
+        let outcome = ada.replica.execute(now, id, Command::Post(command)).unwrap();
+        ada.take(outcome);
+    };
+    ada.adopt(0, &mut log);
+    for (number, command) in (1..).zip([create("kept"), splice(4, 0, " and lost")]) {
+        does(&mut ada, number, command);
+    }
+    ada.push(0, &mut log, 2, true);
+    ada.read_to(&log, 2);
+    bob.read_to(&log, 2);
+    let was = log.changes[1].clone();
+    does(&mut ada, 3, splice(0, 0, "un"));
+    log.changes.truncate(1);
+    log.settled.insert(0, 1);
+
+    let outcome = ada.replica.reconcile(1);
+    ada.take(outcome);
+    // As the session does where the server began a new term.
+    ada.replica.lapse();
+    let outcome = ada.replica.start_over(None, log.cursor(0)).unwrap();
+    ada.take(outcome);
+    ada.read = 0;
+    ada.read_to(&log, 1);
+    let outcome = ada.replica.drop_missing().unwrap();
+    ada.take(outcome);
+    let now = ada.replica.pending().next().unwrap().change.clone();
+    // It comes to bob, who still has what it replaced.
+    log.changes.push(now.clone());
+    bob.replica.start_over(None, log.cursor(0)).unwrap();
+    bob.read = 0;
+    let bobs = bob.replica.accept(log.changes.clone(), log.cursor(2));
+    assert!(bobs.is_ok(), "{:?}", bobs.err());
+    assert!(
+        (was.actor_id(), was.seq()) != (now.actor_id(), now.seq()) || was.hash() == now.hash(),
+        "{:?} {} names two changes",
+        was.actor_id(),
+        was.seq()
+    );
+}
+
+#[test]
+fn what_stands_in_the_place_of_another_change_is_let_go_of_rs4() {
+    let address = Address::new("town", "square", Facet::Post).unwrap();
+    let does = |ada: &mut Client, number: u64, command: PostCommand| {
+        let (now, id) = (Timestamp(number), Ulid::new(Timestamp(number), u128::from(number)));
+        let outcome = ada.replica.execute(now, id, Command::Post(command)).unwrap();
+        ada.take(outcome);
+    };
+    // Two pasts of one log, in which the same actor wrote something else.
+    let past = |second: PostCommand| {
+        let (mut ada, mut log) = (Client::new(&address, 1), Log::default());
+        ada.adopt(0, &mut log);
+        does(&mut ada, 1, create("first"));
+        does(&mut ada, 2, second);
+        ada.push(0, &mut log, 2, true);
+        log
+    };
+    let (lost, log) = (past(splice(5, 0, " lost")), past(splice(0, 0, "the ")));
+    let same = |at: usize| lost.changes[at].hash() == log.changes[at].hash();
+    assert!(same(0) && !same(1) && lost.changes[1].seq() == log.changes[1].seq());
+    let mut bob = Client::new(&address, 2);
+    bob.read_to(&lost, 2);
+    does(&mut bob, 7, PostCommand::AddTag { tag: "pending".to_owned() });
+    let outcome = bob.replica.start_over(None, log.cursor(0)).unwrap();
+    bob.take(outcome);
+    bob.read = 0;
+    bob.read_to(&log, 2);
+    assert!(bob.replica.missing_at_server().is_empty());
+    let View::Post(post) = bob.replica.view() else { panic!("a post") };
+    assert_eq!((post.body(), bob.replica.unsettled()), ("the first", 1));
+    // Also where it comes as a snapshot.
+    let mut eve = Client::new(&address, 3);
+    eve.read_to(&lost, 2);
+    let snapshot =
+        genesis::document_with(&address, log.changes.clone(), TextEncoding::UnicodeCodePoint);
+    let snapshot = snapshot.unwrap().save();
+    let outcome = eve.replica.start_over(Some(&snapshot), log.cursor(2)).unwrap();
+    eve.take(outcome);
+    let View::Post(post) = eve.replica.view() else { panic!("a post") };
+    assert_eq!(post.body(), "the first");
+}
+
 fn author_of_change(change: &Change) -> ActorId {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(change.actor_id().to_bytes());
