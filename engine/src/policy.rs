@@ -323,13 +323,17 @@ pub enum Act<'a> {
 
 impl Rules {
     /// Who a user is here. A role that a token claims goes before the one that is listed; a ban
-    /// before both.
+    /// before both. But a claimed owner is always one: somebody must be able to mend the rules.
     #[must_use]
     pub fn principal(&self, user: &UserId, claimed: Option<&Role>) -> Principal {
         let stranger = if self.private { &Role::Outsider } else { &self.default_role };
         let role = claimed.or_else(|| self.members.get(user)).unwrap_or(stranger);
         let listed = || self.roles.get(role).copied().unwrap_or_else(|| role.capabilities());
-        let may = if self.banned.contains(user) { Capabilities::NONE } else { listed() };
+        let may = match claimed {
+            Some(Role::Owner) => Capabilities::OWNER,
+            _ if self.banned.contains(user) => Capabilities::NONE,
+            _ => listed(),
+        };
         Principal { user: user.clone(), may }
     }
 }
@@ -467,8 +471,10 @@ mod tests {
         assert_eq!(code(&rules, "vic", Act::Read), None);
         let claimed = rules.principal(&user("bob"), Some(&Role::Member));
         assert_eq!(claimed.allows(Act::Read), Ok(()));
-        let banned = rules.principal(&user("ban"), Some(&Role::Owner));
+        let banned = rules.principal(&user("ban"), Some(&Role::Moderator));
         assert!(banned.allows(Act::Read).is_err());
+        let owner = rules.principal(&user("ban"), Some(&Role::Owner));
+        assert_eq!(owner.allows(Act::Manage), Ok(()));
     }
 
     #[test]
