@@ -514,6 +514,9 @@ impl Session {
         }
         if let Some(address) = &address {
             if code == Code::Forbidden {
+                self.allowed(address, Capabilities::NONE.bits());
+            }
+            if matches!(code, Code::Forbidden | Code::DocumentUnavailable) {
                 self.sent_away(address);
             }
             self.try_again_later(now, address);
@@ -539,10 +542,9 @@ impl Session {
         }
     }
 
-    /// The user may not read a document (any more). What is here stays; what is pending waits for
-    /// better rules.
+    /// The server lets the client follow a document no more. What is here stays; what is pending
+    /// waits for better times.
     fn sent_away(&mut self, address: &Address) {
-        self.allowed(address, Capabilities::NONE.bits());
         if let Some(document) = self.documents.get_mut(address) {
             let handle = document.sync.handle();
             document.disconnected();
