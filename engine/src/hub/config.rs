@@ -21,6 +21,11 @@ pub struct Config {
     pub documents_max: u32,
     /// Bytes of changes that one document may have.
     pub document_bytes_max: u64,
+    /// Bytes of changes that the rules of one space may have. They are read anew with each change,
+    /// so this bounds what one costs; spaces with more members than fit name roles in tokens.
+    pub rules_bytes_max: u64,
+    /// Documents in memory, above which only those are served that are there.
+    pub live_documents_max: usize,
     /// Actors that one document may have.
     pub actors_max: usize,
     /// Bytes under way to one connection above which it gets no more changes until it has drained.
@@ -57,6 +62,8 @@ impl Default for Config {
             document_idle: Duration::from_secs(60),
             documents_max: 1_000,
             document_bytes_max: 64 << 20,
+            rules_bytes_max: 256 << 10,
+            live_documents_max: 50_000,
             actors_max: 10_000,
             outstanding_bytes_max: 256 << 10,
             unread_bytes_max: 4 << 20,

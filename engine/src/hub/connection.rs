@@ -439,7 +439,8 @@ impl Hub {
         message: &str,
         address: Option<String>,
     ) {
-        let later = matches!(code, Code::ShuttingDown | Code::DocumentUnavailable);
+        let later =
+            matches!(code, Code::ShuttingDown | Code::DocumentUnavailable | Code::Overloaded);
         let connection = self.connections.get(slot).filter(|_| later);
         let retry_after_ms = connection.map(|connection| spread(connection.id));
         let message = message.to_owned();

@@ -237,6 +237,10 @@ impl Documents {
         self.by_address.iter().map(|(address, handle)| (*handle, address))
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.by_handle.len()
+    }
+
     pub(super) fn all(&self) -> impl Iterator<Item = &Document> {
         self.by_handle.values()
     }
@@ -528,6 +532,10 @@ impl Hub {
         if !live.is_idle() {
             return;
         }
+        // Of what nobody has written there is nothing to keep.
+        if live.assigned.seq == 0 && !document.idle_armed {
+            return self.let_go(handle);
+        }
         live.idle_since = now;
         if !document.idle_armed {
             document.idle_armed = true;
@@ -548,17 +556,23 @@ impl Hub {
             document.idle_armed = true;
             self.timers.arm(deadline, Timer::Idle(handle));
         } else {
-            if let Some(spent) = live.leases.spent() {
-                self.slots_spent = self.slots_spent.max(spent);
-            }
-            for session in live.leases.owing() {
-                if let Some(session) = self.sessions.get_mut(session) {
-                    session.slots.remove(&handle);
-                }
-            }
-            self.wanting_compaction.remove(&handle);
-            self.remove_document(handle);
+            self.let_go(handle);
         }
+    }
+
+    /// Takes an idle document out of memory.
+    fn let_go(&mut self, handle: Handle) {
+        let Some(live) = self.documents.live(handle) else { return };
+        if let Some(spent) = live.leases.spent() {
+            self.slots_spent = self.slots_spent.max(spent);
+        }
+        for session in live.leases.owing() {
+            if let Some(session) = self.sessions.get_mut(session) {
+                session.slots.remove(&handle);
+            }
+        }
+        self.wanting_compaction.remove(&handle);
+        self.remove_document(handle);
     }
 
     /// Asks for a new snapshot if the log above the last one has grown enough.

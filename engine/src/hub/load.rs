@@ -67,6 +67,19 @@ pub fn index(
     store: &(impl LogStore + ?Sized),
     address: &Address,
 ) -> Result<Box<gate::Index>, StoreError> {
+    let head = store.head(address)?;
+    let index = index_once(store, address);
+    // A new snapshot may have taken the old one's place meanwhile.
+    if index.is_err() && store.head(address)? != head {
+        return index_once(store, address);
+    }
+    index
+}
+
+fn index_once(
+    store: &(impl LogStore + ?Sized),
+    address: &Address,
+) -> Result<Box<gate::Index>, StoreError> {
     let Some((head, records)) = load(store, address)? else {
         return Ok(Box::new(gate::Index::new(address)));
     };

@@ -11,7 +11,7 @@ use crate::codes::Code;
 use crate::gate::{self, Checked, Refusal};
 use crate::ids::{ActorId, ChangeHash, OutboxId, UserId};
 use crate::limits::{CHANGE_BYTES_MAX, HEADS_MERGE_AT, PUSH_CHANGES_MAX};
-use crate::policy::Principal;
+use crate::policy::{Principal, Role};
 use crate::storage::{CommandRef, Entry};
 use crate::wire::frame::{Ack, Blob, Push, Reject, ServerFrame};
 
@@ -29,6 +29,8 @@ pub(super) struct Intake<'a> {
     peer: Peer,
     session: SessionKey,
     principal: Principal,
+    /// The role that the connection proved.
+    claimed: Option<Role>,
     /// The rules of the space, where the document is the one that holds them.
     rules: Option<&'a mut Rulebook>,
     /// Bytes accepted, of the peer and altogether.
@@ -93,14 +95,14 @@ impl Intake<'_> {
             return refuse(Code::WrongActor, "the change is not by the leased actor");
         }
         let checked = self.gate()?.check_read(header, ops, Some(&self.principal))?;
-        self.check_rules(change)?;
+        let rules = self.rules_after(change)?;
         let seq = self.live.assigned.seq + 1;
         if let Some(held) = self.live.leases.of_mut(self.session) {
             held.next = Some((command.outbox, command.number.saturating_add(1)));
             held.used = self.now;
             held.written = seq;
         }
-        self.accept(&checked, change, Some(command));
+        self.accept(&checked, change, Some(command), rules);
         Ok(())
     }
 
@@ -121,8 +123,8 @@ impl Intake<'_> {
             return Ok(());
         }
         let checked = self.check_earlier(read, Some(&self.principal))?;
-        self.check_rules(change)?;
-        self.accept(&checked, change, Some(command));
+        let rules = self.rules_after(change)?;
+        self.accept(&checked, change, Some(command), rules);
         Ok(())
     }
 
@@ -136,8 +138,8 @@ impl Intake<'_> {
             return refuse(Code::WrongActor, "only changes of an earlier term can be restored");
         }
         let checked = self.check_earlier((header, ops), None)?;
-        self.check_rules(change)?;
-        self.accept(&checked, change, None);
+        let rules = self.rules_after(change)?;
+        self.accept(&checked, change, None, rules);
         Ok(true)
     }
 
@@ -153,9 +155,13 @@ impl Intake<'_> {
         self.gate()?.check_read(header, ops, principal)
     }
 
-    /// Whether rules are still rules with a change.
-    fn check_rules(&self, change: &Blob) -> Result<(), Refusal> {
-        self.rules.as_ref().map_or(Ok(()), |rules| rules.after(&change.0).map(drop))
+    /// The rules with a change, where the document holds them and they still are rules.
+    fn rules_after(&self, change: &Blob) -> Result<Option<Rulebook>, Refusal> {
+        let Some(rules) = &self.rules else { return Ok(None) };
+        if self.live.index.bytes() + change.0.len() as u64 > self.config.rules_bytes_max {
+            return refuse(Code::DocumentFull, "the rules are as large as they may be");
+        }
+        rules.after(&change.0).map(Some)
     }
 
     fn gate(&self) -> Result<&gate::Index, Refusal> {
@@ -177,7 +183,13 @@ impl Intake<'_> {
         Ok(change::operations(&change.0)?)
     }
 
-    fn accept(&mut self, checked: &Checked<'_>, change: &Blob, command: Option<CommandRef>) {
+    fn accept(
+        &mut self,
+        checked: &Checked<'_>,
+        change: &Blob,
+        command: Option<CommandRef>,
+        rules: Option<Rulebook>,
+    ) {
         let entry = Entry {
             author: self.principal.user.clone(),
             at: self.now,
@@ -186,20 +198,25 @@ impl Intake<'_> {
             change: change.0.clone(),
         };
         self.bytes += change.0.len();
-        self.append(checked, entry, Some(self.peer));
+        self.append(checked, entry, Some(self.peer), rules);
         if self.live.index.heads().len() > HEADS_MERGE_AT {
             self.merge_heads();
         }
     }
 
-    fn append(&mut self, checked: &Checked<'_>, entry: Entry, from: Option<Peer>) {
+    fn append(
+        &mut self,
+        checked: &Checked<'_>,
+        entry: Entry,
+        from: Option<Peer>,
+        rules: Option<Rulebook>,
+    ) {
         self.bytes_all += entry.change.len();
         self.entries += 1;
-        // It was checked; a merge has nothing in it that could be wrong.
-        if let Some(rules) = &mut self.rules
-            && let Ok(next) = rules.after(&entry.change)
-        {
+        if let Some((rules, next)) = self.rules.as_mut().zip(rules) {
             **rules = next;
+            // What comes next in the same frame is judged by what they are now.
+            self.principal = rules.principal(&self.principal.user, self.claimed.as_ref());
         }
         if let Gate::Open(index) = &mut self.live.gate {
             index.apply(checked);
@@ -220,7 +237,9 @@ impl Intake<'_> {
         let Ok(checked) = gate.check_structure(&bytes) else { return };
         let (at, hash) = (self.now, checked.header().hash);
         let entry = Entry { author, at, command: None, hash, change: bytes.clone().into() };
-        self.append(&checked, entry, None);
+        // Nothing in a merge could be wrong with rules.
+        let rules = self.rules.as_ref().and_then(|rules| rules.after(&entry.change).ok());
+        self.append(&checked, entry, None, rules);
     }
 }
 
@@ -254,9 +273,11 @@ impl Hub {
         let open = self.connections.open(slot)?;
         let address = &self.documents.get(handle)?.address;
         let principal = self.principal(slot, address.space())?;
+        let claimed = open.credentials.role_in(address.space()).cloned();
         let rules_of = address.is_rules().then(|| address.space().to_owned());
         let space = rules_of.as_deref().and_then(|space| self.spaces.get_mut(space));
         let rules = space.and_then(|space| space.rules.as_deref_mut());
+        let rules_before = rules.as_ref().map(|rules| rules.rules().clone());
         let document = self.documents.get_mut(handle)?;
         let State::Live(live) = &mut document.state else { return None };
         let mut intake = Intake {
@@ -267,6 +288,7 @@ impl Hub {
             peer,
             session: open.session,
             principal,
+            claimed,
             rules,
             bytes: 0,
             bytes_all: 0,
@@ -283,7 +305,9 @@ impl Hub {
             if let Some(connection) = self.connections.get_mut(slot) {
                 connection.pending += bytes;
             }
-            if let Some(space) = rules_of {
+            if let Some(space) = rules_of
+                && self.rules_of(&space) != rules_before.as_ref()
+            {
                 self.rules_changed(now, &space);
             }
         }

@@ -10,6 +10,8 @@
 use std::collections::BTreeSet;
 
 use super::connection::Slot;
+use super::document::Live;
+use super::index::Index;
 use super::{Handle, Hub, Phase};
 use crate::change::reader;
 use crate::clock::Timestamp;
@@ -41,13 +43,18 @@ impl Restoring {
         restoring
     }
 
-    fn take(&mut self, change: Blob, bytes_max: u64) {
+    fn take(&mut self, index: &Index, change: Blob, bytes_max: u64) {
         let header = match reader::read(&change.0) {
             Ok(header) => header,
             Err(error) => return self.refuse(error.code()),
         };
         if !self.vouched.remove(&header.hash) && !self.believed {
             return self.refuse(Code::Unproven);
+        }
+        // What is in the log is a step on the way to what is not.
+        if index.has(&header) {
+            self.vouched.extend(header.deps);
+            return;
         }
         self.bytes += change.0.len() as u64;
         if self.bytes > bytes_max {
@@ -69,9 +76,11 @@ impl Hub {
         let believed = self.connections.open(slot).is_some_and(|open| open.credentials.believed);
         let bytes_max = self.config.document_bytes_max;
         let address = self.documents.get(handle).map(|document| document.address.clone());
-        let follower =
-            self.documents.live_mut(handle).and_then(|live| live.followers.get_mut(&slot));
-        let (Some(follower), Some(address)) = (follower, address) else {
+        let Some(live) = self.documents.live_mut(handle) else {
+            return self.unknown_handle(slot);
+        };
+        let Live { followers, index, .. } = live;
+        let (Some(follower), Some(address)) = (followers.get_mut(&slot), address) else {
             return self.unknown_handle(slot);
         };
         if !matches!(self.phase, Phase::Running) {
@@ -86,7 +95,7 @@ impl Hub {
             restoring.refuse(Code::TooManyChanges);
         } else {
             for change in changes {
-                restoring.take(change, bytes_max);
+                restoring.take(index, change, bytes_max);
             }
         }
         if !last {
@@ -107,6 +116,9 @@ impl Hub {
         handle: Handle,
         restoring: Restoring,
     ) {
+        if self.follower(slot, handle).is_none() {
+            return;
+        }
         let Restoring { changes, mut refused, .. } = restoring;
         let mut accepted = 0;
         self.with_intake(now, slot, handle, |intake| {

@@ -12,8 +12,8 @@ use crate::clock::Timestamp;
 use crate::codes::Code;
 use crate::document::{View, genesis};
 use crate::gate::Refusal;
-use crate::ids::{Address, Facet};
-use crate::policy::{Capabilities, Principal, Rules};
+use crate::ids::{Address, Facet, UserId};
+use crate::policy::{Capabilities, Principal, Role, Rules};
 use crate::storage::StoreError;
 use crate::wire::frame::May;
 
@@ -42,6 +42,15 @@ impl Rulebook {
         };
         let rules = serde_json::from_value(view.value())?;
         Ok(Self { document, rules })
+    }
+
+    pub(super) const fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Who a user is by these rules.
+    pub(super) fn principal(&self, user: &UserId, claimed: Option<&Role>) -> Principal {
+        self.rules.principal(user, claimed)
     }
 
     /// The rules after a change that the gate lets in.
@@ -108,9 +117,7 @@ impl Hub {
             Ok(rules) => {
                 space.rules = Some(rules);
                 for handle in waiting {
-                    if let Some(document) = self.documents.get(handle) {
-                        self.out.push(Effect::Load { address: document.address.clone() });
-                    }
+                    self.load_for_readers(handle, name);
                 }
             }
             // Without its rules nobody may do anything in a space.
@@ -119,6 +126,29 @@ impl Hub {
                     self.give_up_loading(handle, &error.to_string());
                 }
             }
+        }
+    }
+
+    /// Has a document loaded if anybody who asked for it may read it.
+    fn load_for_readers(&mut self, handle: Handle, space: &str) {
+        let Some(document) = self.documents.get(handle) else { return };
+        let address = document.address.clone();
+        let State::Loading(openings) = &document.state else { return };
+        let slots: Vec<Slot> = openings.keys().copied().collect();
+        let (readers, others): (Vec<_>, Vec<_>) =
+            slots.into_iter().partition(|slot| self.may_read(*slot, space) == Some(true));
+        for slot in others {
+            if let Some(document) = self.documents.get_mut(handle)
+                && let State::Loading(openings) = &mut document.state
+            {
+                openings.remove(&slot);
+            }
+            self.abandon(slot, handle, &address, Code::Forbidden, "you may not read here");
+        }
+        if readers.is_empty() {
+            self.remove_document(handle);
+        } else {
+            self.out.push(Effect::Load { address });
         }
     }
 
@@ -137,8 +167,18 @@ impl Hub {
     /// Who a connection is in a space whose rules are known.
     pub(super) fn principal(&self, slot: Slot, space: &str) -> Option<Principal> {
         let credentials = &self.connections.open(slot)?.credentials;
-        let rules = &self.spaces.get(space)?.rules.as_ref()?.rules;
+        let rules = self.rules_of(space)?;
         Some(rules.principal(&credentials.user, credentials.role_in(space)))
+    }
+
+    /// The rules of a space, if they are read.
+    pub(super) fn rules_of(&self, space: &str) -> Option<&Rules> {
+        Some(self.spaces.get(space)?.rules.as_ref()?.rules())
+    }
+
+    /// Whether a connection may read in a space; `None` if its rules are not known yet.
+    pub(super) fn may_read(&self, slot: Slot, space: &str) -> Option<bool> {
+        Some(self.principal(slot, space)?.may.has(Capabilities::READ))
     }
 
     /// Has changed rules take effect on everyone who is there.

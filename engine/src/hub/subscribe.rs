@@ -1,6 +1,8 @@
 //! Opening and closing documents, resuming from a cursor, and granting and ending leases on behalf
 //! of a connection. What is sent afterwards is the concern of [`super::follow`].
 
+use std::collections::BTreeSet;
+
 use super::connection::{SessionKey, Slot};
 use super::document::{Follower, Gate, Live, Opening, Progress, State};
 use super::timers::Timer;
@@ -72,6 +74,18 @@ impl Hub {
             let why = "close a document before opening another";
             return self.complain(slot, Code::TooManyDocuments, why, Some(frame.address.clone()));
         }
+        if self.may_read(slot, address.space()) == Some(false) {
+            if let Some(handle) = known {
+                self.unsubscribe(now, slot, handle);
+            }
+            let why = "you may not read here";
+            return self.complain(slot, Code::Forbidden, why, Some(frame.address.clone()));
+        }
+        let crowded = self.documents.len() >= self.config.live_documents_max;
+        if crowded && self.documents.handle(&address).is_none() {
+            let why = "the server has as many documents open as it may";
+            return self.complain(slot, Code::Overloaded, why, Some(frame.address.clone()));
+        }
         let handle = self.handle_of(&address);
         if let Some(open) = self.connections.open_mut(slot) {
             open.documents.insert(handle);
@@ -93,6 +107,9 @@ impl Hub {
             State::Live(live) => {
                 live.followers.remove(&slot);
                 live.stalled.remove(&slot);
+                if let Gate::Opening(asked) = &mut live.gate {
+                    asked.remove(&slot);
+                }
                 opening.barrier = live.assigned.seq;
                 live.openings.insert(slot, opening);
                 self.answer_openings(now, handle);
@@ -103,11 +120,20 @@ impl Hub {
     /// Answers each `Subscribe` whose barrier is durable; one who wants to write waits for the gate
     /// too.
     pub(super) fn answer_openings(&mut self, now: Timestamp, handle: Handle) {
+        let Some(document) = self.documents.get(handle) else { return };
+        let State::Live(live) = &document.state else { return };
+        let readers: BTreeSet<Slot> = live
+            .openings
+            .keys()
+            .copied()
+            .filter(|slot| self.may_read(*slot, document.address.space()) == Some(true))
+            .collect();
         let Some(live) = self.documents.live_mut(handle) else { return };
         let (durable, open) = (live.durable.seq, matches!(live.gate, Gate::Open(_)));
         let mut ready = Vec::new();
         live.openings.retain(|slot, opening| {
-            let waits = opening.barrier > durable || (opening.write && !open);
+            let reads = readers.contains(slot);
+            let waits = opening.barrier > durable || (opening.write && !open && reads);
             if !waits {
                 ready.push((*slot, *opening));
             }

@@ -111,3 +111,32 @@ fn without_a_proof_of_this_document_nothing_is_taken_back_rs3() {
     changes.extend(late);
     assert_eq!(restore(&mut world, &mut bob, Some(good), changes), (2, Some(Code::Unproven)));
 }
+
+#[test]
+fn what_the_server_has_is_not_staged_rs2() {
+    let mut world = doubting(World::new());
+    let mut ada = Client::join(&mut world, 1, true);
+    let mut changes: Vec<_> =
+        (0..200).map(|_| ada.write_sized(ActorId(ada.lease.unwrap().actor), 4_000)).collect();
+    for part in changes.chunks(100) {
+        ada.push(&mut world, part.to_vec());
+    }
+    let proof = ada.proof.clone();
+    let mut bob = Client::join(&mut world, 2, false);
+    bob.news();
+    changes.reverse();
+    let (handle, mut proof) = (bob.handle, proof);
+    for part in changes.chunks(100) {
+        world.say(
+            bob.connection,
+            Restore { handle, proof: proof.take(), changes: part.to_vec(), last: false },
+        );
+    }
+    let live = world.hub.documents.live(handle).unwrap();
+    let text = live
+        .followers
+        .values()
+        .find_map(|f| f.restoring.as_ref())
+        .map_or(0, |r| format!("{r:?}").len());
+    assert!(text < 10_000, "some {text} letters of changes are kept that the server has");
+}

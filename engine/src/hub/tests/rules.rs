@@ -224,3 +224,123 @@ fn strangers_see_nothing_of_a_private_space_pol4() {
     bob.subscribe(&mut world, false);
     assert_eq!(bob.subscribed().may, Role::Viewer.capabilities().bits());
 }
+
+#[test]
+fn who_may_not_read_has_nothing_loaded_for_him() {
+    let mut world = world();
+    let mut owner = Keeper::join(&mut world, 1);
+    owner.ban(&mut world, "user2", true);
+    let bob = world.hello(2, 1);
+    let (mut gates, mut loads) = (0, 0);
+    for n in 0..100_u32 {
+        let address = format!("town/x{n}/json");
+        let frame = Subscribe { address, cursor: None, outbox: [2; 16], write: true };
+        let message = ClientFrame::from(frame).encode().unwrap();
+        world.hub.handle(world.now, Input::Received { connection: ConnectionId(bob), message });
+        while let Some(effect) = world.hub.poll_effect() {
+            gates += u32::from(matches!(effect, Effect::Index { .. }));
+            loads += u32::from(matches!(effect, Effect::Load { .. }));
+            if let Some(answer) = world.carry_out(effect) {
+                world.hub.handle(world.now, answer);
+            }
+        }
+    }
+    let documents = world.hub.stats().documents;
+    assert_eq!((gates, loads, documents), (0, 0, 1), "gates, loads, documents in memory");
+}
+
+#[test]
+fn what_was_asked_before_a_second_subscribe_does_not_count() {
+    let mut world = world();
+    let mut owner = Keeper::join(&mut world, 1);
+    let mut bob = Client::join(&mut world, 2, false);
+    bob.news();
+    let handle = bob.handle;
+    // The gate is being opened; the answer is held back.
+    let say = |world: &mut World, frame: ClientFrame| {
+        let connection = ConnectionId(bob.connection);
+        let message = frame.encode().unwrap();
+        world.hub.handle(world.now, Input::Received { connection, message });
+    };
+    say(&mut world, RequestLease { handle }.into());
+    let index = world.hub.poll_effect().unwrap();
+    assert!(matches!(index, Effect::Index { .. }), "{index:?}");
+    let changes = vec![];
+    say(&mut world, Restore { handle, proof: None, changes, last: true }.into());
+    let address = DOC.to_owned();
+    say(&mut world, Subscribe { address, cursor: None, outbox: [2; 16], write: true }.into());
+    owner.ban(&mut world, "user2", true);
+    let answer = world.read_log(index);
+    world.tell(answer);
+    let heard = world.heard(bob.connection);
+    assert_eq!(heard.len(), 1, "{heard:#?}");
+}
+
+#[test]
+fn who_gives_up_managing_manages_nothing_more_pol2() {
+    let mut world = world();
+    let mut owner = Keeper::join(&mut world, 1);
+    assert_eq!(owner.set(&mut world, "members", "user2", "owner"), None);
+    let mut two = Keeper::join(&mut world, 2);
+    let mut changes = vec![];
+    for (part, key, value) in [("members", "user2", "viewer"), ("members", "user3", "owner")] {
+        let part = two.part(part);
+        two.doc.put(part, key, value).unwrap();
+        two.doc.commit();
+        let raw = two.doc.get_last_local_change().unwrap().raw_bytes().to_vec();
+        changes.push(Blob(raw.into()));
+    }
+    world.say(two.connection, Push { handle: two.handle, first: 1, changes });
+    let rejected =
+        world.heard(two.connection).into_iter().any(|f| matches!(f, ServerFrame::Reject(_)));
+    assert!(rejected, "the second change was judged by the rules before the first");
+}
+
+#[test]
+fn no_rules_lock_out_who_owns_every_space_pol4() {
+    let mut world = world();
+    let mut owner = Keeper::join(&mut world, 1);
+    let refused = owner.edit(&mut world, |owner| {
+        let roles = owner.part("roles");
+        owner.doc.put_object(roles, "owner", ObjType::List).unwrap();
+    });
+    assert_eq!(refused, None);
+    owner.ban(&mut world, "user1", true);
+    assert_eq!(owner.set(&mut world, "members", "user2", "viewer"), None);
+}
+
+#[test]
+fn what_nobody_has_written_is_not_kept() {
+    let mut world = world();
+    let bob = world.hello(2, 1);
+    for i in 0..20 {
+        let (address, outbox) = (format!("s{i}/x/json"), [2; 16]);
+        world.say(bob, Subscribe { address, cursor: None, outbox, write: false });
+        for frame in world.heard(bob) {
+            if let ServerFrame::Subscribed(opened) = frame {
+                world.say(bob, Unsubscribe { handle: opened.handle });
+            }
+        }
+    }
+    assert_eq!((world.hub.stats().documents, world.hub.spaces.len()), (0, 0));
+}
+
+#[test]
+fn rules_have_a_size_of_their_own() {
+    let mut world = world();
+    let mut owner = Keeper::join(&mut world, 1);
+    let mut refused = None;
+    for batch in 0..100 {
+        refused = owner.edit(&mut world, |owner| {
+            let part = owner.part("members");
+            for i in 0..400 {
+                let name = format!("user-of-some-name-{batch}-{i}");
+                owner.doc.put(&part, name, "member").unwrap();
+            }
+        });
+        if refused.is_some() {
+            break;
+        }
+    }
+    assert_eq!(refused, Some(Code::DocumentFull));
+}
