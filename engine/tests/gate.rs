@@ -43,6 +43,7 @@ fn chances(mut seed: u64) -> impl FnMut(&mut [u8]) {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "how many is asked of the whole run")]
 fn of_many_structural_mutations_none_that_is_accepted_breaks_anything() {
     let asked = std::env::var("SYNCLINE_MUTATIONS").ok();
     let count = asked.map_or(MUTATIONS, |count| count.parse().expect("a number"));
