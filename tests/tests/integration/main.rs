@@ -15,6 +15,7 @@ mod large;
 mod manners;
 mod memory;
 mod processes;
+mod races;
 mod returning;
 mod rollback;
 mod support;
