@@ -11,6 +11,8 @@ mod gate;
 mod merge_convergence;
 #[path = "../../fuzz/src/replica.rs"]
 mod replica;
+#[path = "../../fuzz/src/session.rs"]
+mod session;
 
 /// Runs each input in a folder; says which one it was if it panics.
 fn replay(folder: &str, target: &str, run: fn(&[u8])) -> usize {
@@ -82,4 +84,11 @@ fn replicas_that_did_not_show_what_the_model_does_do_so_now() {
     replay("crashers", "replica", replica::run);
     replay("seeds", "replica", replica::run);
     random(200, 1_000, replica::run);
+}
+
+#[test]
+fn sessions_that_panicked_or_asked_for_the_impossible_do_so_no_more() {
+    replay("crashers", "session", session::run);
+    replay("seeds", "session", session::run);
+    random(300, 800, session::run);
 }
