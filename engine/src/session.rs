@@ -449,8 +449,8 @@ impl Session {
 
     fn tick(&mut self, now: Timestamp) {
         match self.link.due(now, &self.config) {
-            // What it is called is not on disk yet.
-            Some(Due::Connect) if self.durable < self.identity_stored => {
+            // What it is called is not on disk yet, or it is only waiting for the disk to end.
+            Some(Due::Connect) if self.stopping || self.durable < self.identity_stored => {
                 self.link.wait(now, &self.config, &mut self.random);
             }
             Some(Due::Connect) => self.connect(now),

@@ -8,7 +8,8 @@ use anyhow::bail;
 use crate::run::{cargo, output, root, run, step};
 
 /// Every target in `fuzz/fuzz_targets`.
-const TARGETS: &[&str] = &["decode_frame", "gate", "merge_convergence", "policy", "replica"];
+const TARGETS: &[&str] =
+    &["decode_frame", "gate", "hub", "merge_convergence", "policy", "replica", "session"];
 /// An input that needs more is a finding.
 const MEMORY_MIB_MAX: u32 = 2_048;
 /// So is one that runs longer.
