@@ -7,6 +7,8 @@ use std::path::Path;
 mod decode_frame;
 #[path = "../../fuzz/src/gate.rs"]
 mod gate;
+#[path = "../../fuzz/src/hub.rs"]
+mod hub;
 #[path = "../../fuzz/src/merge_convergence.rs"]
 mod merge_convergence;
 #[path = "../../fuzz/src/replica.rs"]
@@ -91,4 +93,11 @@ fn sessions_that_panicked_or_asked_for_the_impossible_do_so_no_more() {
     replay("crashers", "session", session::run);
     replay("seeds", "session", session::run);
     random(300, 800, session::run);
+}
+
+#[test]
+fn hubs_that_panicked_or_left_what_does_not_load_do_so_no_more() {
+    replay("crashers", "hub", hub::run);
+    replay("seeds", "hub", hub::run);
+    random(300, 800, hub::run);
 }

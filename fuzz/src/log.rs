@@ -1,0 +1,144 @@
+//! Logs in memory, as a store keeps them. Knows no hub.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard};
+
+use syncline_engine::ids::{Address, Cursor, Epoch, Tip};
+use syncline_engine::storage::{
+    Append, LogHead, LogStore, Record, Snapshot, SnapshotHead, StoreError,
+};
+
+#[derive(Default)]
+pub(crate) struct Logs(Mutex<BTreeMap<Address, Log>>);
+
+struct Log {
+    epoch: Epoch,
+    records: Vec<Record>,
+    snapshot: Option<Snapshot>,
+}
+
+impl Log {
+    fn end(&self) -> Cursor {
+        let begin = Cursor { epoch: self.epoch, seq: 0, tip: Tip::EMPTY };
+        let below = self.snapshot.as_ref().map_or(begin, |snapshot| snapshot.cursor);
+        self.records.last().map_or(below, |record| Cursor {
+            epoch: self.epoch,
+            seq: record.last_seq(),
+            tip: record.tip,
+        })
+    }
+}
+
+impl Logs {
+    fn logs(&self) -> MutexGuard<'_, BTreeMap<Address, Log>> {
+        self.0.lock().expect("nobody panics while it is held")
+    }
+
+    /// Something of the snapshot that stands for `cursor`, if there is that one.
+    fn of_snapshot<T>(
+        &self,
+        address: &Address,
+        cursor: Cursor,
+        take: impl FnOnce(&Snapshot) -> T,
+    ) -> Option<T> {
+        let logs = self.logs();
+        let snapshot = logs.get(address)?.snapshot.as_ref()?;
+        (snapshot.cursor == cursor).then(|| take(snapshot))
+    }
+}
+
+impl LogStore for Logs {
+    fn append(&self, batch: &[Append]) -> Result<(), StoreError> {
+        let mut logs = self.logs();
+        for Append { address, epoch, record } in batch {
+            let log = logs.entry(address.clone()).or_insert_with(|| Log {
+                epoch: *epoch,
+                records: Vec::new(),
+                snapshot: None,
+            });
+            let end = log.end();
+            assert_eq!(
+                (record.first_seq, record.tip_before, *epoch),
+                (end.seq + 1, end.tip, end.epoch)
+            );
+            assert!(!record.entries.is_empty());
+            log.records.push(record.clone());
+        }
+        Ok(())
+    }
+
+    fn head(&self, address: &Address) -> Result<Option<LogHead>, StoreError> {
+        Ok(self.logs().get(address).map(|log| LogHead {
+            end: log.end(),
+            snapshot: log.snapshot.as_ref().map(|snapshot| SnapshotHead {
+                cursor: snapshot.cursor,
+                body_bytes: snapshot.body.len() as u64,
+                index: snapshot.index.clone(),
+            }),
+            tail_from: log.records.first().map_or(log.end().seq + 1, |record| record.first_seq),
+            tail_bytes: log
+                .records
+                .iter()
+                .flat_map(|record| &record.entries)
+                .map(|entry| entry.change.len() as u64)
+                .sum(),
+        }))
+    }
+
+    fn read(
+        &self,
+        address: &Address,
+        from_seq: u64,
+        bytes_max: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        let (logs, mut bytes) = (self.logs(), 0);
+        let records = logs.get(address).map_or(&[][..], |log| &log.records);
+        let after = records.iter().filter(|record| record.last_seq() >= from_seq);
+        let fits = after.take_while(|record| {
+            let fits = bytes == 0 || bytes < bytes_max;
+            bytes += record.entries.iter().map(|entry| entry.change.len()).sum::<usize>();
+            fits
+        });
+        Ok(fits.cloned().collect())
+    }
+
+    fn read_snapshot(
+        &self,
+        address: &Address,
+        cursor: Cursor,
+        offset: u64,
+        bytes_max: usize,
+    ) -> Result<Option<bytes::Bytes>, StoreError> {
+        Ok(self.of_snapshot(address, cursor, |snapshot| {
+            let from = snapshot.body.len().min(usize::try_from(offset).unwrap_or(usize::MAX));
+            snapshot.body.slice(from..snapshot.body.len().min(from.saturating_add(bytes_max)))
+        }))
+    }
+
+    fn read_attribution(
+        &self,
+        address: &Address,
+        cursor: Cursor,
+    ) -> Result<Option<bytes::Bytes>, StoreError> {
+        Ok(self.of_snapshot(address, cursor, |snapshot| snapshot.attribution.clone()))
+    }
+
+    fn put_snapshot(
+        &self,
+        address: &Address,
+        snapshot: &Snapshot,
+        keep_from: u64,
+    ) -> Result<(), StoreError> {
+        let mut logs = self.logs();
+        let log = logs.get_mut(address).expect("there is a log of what is compacted");
+        assert_eq!(snapshot.cursor.epoch, log.epoch);
+        let keep_from = keep_from.min(snapshot.cursor.seq + 1);
+        log.records.retain(|record| record.last_seq() >= keep_from);
+        log.snapshot = Some(snapshot.clone());
+        Ok(())
+    }
+
+    fn list(&self, _: Option<&Address>, _: usize) -> Result<Vec<Address>, StoreError> {
+        Ok(self.logs().keys().cloned().collect())
+    }
+}
