@@ -94,13 +94,13 @@ impl Server {
         choices: &mut Choices<'_>,
         honest: bool,
     ) -> Vec<ServerFrame> {
-        let odd = if honest { 0 } else { choices.pick(16, "odd") };
+        let odd = if honest { 0 } else { choices.pick(48, "odd") };
         match odd {
-            15 => return Vec::new(),
-            14 => return vec![self.anything(choices)],
+            47 => return Vec::new(),
+            46 => return vec![self.anything(choices)],
             _ => {}
         }
-        let twist = odd >= 12;
+        let twist = odd >= 42;
         match frame {
             ClientFrame::Hello(_) => {
                 let heartbeat_ms = if twist { number(choices) as u32 } else { 30_000 };
@@ -276,9 +276,13 @@ impl Server {
 
     /// A frame of any kind, right or wrong.
     pub(crate) fn anything(&mut self, choices: &mut Choices<'_>) -> ServerFrame {
-        let handle = match choices.pick(8, "handle") {
-            7 => u32::MAX,
-            handle => handle as u32,
+        let followed: Vec<u32> =
+            self.documents.values().filter(|served| served.follows).map(|s| s.handle).collect();
+        let handle = match choices.pick(16, "handle") {
+            15 => u32::MAX,
+            14 => 6,
+            n if followed.is_empty() => n as u32,
+            n => followed[n % followed.len()],
         };
         let address = self.documents.keys().nth(choices.pick(5, "address"));
         let address = address.map_or_else(|| "no address".to_owned(), ToString::to_string);
@@ -290,7 +294,12 @@ impl Server {
         };
         let message = String::new();
         let cursor = WireCursor { epoch: [8; 16], seq: number(choices), tip: [1; 16] };
-        match choices.pick(17, "kind") {
+        // Some end the connection whatever is in them.
+        let kind = match choices.pick(20, "kind") {
+            0 | 5 | 13 if choices.pick(4, "worse") > 0 => 1 + choices.pick(4, "kind") * 2,
+            kind => kind,
+        };
+        match kind {
             0 => {
                 let (term, heartbeat_ms) = (number(choices), number(choices) as u32);
                 Welcome { term, heartbeat_ms, now_ms: 0, documents_max: 1 }.into()

@@ -132,16 +132,23 @@ impl World {
         world.drain();
         // Mostly everything begins well.
         if choices.pick(4, "begun") > 0 {
-            world.store(choices, true);
-            world.tell(Input::SetOnline(true));
-            let write = choices.pick(2, "write") == 1;
-            let address = Self::address(choices);
-            world.tell(Input::Open { address, write });
-            world.store(choices, true);
-            world.connect();
-            world.serve(choices, true);
+            world.heal(choices);
         }
         world
+    }
+
+    /// The disk and the network work, the app looks, and the server answers as it should.
+    fn heal(&mut self, choices: &mut Choices<'_>) {
+        self.store(choices, true);
+        self.tell(Input::SetOnline(true));
+        self.tell(Input::Reconnect);
+        self.connect();
+        if self.session.documents() == 0 {
+            let (address, write) = (Self::address(choices), choices.pick(2, "write") == 1);
+            self.tell(Input::Open { address, write });
+        }
+        self.store(choices, true);
+        self.serve(choices, true);
     }
 
     fn address(choices: &mut Choices<'_>) -> Address {
@@ -168,6 +175,10 @@ impl World {
         if self.stopped {
             self.restart();
         }
+        let away = self.socket.as_ref().is_none_or(|socket| !socket.open);
+        if away && choices.pick(4, "healed") > 0 {
+            return self.heal(choices);
+        }
         match choices.pick(32, "step") {
             0..=5 => self.act(choices),
             6 => self.type_or_undo(choices),
@@ -178,8 +189,9 @@ impl World {
             21 => self.say_nonsense(choices),
             22 | 23 => self.pass(choices),
             24 => self.connect(),
-            25 => self.disconnect(choices),
-            26 => self.circumstances(choices),
+            25 if choices.pick(4, "cut") == 0 => self.disconnect(choices),
+            26 if choices.pick(3, "changed") == 0 => self.circumstances(choices),
+            25 | 26 => self.act(choices),
             27 => {
                 let address = Self::address(choices);
                 let write = choices.pick(2, "write") == 1;
@@ -195,10 +207,10 @@ impl World {
                 self.tell(if dismiss { Input::Dismissed { id } } else { Input::Taken { id } });
             }
             30 => {
-                if choices.pick(3, "end") == 0 {
-                    self.tell(Input::Shutdown);
-                } else {
-                    self.restart();
+                match choices.pick(8, "end") {
+                    0 => self.tell(Input::Shutdown),
+                    1..=3 => self.restart(),
+                    _ => self.act(choices),
                 }
             }
             _ => self.tell_late(choices),
