@@ -250,11 +250,16 @@ impl Session {
             self.out_of_step(now, "changes came before the document was opened");
             return;
         };
-        let last_seq = frame.first_seq + frame.entries.len() as u64 - 1;
-        if frame.entries.is_empty() || last_seq <= cursor.seq {
+        let Some(after) = (frame.entries.len() as u64).checked_sub(1) else { return };
+        let last_seq = frame.first_seq.checked_add(after).filter(|_| frame.first_seq > 0);
+        let Some(last_seq) = last_seq else {
+            self.out_of_step(now, "the log has no such place");
+            return;
+        };
+        if last_seq <= cursor.seq {
             return;
         }
-        if frame.first_seq > cursor.seq + 1 {
+        if frame.first_seq - 1 > cursor.seq {
             self.out_of_step(now, "the log has a gap");
             return;
         }

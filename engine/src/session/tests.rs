@@ -208,6 +208,20 @@ fn subscribed(lease: Option<WireLease>, settled: u64) -> Subscribed {
 }
 
 #[test]
+fn a_session_that_waits_for_its_disk_to_end_does_not_wake_for_an_attempt_again_and_again() {
+    let mut bench = Bench::live(false);
+    bench.lose_connection();
+    bench.tell(Input::Command { id: Ulid::new(bench.now, 1), address: address(), command: like(1) });
+    bench.tell(Input::Shutdown);
+    let connects = bench.connects;
+    // Each is later than the one before.
+    while bench.session.poll_timeout().is_some_and(|wake| wake.at < Timestamp(1_000_000)) {
+        assert!(bench.wake() > Duration::ZERO);
+    }
+    assert_eq!(bench.connects, connects);
+}
+
+#[test]
 fn nothing_is_said_before_the_stores_generation_is_on_disk() {
     let mut bench = Bench::new();
     bench.tell(Input::SetOnline(true));
