@@ -34,3 +34,6 @@ pub const COMMENT_BYTES_MAX: usize = 32 << 10;
 pub const HEADS_MERGE_AT: usize = 16;
 /// Buckets of a keyed set to begin with (MEASURED: the cost of one like stays near 20 us to 30,000).
 pub const BUCKETS: u32 = 64;
+/// Places in a log, commands of an outbox and changes of an actor, as a server names them: more than
+/// there will ever be, and sums of them do not overflow.
+pub const NUMBER_MAX: u64 = 1 << 60;

@@ -179,7 +179,9 @@ impl World {
         let Some(at) = self.peer(choices) else { return self.open(choices) };
         let connection = self.peers[at].connection;
         let accepted: Vec<_> = match self.peers[at].choose(choices) {
-            Some(address) => self.durable.get(&address).map(|d| d.changes.clone()).unwrap_or_default(),
+            Some(address) => {
+                self.durable.get(&address).map(|d| d.changes.clone()).unwrap_or_default()
+            }
             None => Vec::new(),
         };
         let frame = self.peers[at].frame(&accepted, hostile, choices);
@@ -322,7 +324,8 @@ impl World {
                 Input::SnapshotRead { request, result: if fails { Err(failed()) } else { result } }
             }
             Effect::Compact { address, cursor, keep_from } => {
-                let result = if fails { Err(failed()) } else { self.compact(&address, cursor, keep_from) };
+                let result =
+                    if fails { Err(failed()) } else { self.compact(&address, cursor, keep_from) };
                 Input::Compacted { address, result }
             }
             other => panic!("that is no question: {other:?}"),
@@ -355,7 +358,8 @@ impl World {
         let mut tip = record.tip_before;
         for entry in &record.entries {
             let checked = durable.index.check_structure(&entry.change);
-            let checked = checked.unwrap_or_else(|e| panic!("{address} has what does not fit: {e}"));
+            let checked =
+                checked.unwrap_or_else(|e| panic!("{address} has what does not fit: {e}"));
             durable.index.apply(&checked);
             let change = automerge::Change::try_from(&entry.change[..]).expect("it reads");
             assert_eq!(ChangeHash(change.hash().0), entry.hash);

@@ -208,12 +208,7 @@ impl Server {
         frames
     }
 
-    fn push(
-        &mut self,
-        frame: &Push,
-        twist: bool,
-        choices: &mut Choices<'_>,
-    ) -> Vec<ServerFrame> {
+    fn push(&mut self, frame: &Push, twist: bool, choices: &mut Choices<'_>) -> Vec<ServerFrame> {
         let Some(served) = self.of_handle(frame.handle) else { return Vec::new() };
         let (handle, before) = (frame.handle, served.log.len());
         let mut refused = None;

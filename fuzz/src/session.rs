@@ -206,13 +206,11 @@ impl World {
                 let dismiss = choices.pick(2, "dismiss") == 1;
                 self.tell(if dismiss { Input::Dismissed { id } } else { Input::Taken { id } });
             }
-            30 => {
-                match choices.pick(8, "end") {
-                    0 => self.tell(Input::Shutdown),
-                    1..=3 => self.restart(),
-                    _ => self.act(choices),
-                }
-            }
+            30 => match choices.pick(8, "end") {
+                0 => self.tell(Input::Shutdown),
+                1..=3 => self.restart(),
+                _ => self.act(choices),
+            },
             _ => self.tell_late(choices),
         }
     }
@@ -482,7 +480,10 @@ impl World {
                 let last = push.first + push.changes.len() as u64 - 1;
                 let before = self.pushed.insert(push.handle, last);
                 assert!(!push.changes.is_empty() && push.first > 0, "an empty push");
-                assert!(before.is_none_or(|before| push.first > before), "a number again: {push:?}");
+                assert!(
+                    before.is_none_or(|before| push.first > before),
+                    "a number again: {push:?}"
+                );
             }
             ClientFrame::Subscribe(_) | ClientFrame::RequestLease(_) => self.pushed.clear(),
             _ => {}

@@ -10,6 +10,7 @@ use super::{Notice, Session};
 use crate::clock::Timestamp;
 use crate::codes::Code;
 use crate::ids::{ActorId, Address, Cursor, Epoch, Lease, Tip};
+use crate::limits::NUMBER_MAX;
 use crate::policy::Capabilities;
 use crate::replica::{Outcome, Replica, ReplicaError};
 use crate::session::ConnectionId;
@@ -18,6 +19,39 @@ use crate::wire::frame::{
     WireLease,
 };
 use crate::wire::{ServerFrame, pack};
+
+/// What a frame says of numbers that are kept and counted on from.
+fn numbers(frame: &ServerFrame) -> Vec<u64> {
+    let of_lease = |lease: &WireLease| vec![lease.next_seq, lease.after];
+    match frame {
+        ServerFrame::Subscribed(frame) => {
+            let mut numbers = frame.lease.as_ref().map(of_lease).unwrap_or_default();
+            numbers.extend([frame.end_seq, frame.settled]);
+            if let Resume::Snapshot { cursor, bytes } = &frame.resume {
+                numbers.extend([cursor.seq, *bytes]);
+            }
+            numbers
+        }
+        ServerFrame::Changes(frame) => vec![frame.first_seq],
+        ServerFrame::Ack(frame) => vec![frame.number],
+        ServerFrame::Reject(frame) => vec![frame.number],
+        ServerFrame::Leased(frame) => of_lease(&frame.lease),
+        ServerFrame::SettledAs(frame) => vec![frame.number],
+        // The changes in it are looked at when it is unpacked; the others are compared with what is
+        // here, or tell of time.
+        ServerFrame::PackedChanges(_)
+        | ServerFrame::SnapshotPart(_)
+        | ServerFrame::Compared(_)
+        | ServerFrame::Welcome(_)
+        | ServerFrame::LeaseEnded(_)
+        | ServerFrame::Restored(_)
+        | ServerFrame::Pong(_)
+        | ServerFrame::Error(_)
+        | ServerFrame::Goodbye(_)
+        | ServerFrame::TokenExpires(_)
+        | ServerFrame::May(_) => Vec::new(),
+    }
+}
 
 impl Session {
     pub(super) fn received(&mut self, now: Timestamp, connection: ConnectionId, message: &[u8]) {
@@ -36,6 +70,9 @@ impl Session {
     }
 
     fn frame(&mut self, now: Timestamp, frame: ServerFrame) {
+        if !numbers(&frame).iter().all(|number| *number <= NUMBER_MAX) {
+            return self.out_of_step(now, "a number is larger than any can be");
+        }
         self.note_answer(now, &frame);
         match frame {
             ServerFrame::Welcome(welcome) => {
@@ -251,7 +288,8 @@ impl Session {
             return;
         };
         let Some(after) = (frame.entries.len() as u64).checked_sub(1) else { return };
-        let last_seq = frame.first_seq.checked_add(after).filter(|_| frame.first_seq > 0);
+        let last_seq = frame.first_seq.checked_add(after);
+        let last_seq = last_seq.filter(|last| frame.first_seq > 0 && *last <= NUMBER_MAX);
         let Some(last_seq) = last_seq else {
             self.out_of_step(now, "the log has no such place");
             return;

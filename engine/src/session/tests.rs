@@ -211,7 +211,11 @@ fn subscribed(lease: Option<WireLease>, settled: u64) -> Subscribed {
 fn a_session_that_waits_for_its_disk_to_end_does_not_wake_for_an_attempt_again_and_again() {
     let mut bench = Bench::live(false);
     bench.lose_connection();
-    bench.tell(Input::Command { id: Ulid::new(bench.now, 1), address: address(), command: like(1) });
+    bench.tell(Input::Command {
+        id: Ulid::new(bench.now, 1),
+        address: address(),
+        command: like(1),
+    });
     bench.tell(Input::Shutdown);
     let connects = bench.connects;
     // Each is later than the one before.
