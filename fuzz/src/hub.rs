@@ -46,6 +46,7 @@ const TICKS_MAX: usize = 60;
 pub(crate) fn run(data: &[u8]) {
     let mut choices = Choices(data);
     let mut world = World::new();
+    world.most = choices.pick(256, "most");
     for _ in 0..STEPS_MAX {
         if choices.are_over() {
             break;
@@ -70,8 +71,8 @@ fn config() -> Config {
         connection_pending_bytes_max: 3_000,
         pending_bytes_max: 6_000,
         record_bytes_max: 600,
-        compact_bytes: 2_000,
-        compact_entries: 6,
+        compact_bytes: 1_500,
+        compact_entries: 3,
         compact_keep: 2,
         ..Config::default()
     }
@@ -97,6 +98,8 @@ struct World {
     connections: u64,
     closed: BTreeSet<ConnectionId>,
     stopped: bool,
+    /// Which document most is about.
+    most: usize,
     /// Messages that may name documents that nobody knows.
     odd: usize,
 }
@@ -121,6 +124,7 @@ impl World {
             connections: 0,
             closed: BTreeSet::new(),
             stopped: false,
+            most: 0,
             odd: 0,
         }
     }
@@ -168,7 +172,7 @@ impl World {
         // Most do not wait for anything before they open something.
         if choices.pick(4, "opens") > 0 {
             let at = self.peers.iter().position(|peer| peer.connection == connection);
-            let frame = at.map(|at| self.peers[at].subscribe(choices));
+            let frame = at.map(|at| self.peers[at].subscribe(self.most, choices));
             if let Some(frame) = frame {
                 self.say(connection, &frame);
             }
@@ -184,9 +188,19 @@ impl World {
             }
             None => Vec::new(),
         };
-        let frame = self.peers[at].frame(&accepted, hostile, choices);
+        let frame = self.peers[at].frame(&accepted, self.most, hostile, choices);
         if let Some(frame) = frame {
             self.say(connection, &frame);
+        }
+        // The store is mostly quick, and the sockets too.
+        if choices.pick(2, "quick") == 0 {
+            while let Some(question) = self.asked.pop_front() {
+                let answer = self.answer(question, false);
+                self.tell(answer);
+            }
+            if self.peers.iter().any(|peer| peer.connection == connection) {
+                self.tell(Input::Drained { connection });
+            }
         }
     }
 
@@ -199,7 +213,7 @@ impl World {
     fn nonsense(&mut self, choices: &mut Choices<'_>) {
         let Some(at) = self.peer(choices) else { return };
         let connection = self.peers[at].connection;
-        let Some(frame) = self.peers[at].frame(&[], true, choices) else { return };
+        let Some(frame) = self.peers[at].frame(&[], self.most, true, choices) else { return };
         let mut message = frame.encode().expect("it fits").to_vec();
         for _ in 0..=choices.pick(3, "flips") {
             let high = choices.pick(256, "high") << 8;

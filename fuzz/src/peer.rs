@@ -93,7 +93,10 @@ impl Peer {
     ) -> (Self, Option<Hello>) {
         let who = choices.pick(3, "who");
         let user = UserId::new(["ada", "bob", "eve"][who]).expect("a plain name");
-        let (session, outbox) = ([who as u8 + 1; 16], OutboxId([who as u8 + 1; 16]));
+        // Mostly a device of its own.
+        let device = if choices.pick(5, "device") == 0 { 0 } else { connection.0 as u8 };
+        let name = [who as u8 + 1 + 4 * device; 16];
+        let (session, outbox) = (name, OutboxId(name));
         let known = BTreeMap::new();
         let (user_known, outboxes, chosen) = (user.clone(), BTreeMap::new(), None);
         let peer = Self { connection, user: user_known, outbox, outboxes, known, chosen, ticks: 0 };
@@ -131,9 +134,11 @@ impl Peer {
         self.chosen.clone()
     }
 
-    pub(crate) fn subscribe(&mut self, choices: &mut Choices<'_>) -> ClientFrame {
+    /// Opens a document, mostly the one that most are about.
+    pub(crate) fn subscribe(&mut self, most: usize, choices: &mut Choices<'_>) -> ClientFrame {
         let all = addresses();
-        let address = all[choices.pick(all.len(), "address")].clone();
+        let at = choices.pick(4 * all.len(), "address");
+        let address = all[if at < all.len() { at } else { most % all.len() }].clone();
         let cursor = self.known.get(&address).and_then(|known| known.cursor);
         let cursor = match choices.pick(8, "cursor") {
             0..=4 => cursor,
@@ -217,7 +222,7 @@ impl Peer {
             ServerFrame::Reject(frame) => {
                 let (_, known) = self.of_handle(frame.handle)?;
                 known.lease = None;
-                if frame.number <= known.number + 1 {
+                if frame.number <= known.number {
                     known.number = frame.number;
                 }
                 None
@@ -235,27 +240,28 @@ impl Peer {
     pub(crate) fn frame(
         &mut self,
         accepted: &[Change],
+        most: usize,
         hostile: bool,
         choices: &mut Choices<'_>,
     ) -> Option<ClientFrame> {
         self.ticks += 1;
         let chosen = self.chosen.clone();
-        let Some(address) = chosen.filter(|_| choices.pick(12, "another") > 0) else {
-            return Some(self.subscribe(choices));
+        let Some(address) = chosen.filter(|_| choices.pick(16, "another") > 0) else {
+            return Some(self.subscribe(most, choices));
         };
         if hostile {
             return self.wrong(&address, accepted, choices);
         }
         let known = self.known.get(&address)?;
         let (handle, leased) = (known.handle, known.lease.is_some());
-        Some(match choices.pick(16, "says") {
-            0..=8 if leased => return self.push(&address, choices),
-            0..=8 | 9 => RequestLease { handle }.into(),
-            10 => Release { handle }.into(),
-            11 => Unsubscribe { handle }.into(),
-            12 => self.compare(&address, choices),
-            13 => Ping { nonce: self.ticks }.into(),
-            14 if choices.pick(8, "bye") == 0 => Bye {}.into(),
+        Some(match choices.pick(24, "says") {
+            0..=16 if leased => return self.push(&address, choices),
+            0..=16 | 17 => RequestLease { handle }.into(),
+            18 => Release { handle }.into(),
+            19 if choices.pick(3, "leaves") == 0 => Unsubscribe { handle }.into(),
+            20 => self.compare(&address, choices),
+            21 => Ping { nonce: self.ticks }.into(),
+            22 if choices.pick(8, "bye") == 0 => Bye {}.into(),
             _ => return self.push(&address, choices),
         })
     }
@@ -303,8 +309,8 @@ impl Peer {
             self.ticks += 1;
         }
         let known = self.known.get_mut(address)?;
-        let first = known.number + 1;
-        known.number += changes.len() as u64;
+        let first = known.number.saturating_add(1);
+        known.number = known.number.saturating_add(changes.len() as u64);
         let changes = changes.iter().map(blob).collect();
         Some(Push { handle: known.handle, first, changes }.into())
     }
@@ -319,9 +325,9 @@ impl Peer {
         let known = self.known.get(address)?;
         let (handle, number, seal) = (known.handle, known.number, known.seal.clone());
         let first = match choices.pick(6, "number") {
-            0..=2 => number + 1,
+            0..=2 => number.saturating_add(1),
             3 => number,
-            4 => number + 2,
+            4 => number.saturating_add(2),
             _ => [0, u64::MAX][choices.pick(2, "extreme")],
         };
         Some(match choices.pick(8, "wrong") {
