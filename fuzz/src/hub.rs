@@ -4,6 +4,14 @@
 //! is bounded; and every log that it leaves behind is one that the gate lets in, change by change,
 //! that loads, and of which a snapshot can be made.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::disallowed_types,
+    clippy::too_many_lines,
+    clippy::wildcard_enum_match_arm,
+    reason = "chance makes numbers and picks frames, and a store that is shared has a lock"
+)]
+
 #[allow(
     clippy::duplicate_mod,
     dead_code,

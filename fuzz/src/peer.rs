@@ -94,7 +94,7 @@ impl Peer {
         let who = choices.pick(3, "who");
         let user = UserId::new(["ada", "bob", "eve"][who]).expect("a plain name");
         // Mostly a device of its own.
-        let device = if choices.pick(5, "device") == 0 { 0 } else { connection.0 as u8 };
+        let device = if choices.pick(5, "device") == 0 { 0 } else { (connection.0 % 60) as u8 };
         let name = [who as u8 + 1 + 4 * device; 16];
         let (session, outbox) = (name, OutboxId(name));
         let known = BTreeMap::new();
@@ -256,7 +256,7 @@ impl Peer {
         let (handle, leased) = (known.handle, known.lease.is_some());
         Some(match choices.pick(24, "says") {
             0..=16 if leased => return self.push(&address, choices),
-            0..=16 | 17 => RequestLease { handle }.into(),
+            0..=17 => RequestLease { handle }.into(),
             18 => Release { handle }.into(),
             19 if choices.pick(3, "leaves") == 0 => Unsubscribe { handle }.into(),
             20 => self.compare(&address, choices),

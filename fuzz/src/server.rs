@@ -50,11 +50,11 @@ impl Served {
             handle: self.handle,
             first_seq: seq as u64 + 1,
             tip: [1; 16],
-            seal: (seq % 2 == 0).then_some([3; 16]),
+            seal: (seq.is_multiple_of(2)).then_some([3; 16]),
             authors: vec!["bob".to_owned()],
             entries: entries(changes),
         };
-        let packed = if seq % 3 == 0 { pack(&frame) } else { None };
+        let packed = if seq.is_multiple_of(3) { pack(&frame) } else { None };
         Some(packed.map_or_else(|| frame.into(), ServerFrame::from))
     }
 
@@ -344,7 +344,10 @@ impl Server {
             7 => Reject { handle, number: number(choices), code, message }.into(),
             8 => Leased { handle, lease }.into(),
             9 => LeaseEnded { handle, code }.into(),
-            10 => Restored { handle, accepted: 1, refused: (code % 2 == 0).then_some(code) }.into(),
+            10 => {
+                Restored { handle, accepted: 1, refused: (code.is_multiple_of(2)).then_some(code) }
+                    .into()
+            }
             11 => Pong { nonce: number(choices) }.into(),
             12 => Error {
                 code,

@@ -3,6 +3,14 @@
 //! panics; there is never a second connection; what is pushed has rising numbers; a command ends
 //! once; a wake that is acted on goes away; one input asks for a bounded number of things.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::disallowed_types,
+    clippy::too_many_lines,
+    clippy::wildcard_enum_match_arm,
+    reason = "chance makes numbers and picks frames, and a store that is shared has a lock"
+)]
+
 #[allow(
     clippy::duplicate_mod,
     dead_code,

@@ -61,7 +61,10 @@ impl Session {
         self.link.heard(now);
         self.stats.bytes_received += message.len() as u64;
         match ServerFrame::decode(message) {
-            Ok(frame) => self.frame(now, frame),
+            Ok(frame) if numbers(&frame).iter().all(|number| *number <= NUMBER_MAX) => {
+                self.frame(now, frame);
+            }
+            Ok(_) => self.out_of_step(now, "a number is larger than any can be"),
             Err(error) => {
                 self.problem(None, Code::BadFrame, error.to_string());
                 self.hang_up(now);
@@ -70,9 +73,6 @@ impl Session {
     }
 
     fn frame(&mut self, now: Timestamp, frame: ServerFrame) {
-        if !numbers(&frame).iter().all(|number| *number <= NUMBER_MAX) {
-            return self.out_of_step(now, "a number is larger than any can be");
-        }
         self.note_answer(now, &frame);
         match frame {
             ServerFrame::Welcome(welcome) => {
