@@ -408,7 +408,7 @@ async fn a_client_whose_network_comes_and_goes_in_mid_push_counts_each_share_onc
     let alice = join_stored(&proxy.url(), "alice", &dir.path().join("alice"), true).await;
     let hers = likes_of(&alice).await;
     within(hers.document().live()).await.expect("in sync");
-    let mut shares = 0;
+    let mut shares: i64 = 0;
     for round in 0..12 {
         // Sometimes nothing comes back, so that it leaves with everything open.
         proxy.hold_down(round % 3 == 0);
@@ -428,7 +428,10 @@ async fn a_client_whose_network_comes_and_goes_in_mid_push_counts_each_share_onc
     let seen = likes_of(&fresh).await;
     within(seen.document().live()).await.expect("in sync");
     agree(seen.document(), hers.document()).await;
-    assert_eq!((seen.share_counter(), seen.document().status().seq), (shares, shares.cast_unsigned()));
+    assert_eq!(
+        (seen.share_counter(), seen.document().status().seq),
+        (shares, shares.cast_unsigned())
+    );
 }
 
 #[tokio::test]
