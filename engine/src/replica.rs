@@ -552,14 +552,22 @@ impl Replica {
         let names: Vec<_> =
             changes.iter().map(|change| (change.hash(), change.deps().to_vec())).collect();
         let mut copies = self.apart.is_some().then(|| changes.clone());
-        let again = self.received.is_some().then(|| changes.clone());
+        let may_clash = self.received.is_some() || self.unsettled() > 0;
+        let again = may_clash.then(|| changes.clone());
         if let Err(error) = self.doc.apply_changes_log_patches(changes, &mut log) {
-            // What this copy has accepted once can't stand beside what the server has by now.
-            let (Some(received), Some(changes)) = (self.received.take(), again) else {
+            let Some(changes) = again else {
                 return Err(error.into());
             };
-            outcome = self.keep_only(&received, None)?;
-            self.received = Some(received);
+            outcome = if let Some(received) = self.received.take() {
+                // What this copy has accepted once can't stand beside what the server has by now.
+                let outcome = self.keep_only(&received, None)?;
+                self.received = Some(received);
+                outcome
+            } else {
+                // Another copy of this store has written something else under the same actor.
+                self.writer = Writer::Provisional;
+                self.rewrite(None, None)?
+            };
             log = PatchLog::active();
             copies = self.apart.is_some().then(|| changes.clone());
             self.doc.apply_changes_log_patches(changes, &mut log)?;

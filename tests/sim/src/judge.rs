@@ -103,7 +103,13 @@ impl World {
                 self.complain("bounds", format!("client {number} at rest: {stats:?}"));
             }
         }
-        for (address, hash) in self.oracle.refused.clone() {
+        self.judge_refused();
+    }
+
+    /// Nothing is there that this life of the server has refused. What its client did not hear before
+    /// the next life, it may push as it was, and by then it may be allowed.
+    pub(crate) fn judge_refused(&mut self) {
+        for (address, hash) in std::mem::take(&mut self.oracle.refused) {
             if self.oracle.mirror.has(&address, hash) {
                 self.complain("refused", format!("{address}: {hash} was refused and is there"));
             }

@@ -112,6 +112,7 @@ fn unreadable<T>() -> Result<T, StoreError> {
 impl World {
     /// Starts a hub on the disk. The term is above every earlier one because the clock is.
     pub(crate) fn start_server(&mut self) {
+        self.judge_refused();
         if self.server.hub.is_some() {
             return;
         }
