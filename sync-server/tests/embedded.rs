@@ -73,7 +73,11 @@ impl Client {
                 return subscribed;
             }
             // What follows an earlier subscription may still be on its way.
-            assert!(matches!(frame, ServerFrame::Changes(_) | ServerFrame::SnapshotPart(_)));
+            let expected = matches!(
+                frame,
+                ServerFrame::Changes(_) | ServerFrame::SnapshotPart(_) | ServerFrame::SettledAs(_)
+            );
+            assert!(expected, "{frame:?}");
         }
     }
 
