@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::codes::Code;
 use crate::gate::{self, Checked, Refusal};
 use crate::ids::{ActorId, ChangeHash, OutboxId, UserId};
-use crate::limits::{CHANGE_BYTES_MAX, HEADS_MERGE_AT, PUSH_CHANGES_MAX};
+use crate::limits::{CHANGE_BYTES_MAX, HEADS_MERGE_AT, NUMBER_MAX, PUSH_CHANGES_MAX};
 use crate::policy::{Principal, Role};
 use crate::storage::{CommandRef, Entry};
 use crate::wire::frame::{Ack, Blob, Push, Reject, ServerFrame};
@@ -61,7 +61,7 @@ fn refuse<T>(code: Code, message: &str) -> Result<T, Refusal> {
 
 impl Intake<'_> {
     fn push(&mut self, outbox: OutboxId, number: Option<u64>, change: &Blob) -> Outcome {
-        let Some(number) = number else {
+        let Some(number) = number.filter(|number| *number <= NUMBER_MAX) else {
             return Refusal::new(Code::NumberGap, "there is no such number").into();
         };
         let settled = self.live.index.settled(outbox);
