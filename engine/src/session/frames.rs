@@ -483,6 +483,8 @@ impl Session {
         let document = self.handles.get(&handle).and_then(|a| self.documents.get_mut(a));
         if let Some(document) = document {
             document.granted = None;
+            // What came after its end was passed over, and goes out again under the next.
+            document.pushed = document.replica().map_or(0, Replica::settled);
         }
     }
 

@@ -7,7 +7,8 @@ use super::*;
 use crate::document::{Command, LikesCommand, PostCommand, Target, TextField};
 use crate::ids::{Facet, Ulid};
 use crate::wire::frame::{
-    Ack, Compared, Goodbye, Leased, Pong, Reject, Resume, SettledAs, Subscribed, Welcome, WireLease,
+    Ack, Compared, Goodbye, LeaseEnded, Leased, Pong, Reject, Resume, SettledAs, Subscribed,
+    Welcome, WireLease,
 };
 use crate::wire::{CloseCode, ServerFrame};
 
@@ -251,6 +252,27 @@ fn a_command_is_pushed_only_when_it_is_stored() {
     bench.server_says(Ack { handle: 1, number: 1 });
     bench.server_says(Ack { handle: 1, number: 1 });
     assert_eq!(bench.resolutions(), [Resolution::Confirmed], "once, however often it is said");
+}
+
+#[test]
+fn what_a_lost_term_left_open_goes_out_again_under_each_lease_until_it_is_answered_pu5() {
+    let mut bench = Bench::live(true);
+    bench.session.execute(bench.now, Ulid::new(bench.now, 1), &address(), like(1)).unwrap();
+    bench.drain();
+    bench.store_all();
+    assert_eq!(bench.pushes(), [(1, 1)]);
+    bench.lose_connection();
+    bench.wake();
+    bench.tell(Input::Connected { connection: bench.connection });
+    bench.server_says(Welcome { term: 6, ..welcome() });
+    let lease = WireLease { actor: ActorId::leased(6, 1).0, next_seq: 1, after: 0 };
+    bench.server_says(subscribed(Some(lease), 0));
+    assert_eq!(bench.pushes(), [(1, 1)]);
+    // It came when the lease had ended, and was passed over.
+    bench.server_says(LeaseEnded { handle: 1, code: Code::LeaseLost.number() });
+    bench.sent.clear();
+    bench.server_says(Leased { handle: 1, lease });
+    assert_eq!(bench.pushes(), [(1, 1)]);
 }
 
 #[test]
