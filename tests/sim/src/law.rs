@@ -60,7 +60,7 @@ impl Proved {
 pub(crate) struct Law {
     pushes: BTreeSet<(UserId, u64)>,
     roles: BTreeMap<(UserId, u64), Role>,
-    asks_tokens: bool,
+    pub(crate) asks_tokens: bool,
 }
 
 impl Law {
