@@ -313,10 +313,12 @@ async fn subscriptions_with_pushes_in_between_take_each_number_once_sub2_sub7() 
         ada.client.push(handle, first, std::slice::from_ref(change)).await;
     }
     // A subscription is answered when what was pushed before it is durable; until then a push is on
-    // a handle that is not open.
+    // a handle that is not open. Where the disk was slow, a later push comes after one that was lost
+    // that way.
     let answers = ada.answers().await;
     assert!(answers.settled.is_sorted() && answers.acked.is_sorted(), "{answers:?}");
-    assert!(answers.rejected.is_empty(), "{answers:?}");
+    let out_of_turn = Code::WrongSeq.number();
+    assert!(answers.rejected.iter().all(|(_, code)| *code == out_of_turn), "{answers:?}");
     let unknown = Code::UnknownHandle.number();
     assert!(answers.errors.iter().all(|code| *code == unknown), "{answers:?}");
     let opened = ada.client.subscribe(&place(), outbox, true).await;
