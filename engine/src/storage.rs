@@ -57,6 +57,21 @@ impl Record {
     pub fn last_seq(&self) -> u64 {
         self.first_seq + self.entries.len() as u64 - 1
     }
+
+    /// Bytes of its changes.
+    #[must_use]
+    pub fn change_bytes(&self) -> usize {
+        self.entries.iter().map(|entry| entry.change.len()).sum()
+    }
+
+    /// Whether it goes on, in this epoch, exactly where a log ends.
+    #[must_use]
+    pub fn continues(&self, end: Cursor, epoch: Epoch) -> bool {
+        end.epoch == epoch
+            && end.seq.checked_add(1) == Some(self.first_seq)
+            && end.tip == self.tip_before
+            && !self.entries.is_empty()
+    }
 }
 
 /// One document's share of a group commit.

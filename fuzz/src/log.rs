@@ -56,12 +56,7 @@ impl LogStore for Logs {
                 records: Vec::new(),
                 snapshot: None,
             });
-            let end = log.end();
-            assert_eq!(
-                (record.first_seq, record.tip_before, *epoch),
-                (end.seq + 1, end.tip, end.epoch)
-            );
-            assert!(!record.entries.is_empty());
+            assert!(record.continues(log.end(), *epoch), "{record:?}");
             log.records.push(record.clone());
         }
         Ok(())
@@ -76,12 +71,7 @@ impl LogStore for Logs {
                 index: snapshot.index.clone(),
             }),
             tail_from: log.records.first().map_or(log.end().seq + 1, |record| record.first_seq),
-            tail_bytes: log
-                .records
-                .iter()
-                .flat_map(|record| &record.entries)
-                .map(|entry| entry.change.len() as u64)
-                .sum(),
+            tail_bytes: log.records.iter().map(|record| record.change_bytes() as u64).sum(),
         }))
     }
 
@@ -96,7 +86,7 @@ impl LogStore for Logs {
         let after = records.iter().filter(|record| record.last_seq() >= from_seq);
         let fits = after.take_while(|record| {
             let fits = bytes == 0 || bytes < bytes_max;
-            bytes += record.entries.iter().map(|entry| entry.change.len()).sum::<usize>();
+            bytes += record.change_bytes();
             fits
         });
         Ok(fits.cloned().collect())

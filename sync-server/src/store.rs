@@ -9,14 +9,3 @@ pub mod sled;
 pub use committer::{Commit, Committer};
 pub use memory::MemoryStore;
 pub use sled::{OpenError, SledOptions, SledStore};
-
-use syncline_engine::ids::{Cursor, Epoch};
-use syncline_engine::storage::Record;
-
-/// Whether a record goes on exactly where a log ends.
-fn continues(end: Cursor, epoch: Epoch, record: &Record) -> bool {
-    end.epoch == epoch
-        && end.seq.checked_add(1) == Some(record.first_seq)
-        && end.tip == record.tip_before
-        && !record.entries.is_empty()
-}

@@ -174,7 +174,7 @@ impl World {
                 let mut records = vec![];
                 for record in self.logs.get(&address).map_or(&[][..], |log| &log.records) {
                     if record.last_seq() >= from_seq && (records.is_empty() || bytes < bytes_max) {
-                        bytes += record.entries.iter().map(|e| e.change.len()).sum::<usize>();
+                        bytes += record.change_bytes();
                         records.push(record.clone());
                     }
                 }

@@ -46,10 +46,6 @@ impl Log {
     }
 }
 
-fn change_bytes(record: &Record) -> usize {
-    record.entries.iter().map(|entry| entry.change.len()).sum()
-}
-
 impl MemoryStore {
     /// An empty store.
     #[must_use]
@@ -94,7 +90,7 @@ impl LogStore for MemoryStore {
                 let fresh = Cursor { epoch: *epoch, seq: 0, tip: Tip::EMPTY };
                 logs.get(address).map_or(fresh, Log::end)
             });
-            if !super::continues(*end, *epoch, record) {
+            if !record.continues(*end, *epoch) {
                 return Err(StoreError::Conflict {
                     address: address.clone(),
                     end_seq: end.seq,
@@ -120,7 +116,7 @@ impl LogStore for MemoryStore {
                 index: snapshot.index.clone(),
             }),
             tail_from: log.records.keys().next().copied().unwrap_or(log.end().seq + 1),
-            tail_bytes: log.records.values().map(|record| change_bytes(record) as u64).sum(),
+            tail_bytes: log.records.values().map(|record| record.change_bytes() as u64).sum(),
         }))
     }
 
@@ -135,7 +131,7 @@ impl LogStore for MemoryStore {
         let mut read: Vec<Record> = Vec::new();
         let mut bytes = 0;
         for record in log.records.range(log.record_with(from_seq)..).map(|(_, record)| record) {
-            bytes += change_bytes(record);
+            bytes += record.change_bytes();
             if bytes > bytes_max && !read.is_empty() {
                 break;
             }

@@ -105,7 +105,7 @@ impl LogStore for SledStore {
     fn append(&self, batch: &[Append]) -> Result<(), StoreError> {
         self.shared.with(|log| log.append_batch(batch))?;
         for append in batch {
-            self.keeper.note(append.record.entries.iter().map(|entry| entry.change.len()).sum());
+            self.keeper.note(append.record.change_bytes());
         }
         Ok(())
     }
@@ -130,10 +130,7 @@ impl LogStore for SledStore {
         self.read_with(
             address,
             |log| log.read_records(address, from_seq, bytes_max),
-            |records| {
-                let entries = records.iter().flat_map(|record| &record.entries);
-                entries.map(|entry| entry.change.len()).sum()
-            },
+            |records| records.iter().map(Record::change_bytes).sum(),
         )
     }
 

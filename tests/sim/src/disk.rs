@@ -78,10 +78,6 @@ fn decode(address: &Address, bytes: &Bytes) -> Result<Record, StoreError> {
     record::decode(bytes).map_err(|error| damaged(address, error))
 }
 
-fn change_bytes(record: &Record) -> usize {
-    record.entries.iter().map(|entry| entry.change.len()).sum()
-}
-
 impl Disk {
     /// An empty disk.
     #[must_use]
@@ -170,11 +166,7 @@ impl LogStore for Disk {
                 Some(end) => *end,
                 None => logs.get(address).map_or(Ok(fresh), |log| log.end(address))?,
             };
-            let fits = end.epoch == *epoch
-                && end.seq + 1 == record.first_seq
-                && end.tip == record.tip_before
-                && !record.entries.is_empty();
-            if !fits {
+            if !record.continues(end, *epoch) {
                 return Err(StoreError::Conflict {
                     address: address.clone(),
                     end_seq: end.seq,
@@ -207,7 +199,7 @@ impl LogStore for Disk {
         };
         let mut tail_bytes = 0;
         for bytes in log.records.values() {
-            tail_bytes += change_bytes(&decode(address, bytes)?) as u64;
+            tail_bytes += decode(address, bytes)?.change_bytes() as u64;
         }
         let tail_from = log.records.keys().next().copied().unwrap_or(end.seq + 1);
         Ok(Some(LogHead { end, snapshot, tail_from, tail_bytes }))
@@ -229,7 +221,7 @@ impl LogStore for Disk {
             if record.last_seq() < from_seq {
                 continue;
             }
-            bytes += change_bytes(&record);
+            bytes += record.change_bytes();
             if bytes > bytes_max && !read.is_empty() {
                 break;
             }

@@ -69,7 +69,7 @@ impl Log {
                 Some(end) => *end,
                 None => self.end_or_begin(append, &mut values)?,
             };
-            if !crate::store::continues(end.cursor, *epoch, record) {
+            if !record.continues(end.cursor, *epoch) {
                 return Err(StoreError::Conflict {
                     address: address.clone(),
                     end_seq: end.cursor.seq,
