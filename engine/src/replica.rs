@@ -10,6 +10,8 @@
 //! Only when the server began a new term meanwhile, and so may have lost what it had accepted and
 //! shown to others, is what is unsettled handed in again as it is ([`Replica::lapse`]).
 
+mod anew;
+mod edits;
 mod rebase;
 #[cfg(test)]
 mod tests;
@@ -17,20 +19,18 @@ mod undo;
 
 use std::collections::{BTreeSet, VecDeque};
 
-use automerge::transaction::CommitOptions;
 use automerge::{
     Automerge, AutomergeError, Change, LoadOptions, PatchLog, PatchLogMismatch, ReadDoc,
     TextEncoding,
 };
 
 use self::rebase::{Fate, reauthor};
-use self::undo::{Back, History, Way};
+use self::undo::History;
 pub use self::undo::{UNDO_MAX, UndoError};
 use crate::clock::Timestamp;
 use crate::codes::Code;
-use crate::document::{Command, CommandError, Event, JsonCommand, View, genesis};
-use crate::ids::{ActorId, Address, ChangeHash, Cursor, Lease, Ulid, heads_digest};
-use crate::limits::{CHANGE_BYTES_MAX, CHANGE_OPS_MAX};
+use crate::document::{Command, Event, View, genesis};
+use crate::ids::{ActorId, Address, ChangeHash, Cursor, Lease, Ulid};
 use crate::wire::frame::Proof;
 
 /// Work that is not known to be settled, or settled but not yet seen in the log.
@@ -255,21 +255,6 @@ impl Replica {
         &self.doc
     }
 
-    /// Notes the server's proof of what is accepted at the moment.
-    pub fn sealed(&mut self, seal: [u8; 16]) {
-        // What the server may have lost is proved by what it gave before.
-        if !self.is_starting_over() {
-            let heads = self.accepted_heads.iter().map(|head| head.0).collect();
-            self.proof = Some(Proof { heads, seal });
-        }
-    }
-
-    /// The server's last proof, of what is accepted or of an earlier state of it.
-    #[must_use]
-    pub const fn proof(&self) -> Option<&Proof> {
-        self.proof.as_ref()
-    }
-
     /// How far the server's log is known.
     #[must_use]
     pub const fn cursor(&self) -> Option<Cursor> {
@@ -351,185 +336,6 @@ impl Replica {
         })
     }
 
-    /// Carries a command out: the view changes at once. The returned ids of new pending entries are
-    /// the last ones of [`Replica::pending`]; none were added if the command changes nothing.
-    ///
-    /// # Errors
-    /// Why the command can't be carried out; the replica is as before.
-    pub fn execute(
-        &mut self,
-        now: Timestamp,
-        id: Ulid,
-        command: Command,
-    ) -> Result<Outcome, CommandError> {
-        command.check()?;
-        if command.facet() != self.address.facet() {
-            return Err(CommandError::NotSuchADocument(command.facet().as_str()));
-        }
-        self.carry_out(now, id, vec![Back::Do { command, fills: None }], Way::Forth)
-    }
-
-    /// How many commands can be undone, and how many redone.
-    #[must_use]
-    pub fn undoable(&self) -> (usize, usize) {
-        self.history.lengths()
-    }
-
-    /// Says how many commands can be undone at most; [`UNDO_MAX`] unless this was called. What can be
-    /// undone does not outlive the replica.
-    pub fn set_undo_max(&mut self, max: usize) {
-        self.history.set_max(max);
-    }
-
-    /// Undoes the last of the commands executed here that was not undone yet, as a new command that
-    /// removes what is left of what it made, and brings back what it removed where nobody has put
-    /// anything since.
-    ///
-    /// # Errors
-    /// [`UndoError`]. The command is passed over then: the next call undoes the one before it.
-    pub fn undo(&mut self, now: Timestamp, id: Ulid) -> Result<Outcome, UndoError> {
-        self.take_back(now, id, Way::Undo)
-    }
-
-    /// Does again what [`Replica::undo`] undid last, as a new command under the same rule. What the
-    /// user does anew ends what can be redone.
-    ///
-    /// # Errors
-    /// As for [`Replica::undo`].
-    pub fn redo(&mut self, now: Timestamp, id: Ulid) -> Result<Outcome, UndoError> {
-        self.take_back(now, id, Way::Redo)
-    }
-
-    /// The commands that [`Replica::undo`] would carry out.
-    ///
-    /// # Errors
-    /// As for [`Replica::undo`].
-    pub fn next_undo(&self, now: Timestamp) -> Result<Vec<Command>, UndoError> {
-        self.next_back(now, Way::Undo)
-    }
-
-    /// The commands that [`Replica::redo`] would carry out.
-    ///
-    /// # Errors
-    /// As for [`Replica::undo`].
-    pub fn next_redo(&self, now: Timestamp) -> Result<Vec<Command>, UndoError> {
-        self.next_back(now, Way::Redo)
-    }
-
-    fn next_back(&self, now: Timestamp, way: Way) -> Result<Vec<Command>, UndoError> {
-        let backs = self.history.clone().take(way, now, &self.doc)?;
-        let commands = backs.into_iter().flat_map(|back| back.commands(&self.view));
-        Ok(commands.map(|(command, _)| command).collect())
-    }
-
-    fn take_back(&mut self, now: Timestamp, id: Ulid, way: Way) -> Result<Outcome, UndoError> {
-        let backs = self.history.take(way, now, &self.doc)?;
-        let before = self.pending.len();
-        let outcome = self.carry_out(now, id, backs, way)?;
-        if self.pending.len() == before { Err(UndoError::Superseded) } else { Ok(outcome) }
-    }
-
-    /// Carries all of the steps out, or none.
-    fn carry_out(
-        &mut self,
-        now: Timestamp,
-        id: Ulid,
-        mut backs: Vec<Back>,
-        way: Way,
-    ) -> Result<Outcome, CommandError> {
-        if self.writer == Writer::Provisional && self.unsettled() == 0 {
-            self.apart = Some(self.doc.clone());
-        }
-        let mut only = match backs.as_mut_slice() {
-            [Back::Do { command, .. }] => Some(command.clone().split(&self.doc)),
-            _ => None,
-        };
-        let simple =
-            only.take_if(|p| p.len() == 1 && !p.iter().any(may_outgrow_a_change)).is_some();
-        // Only others can fail after a change was made.
-        let backup = (!simple).then(|| {
-            let (doc, view, history) = (self.doc.clone(), self.view.clone(), self.history.clone());
-            (doc, view, self.pending.len(), history, self.writer)
-        });
-        self.history.begin(id, way);
-        let mut outcome = Outcome::default();
-        for back in backs {
-            if let Err(error) = self.step_back(now, id, back, way, &mut outcome) {
-                if let Some((doc, view, pending, history, writer)) = backup {
-                    self.writer = writer;
-                    self.doc = doc;
-                    self.view = view;
-                    self.pending.truncate(pending);
-                    self.history = history;
-                } else {
-                    self.history.end(way);
-                }
-                self.drop_apart_if_same();
-                return Err(error);
-            }
-        }
-        self.history.end(way);
-        self.drop_apart_if_same();
-        Ok(outcome)
-    }
-
-    fn step_back(
-        &mut self,
-        now: Timestamp,
-        id: Ulid,
-        back: Back,
-        way: Way,
-        outcome: &mut Outcome,
-    ) -> Result<(), CommandError> {
-        for (command, fills) in back.commands(&self.view) {
-            let mut fills = fills;
-            for part in command.split(&self.doc) {
-                let plan = self.history.plan(id, &part, &self.view, way);
-                let before = self.pending.len();
-                outcome.events.extend(self.execute_part(now, id, part)?);
-                if self.pending.len() > before {
-                    self.history.done(id, plan, fills.take(), way);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn execute_part(
-        &mut self,
-        now: Timestamp,
-        id: Ulid,
-        command: Command,
-    ) -> Result<Vec<Event>, CommandError> {
-        let time = i64::try_from(now.0).unwrap_or(i64::MAX);
-        let log = PatchLog::active();
-        let Ok(mut tx) = self.doc.transaction_log_patches(log) else {
-            return Err(CommandError::Argument("the view lost track of the document"));
-        };
-        if let Err(error) = command.apply(&mut tx) {
-            tx.rollback();
-            return Err(error);
-        }
-        let (hash, mut log) = tx.commit_with(CommitOptions::default().with_time(time));
-        let Some(change) = hash.and_then(|hash| self.doc.get_change_by_hash(&hash)) else {
-            return Ok(Vec::new());
-        };
-        let patches = self.doc.make_patches(&mut log);
-        let events = self.view.patch(&self.doc, &patches);
-        let number = self.pending.back().map_or(self.settled, |last| last.number) + 1;
-        let oversize = change.raw_bytes().len() > CHANGE_BYTES_MAX || change.len() > CHANGE_OPS_MAX;
-        self.advance_lease(&change);
-        self.pending.push_back(Pending { id, number, command, change, announced: false });
-        if oversize {
-            return Err(CommandError::TooLarge {
-                what: "a change",
-                max: CHANGE_BYTES_MAX,
-                unit: "bytes",
-            });
-        }
-        Ok(events)
-    }
-
     /// Notes that the leased actor wrote a change.
     fn advance_lease(&mut self, change: &Change) {
         if let Writer::Leased(lease) = &mut self.writer {
@@ -551,25 +357,14 @@ impl Replica {
         // A change is costly to copy; mostly its name and deps are all that is needed afterwards.
         let names: Vec<_> =
             changes.iter().map(|change| (change.hash(), change.deps().to_vec())).collect();
-        let mut copies = self.apart.is_some().then(|| changes.clone());
         let may_clash = self.received.is_some() || self.unsettled() > 0;
-        let again = may_clash.then(|| changes.clone());
+        let copies = (may_clash || self.apart.is_some()).then(|| changes.clone());
         if let Err(error) = self.doc.apply_changes_log_patches(changes, &mut log) {
-            let Some(changes) = again else {
+            let Some(changes) = copies.clone() else {
                 return Err(error.into());
             };
-            outcome = if let Some(received) = self.received.take() {
-                // What this copy has accepted once can't stand beside what the server has by now.
-                let outcome = self.keep_only(&received, None)?;
-                self.received = Some(received);
-                outcome
-            } else {
-                // Another copy of this store has written something else under the same actor.
-                self.writer = Writer::Provisional;
-                self.rewrite(None, None)?
-            };
+            outcome = self.make_room()?;
             log = PatchLog::active();
-            copies = self.apart.is_some().then(|| changes.clone());
             self.doc.apply_changes_log_patches(changes, &mut log)?;
         }
         if !self.doc.get_missing_deps(&[]).is_empty() {
@@ -596,6 +391,20 @@ impl Replica {
         self.cursor = Some(cursor);
         self.drop_apart_if_same();
         Ok(outcome)
+    }
+
+    /// Takes away what the log can't stand beside: changes of its actors in places that it has given
+    /// to others.
+    fn make_room(&mut self) -> Result<Outcome, ReplicaError> {
+        let Some(received) = self.received.take() else {
+            // Another copy of this store has written something else under the same actor.
+            self.writer = Writer::Provisional;
+            return self.rewrite(None, None);
+        };
+        // What was accepted here once was lost by the server, and its place taken.
+        let outcome = self.keep_only(&received, None);
+        self.received = Some(received);
+        outcome
     }
 
     fn arrived(&mut self, hash: ChangeHash, outcome: &mut Outcome) {
@@ -884,171 +693,6 @@ impl Replica {
         }
     }
 
-    /// Begins to read the server's log anew from its beginning, or from a snapshot: the server
-    /// could not serve the cursor. What this replica has accepted before is kept and merged; what
-    /// of it the server turns out to lack is told by [`Replica::missing_at_server`].
-    ///
-    /// # Errors
-    /// [`ReplicaError::Document`] if the snapshot does not load or can't be merged with what is
-    /// here.
-    pub fn start_over(
-        &mut self,
-        snapshot: Option<&[u8]>,
-        cursor: Cursor,
-    ) -> Result<Outcome, ReplicaError> {
-        if snapshot.is_none() && self.cursor.is_none() {
-            // Nothing was ever accepted here, so the server can't lack any of it.
-            self.cursor = Some(cursor);
-            return Ok(Outcome::default());
-        }
-        let encoding = self.doc.text_encoding();
-        let mut server = match snapshot {
-            Some(bytes) => load_document(bytes, encoding)?,
-            None => genesis::document(&self.address, encoding),
-        };
-        let received = server
-            .get_changes_meta(&[])
-            .iter()
-            .map(|meta| ChangeHash(meta.hash.0))
-            .collect::<BTreeSet<_>>();
-        let mut accepted = self.take_accepted()?;
-        let known = accepted.get_heads().iter().all(|head| received.contains(&ChangeHash(head.0)));
-        let accepted = if known {
-            server
-        } else {
-            let before = accepted.clone();
-            if accepted.merge(&mut server).is_err() {
-                // What this copy has accepted once can't stand beside what the server has by now.
-                self.apart = Some(before);
-                self.cursor = Some(cursor);
-                let outcome = self.keep_only(&BTreeSet::new(), Some(server));
-                self.received = Some(received);
-                return outcome;
-            }
-            accepted
-        };
-        self.accepted_heads = heads_of(&accepted);
-        let actor = self.doc.get_actor().clone();
-        let arrived: Vec<ChangeHash> =
-            self.pending.iter().map(Pending::hash).filter(|h| received.contains(h)).collect();
-        let mut outcome = Outcome::default();
-        for hash in arrived {
-            self.arrived(hash, &mut outcome);
-        }
-        if self.pending.is_empty() {
-            self.doc = accepted;
-            self.apart = None;
-        } else {
-            self.doc = accepted.clone();
-            self.doc
-                .apply_changes(self.pending.iter().map(|p| p.change.clone()).collect::<Vec<_>>())?;
-            self.apart = Some(accepted);
-        }
-        self.doc.set_actor(actor);
-        self.cursor = Some(cursor);
-        self.received = Some(received);
-        outcome.events = self.look_again();
-        self.drop_apart_if_same();
-        Ok(outcome)
-    }
-
-    /// The digest of the heads that were made of the log up to the cursor.
-    #[must_use]
-    pub fn heads_digest(&self) -> [u8; 16] {
-        // What is pending would show in the document's own heads.
-        if self.pending.is_empty() {
-            heads_digest(heads_of(&self.doc))
-        } else {
-            heads_digest(self.accepted_heads.iter().copied())
-        }
-    }
-
-    /// Notes that what is here is not what the log makes: the cursor stands for nothing, and the
-    /// log has to be read anew.
-    pub fn distrust(&mut self) {
-        self.received = Some(BTreeSet::new());
-    }
-
-    /// Whether the log is being read anew and it is not known yet what the server lacks.
-    #[must_use]
-    pub const fn is_starting_over(&self) -> bool {
-        self.received.is_some()
-    }
-
-    /// After [`Replica::start_over`], once caught up: the accepted changes that the server does not
-    /// have, deps first.
-    #[must_use]
-    pub fn missing_at_server(&self) -> Vec<Change> {
-        let Some(received) = &self.received else {
-            return Vec::new();
-        };
-        let unsettled: BTreeSet<ChangeHash> =
-            self.pending.iter().filter(|p| p.number > self.settled).map(Pending::hash).collect();
-        // Nearly always nothing is missing, and only changes that are have to be built.
-        self.doc
-            .get_changes_meta(&[])
-            .iter()
-            .filter(|meta| {
-                let hash = ChangeHash(meta.hash.0);
-                !received.contains(&hash)
-                    && !unsettled.contains(&hash)
-                    && meta.actor.to_bytes() != ActorId::GENESIS.0
-            })
-            .filter_map(|meta| self.doc.get_change_by_hash(&meta.hash))
-            .collect()
-    }
-
-    /// Lets go of the accepted changes that the server does not have and does not take back. What is
-    /// unsettled is written down again without them.
-    ///
-    /// # Errors
-    /// What automerge refused.
-    pub fn drop_missing(&mut self) -> Result<Outcome, ReplicaError> {
-        let Some(received) = self.received.take() else {
-            return Ok(Outcome::default());
-        };
-        self.keep_only(&received, None)
-    }
-
-    /// Lets go of what is neither settled nor among these, and goes on from what is left, or from
-    /// another document.
-    fn keep_only(
-        &mut self,
-        received: &BTreeSet<ChangeHash>,
-        instead: Option<Automerge>,
-    ) -> Result<Outcome, ReplicaError> {
-        // Others may still have what is dropped: its actor's next seqs are taken.
-        if matches!(self.writer, Writer::Lapsed { .. }) {
-            self.writer = Writer::Provisional;
-        }
-        let onto = match instead {
-            Some(onto) => onto,
-            None => self.only(received)?,
-        };
-        let heads = heads_of(&onto);
-        let outcome = self.rewrite(None, Some(onto))?;
-        self.accepted_heads = heads;
-        self.proof = None;
-        Ok(outcome)
-    }
-
-    /// A document of what is settled and of these.
-    fn only(&self, received: &BTreeSet<ChangeHash>) -> Result<Automerge, AutomergeError> {
-        let settled = self.pending.iter().filter(|p| p.number <= self.settled).map(Pending::hash);
-        let known: BTreeSet<ChangeHash> = settled.chain(received.iter().copied()).collect();
-        let mut changes = self.doc.get_changes(&[]);
-        changes.retain(|change| {
-            let is_genesis = change.actor_id().to_bytes() == ActorId::GENESIS.0;
-            !is_genesis && known.contains(&ChangeHash(change.hash().0))
-        });
-        genesis::document_with(&self.address, changes, self.doc.text_encoding())
-    }
-
-    /// Notes that the server has everything that is accepted here.
-    pub fn finish_starting_over(&mut self) {
-        self.received = None;
-    }
-
     /// Accepted in automerge's saved form, with the position that it stands for; `None` while it
     /// can't be had cheaply (pending work shares its document) or the log is being read anew.
     #[must_use]
@@ -1062,16 +706,6 @@ impl Replica {
             None if self.pending.is_empty() => Some((self.doc.save(), cursor)),
             None => None,
         }
-    }
-}
-
-/// Whether only the finished change tells if the command fits into one.
-fn may_outgrow_a_change(command: &Command) -> bool {
-    match command {
-        Command::Json(JsonCommand::Put { value, .. } | JsonCommand::Insert { value, .. }) => {
-            value.is_object() || value.is_array()
-        }
-        Command::Json(_) | Command::Post(_) | Command::Likes(_) | Command::Comments(_) => false,
     }
 }
 

@@ -60,6 +60,12 @@ impl Client {
         assert!(self.replica.view == anew, "the view follows the document");
     }
 
+    fn does(&mut self, number: u64, command: PostCommand) {
+        let (now, id) = (Timestamp(number), Ulid::new(Timestamp(number), u128::from(number)));
+        let outcome = self.replica.execute(now, id, command.into()).unwrap();
+        self.take(outcome);
+    }
+
     fn read_to(&mut self, log: &Log, seq: usize) {
         let fresh = log.changes[self.read..seq].to_vec();
         let outcome = self.replica.accept(fresh, log.cursor(seq)).unwrap();
@@ -369,18 +375,13 @@ fn what_another_copy_has_brought_into_the_log_is_not_made_again_ak4() {
 fn what_the_server_lost_and_does_not_take_back_is_let_go_of_rs4() {
     let address = Address::new("town", "square", Facet::Post).unwrap();
     let (mut ada, mut log) = (Client::new(&address, 1), Log::default());
-    let does = |ada: &mut Client, number: u64, command: PostCommand| {
-        let (now, id) = (Timestamp(number), Ulid::new(Timestamp(number), u128::from(number)));
-        let outcome = ada.replica.execute(now, id, Command::Post(command)).unwrap();
-        ada.take(outcome);
-    };
     ada.adopt(0, &mut log);
     for (number, command) in (1..).zip([create("kept"), splice(4, 0, " and lost")]) {
-        does(&mut ada, number, command);
+        ada.does(number, command);
     }
     ada.push(0, &mut log, 2, true);
     ada.read_to(&log, 2);
-    does(&mut ada, 3, splice(0, 0, "un"));
+    ada.does(3, splice(0, 0, "un"));
     log.changes.truncate(1);
     log.settled.insert(0, 1);
 
@@ -406,20 +407,15 @@ fn an_actor_and_seq_name_one_change_also_after_a_loss_rs4() {
     let address = Address::new("town", "square", Facet::Post).unwrap();
     let (mut ada, mut log) = (Client::new(&address, 1), Log::default());
     let mut bob = Client::new(&address, 2);
-    let does = |ada: &mut Client, number: u64, command: PostCommand| {
-        let (now, id) = (Timestamp(number), Ulid::new(Timestamp(number), u128::from(number)));
-        let outcome = ada.replica.execute(now, id, Command::Post(command)).unwrap();
-        ada.take(outcome);
-    };
     ada.adopt(0, &mut log);
     for (number, command) in (1..).zip([create("kept"), splice(4, 0, " and lost")]) {
-        does(&mut ada, number, command);
+        ada.does(number, command);
     }
     ada.push(0, &mut log, 2, true);
     ada.read_to(&log, 2);
     bob.read_to(&log, 2);
     let was = log.changes[1].clone();
-    does(&mut ada, 3, splice(0, 0, "un"));
+    ada.does(3, splice(0, 0, "un"));
     log.changes.truncate(1);
     log.settled.insert(0, 1);
 
@@ -451,17 +447,12 @@ fn an_actor_and_seq_name_one_change_also_after_a_loss_rs4() {
 #[test]
 fn what_stands_in_the_place_of_another_change_is_let_go_of_rs4() {
     let address = Address::new("town", "square", Facet::Post).unwrap();
-    let does = |ada: &mut Client, number: u64, command: PostCommand| {
-        let (now, id) = (Timestamp(number), Ulid::new(Timestamp(number), u128::from(number)));
-        let outcome = ada.replica.execute(now, id, Command::Post(command)).unwrap();
-        ada.take(outcome);
-    };
     // Two pasts of one log, in which the same actor wrote something else.
     let past = |second: PostCommand| {
         let (mut ada, mut log) = (Client::new(&address, 1), Log::default());
         ada.adopt(0, &mut log);
-        does(&mut ada, 1, create("first"));
-        does(&mut ada, 2, second);
+        ada.does(1, create("first"));
+        ada.does(2, second);
         ada.push(0, &mut log, 2, true);
         log
     };
@@ -470,7 +461,7 @@ fn what_stands_in_the_place_of_another_change_is_let_go_of_rs4() {
     assert!(same(0) && !same(1) && lost.changes[1].seq() == log.changes[1].seq());
     let mut bob = Client::new(&address, 2);
     bob.read_to(&lost, 2);
-    does(&mut bob, 7, PostCommand::AddTag { tag: "pending".to_owned() });
+    bob.does(7, PostCommand::AddTag { tag: "pending".to_owned() });
     let outcome = bob.replica.start_over(None, log.cursor(0)).unwrap();
     bob.take(outcome);
     bob.read = 0;
