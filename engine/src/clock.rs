@@ -14,6 +14,12 @@ impl Timestamp {
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
+
+    /// The moment that was so long ago; the beginning of time at the earliest.
+    #[must_use]
+    pub fn before(self, ago: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(ago.as_millis()).unwrap_or(u64::MAX)))
+    }
 }
 
 impl Add<Duration> for Timestamp {

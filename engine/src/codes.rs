@@ -73,6 +73,8 @@ codes! {
     DocumentUnavailable = 205, "document_unavailable";
     /// The token has run out; coming back takes a new one.
     TokenExpired = 206, "token_expired";
+    /// The document was put in order meanwhile; opening it again goes on.
+    RolledOver = 207, "rolled_over";
     // 3xx: changes.
     /// The bytes are not a change.
     BadChange = 300, "bad_change";
@@ -123,6 +125,8 @@ codes! {
     LocalStore = 405, "local_store";
     /// As much work waits to be sent as may be kept on this device.
     OutboxFull = 406, "outbox_full";
+    /// The document has gone on without what this device had of it, too long ago to relate the two.
+    TooOld = 407, "too_old";
     // 5xx: the server's own state.
     /// The store failed; what was not acknowledged has an unknown outcome.
     StoreFailed = 500, "store_failed";

@@ -36,6 +36,7 @@ mod load;
 mod push;
 mod relay;
 mod restore;
+mod rollover;
 mod space;
 mod stored;
 mod subscribe;
@@ -48,6 +49,7 @@ pub use authenticate::{AuthenticateError, Authenticator, Credentials, TakesNames
 pub use compact::{CompactError, compact};
 pub use config::{Config, Identity};
 pub use load::{Loaded, index, load, rules, snapshot};
+pub use rollover::{RolledOver, roll_over};
 pub use space::Rulebook;
 pub use stored::StoredError;
 
@@ -137,6 +139,13 @@ pub enum Input {
         /// The outline of the log after it; an error leaves the log as it was.
         result: Result<LogHead, StoreError>,
     },
+    /// Answers [`Effect::RollOver`].
+    RolledOver {
+        /// Which document.
+        address: Address,
+        /// What [`roll_over`] gave; an error leaves the log as it was.
+        result: Result<RolledOver, StoreError>,
+    },
     /// Time passed ([`crate::machine::Machine::poll_timeout`] said when).
     Tick,
     /// The process is to end: say goodbye to all, finish what is being committed, then
@@ -214,6 +223,19 @@ pub enum Effect {
         cursor: Cursor,
         /// What to keep below it for clients that are a little behind.
         keep_from: u64,
+        /// What is settled of an outbox is forgotten if it has brought nothing since.
+        settled_since: Timestamp,
+    },
+    /// End a document's epoch and begin the next ([`roll_over`]).
+    RollOver {
+        /// Which document.
+        address: Address,
+        /// The end of its log.
+        end: Cursor,
+        /// When the next epoch begins.
+        at: Timestamp,
+        /// Since when the ends of earlier epochs are kept, and what is settled of outboxes.
+        keep_since: Timestamp,
     },
     /// Everything is said and durable: the driver may end.
     Stop,
@@ -409,6 +431,7 @@ impl Machine for Hub {
             Input::RecordsRead { request, result } => self.records_read(now, request, result),
             Input::SnapshotRead { request, result } => self.snapshot_read(now, request, result),
             Input::Compacted { address, result } => self.compacted(now, &address, result),
+            Input::RolledOver { address, result } => self.rolled_over(now, &address, result),
             Input::Tick => self.tick(now),
             Input::Shutdown => self.shutdown(),
         }

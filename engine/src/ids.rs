@@ -264,6 +264,8 @@ random_id! {
 impl Tip {
     /// The digest of an empty log.
     pub const EMPTY: Self = Self([0; 16]);
+    /// The digest of no log: a cursor with it names an epoch, and no place in it to go on from.
+    pub const NOWHERE: Self = Self([0xff; 16]);
 }
 
 /// A position in a document's log: everything up to and including `seq` is known.
@@ -275,6 +277,18 @@ pub struct Cursor {
     pub seq: u64,
     /// The digest of the log up to `seq`.
     pub tip: Tip,
+}
+
+/// Where an epoch begins that another one was rolled over into. What the document showed at the end of
+/// that one, and this, determine the new one's first changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EpochStart {
+    /// The position at which the new epoch's log begins: its first changes are below it.
+    pub cursor: Cursor,
+    /// The last of them, and the only head.
+    pub head: ChangeHash,
+    /// When it began.
+    pub at: Timestamp,
 }
 
 /// SHA-256 of a change, which is automerge's name for it.
@@ -309,8 +323,9 @@ pub fn heads_digest(heads: impl IntoIterator<Item = ChangeHash>) -> [u8; 16] {
 
 /// The writer of a strictly sequential run of changes in one document.
 ///
-/// Sixteen bytes in three kinds, told apart by the first eight, which sort in this order:
-/// zero for genesis; the server's ownership term (big endian) followed by a slot for a leased
+/// Sixteen bytes in four kinds, told apart by the first eight, which sort in this order:
+/// all zero for genesis; zero followed by part of an epoch for the actor that begins that epoch with
+/// what the one before it showed; the server's ownership term (big endian) followed by a slot for a leased
 /// actor, so that a newer lease sorts after an older one, which automerge handles cheaply; all ones
 /// followed by a random part for a provisional actor, which never leaves its client.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -335,6 +350,21 @@ impl ActorId {
         let mut bytes = [0xff; 16];
         bytes[8..].copy_from_slice(&random.to_be_bytes());
         Self(bytes)
+    }
+
+    /// The writer of the first changes of an epoch that another one was rolled over into.
+    #[must_use]
+    pub fn rollover(epoch: Epoch) -> Self {
+        let mut bytes = [0; 16];
+        bytes[8..].copy_from_slice(&epoch.0[..8]);
+        bytes[15] |= 1;
+        Self(bytes)
+    }
+
+    /// Whether this is the writer of an epoch's first changes.
+    #[must_use]
+    pub fn is_rollover(self) -> bool {
+        self.term() == 0 && self != Self::GENESIS
     }
 
     /// The term of a leased actor.

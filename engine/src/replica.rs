@@ -12,15 +12,16 @@
 
 mod anew;
 mod edits;
+mod epoch;
 mod rebase;
 #[cfg(test)]
 mod tests;
 mod undo;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use automerge::{
-    Automerge, AutomergeError, Change, LoadOptions, PatchLog, PatchLogMismatch, ReadDoc,
+    Automerge, AutomergeError, Change, LoadOptions, ObjId, PatchLog, PatchLogMismatch, ReadDoc,
     TextEncoding,
 };
 
@@ -82,6 +83,18 @@ pub struct Outcome {
     pub ended: Vec<(Pending, Resolution)>,
     /// Whether pending changes were written down anew, so that stored copies of them are stale.
     pub rewritten: bool,
+    /// Whether the document has gone on without what was here, in a way to which that can't be related.
+    pub left_behind: bool,
+}
+
+impl Outcome {
+    /// Adds what the next step did.
+    pub fn join(&mut self, more: Self) {
+        self.events.extend(more.events);
+        self.ended.extend(more.ended);
+        self.rewritten |= more.rewritten;
+        self.left_behind |= more.left_behind;
+    }
 }
 
 /// A replica can't go on with what it was given.
@@ -352,7 +365,7 @@ impl Replica {
         changes: Vec<Change>,
         cursor: Cursor,
     ) -> Result<Outcome, ReplicaError> {
-        let mut outcome = Outcome::default();
+        let mut outcome = self.look_at_first(&changes).unwrap_or_default();
         let mut log = PatchLog::active();
         // A change is costly to copy; mostly its name and deps are all that is needed afterwards.
         let names: Vec<_> =
@@ -363,7 +376,7 @@ impl Replica {
             let Some(changes) = copies.clone() else {
                 return Err(error.into());
             };
-            outcome = self.make_room()?;
+            outcome.join(self.make_room()?);
             log = PatchLog::active();
             self.doc.apply_changes_log_patches(changes, &mut log)?;
         }
@@ -518,10 +531,7 @@ impl Replica {
             code,
             message: message.to_owned(),
         });
-        let rewritten = self.rewrite(refusal.as_ref(), None)?;
-        outcome.events.extend(rewritten.events);
-        outcome.ended.extend(rewritten.ended);
-        outcome.rewritten |= rewritten.rewritten;
+        outcome.join(self.rewrite(refusal.as_ref(), None)?);
         Ok(outcome)
     }
 
@@ -573,7 +583,7 @@ impl Replica {
     fn rewrite(
         &mut self,
         left_out: Option<&LeftOut>,
-        onto: Option<Automerge>,
+        onto: Option<Onto>,
     ) -> Result<Outcome, ReplicaError> {
         let actor = match self.writer {
             Writer::Leased(lease) => lease.actor,
@@ -584,7 +594,7 @@ impl Replica {
         if self.unsettled() == 0 {
             let mut outcome = Outcome::default();
             if let Some(onto) = onto {
-                self.doc = onto;
+                self.doc = onto.document;
                 outcome.events = self.look_again();
             }
             self.apart = None;
@@ -598,10 +608,10 @@ impl Replica {
         let leave_out: BTreeSet<usize> = left_out.map_or_else(BTreeSet::new, |left_out| {
             (0..rest.len()).filter(|i| left_out.names(&rest[*i])).collect()
         });
-        let onto = onto.unwrap_or_else(|| base.clone());
+        let Onto { document: onto, places } = onto.unwrap_or_else(|| base.clone().into());
         let mut target = onto.clone();
         target.set_actor(automerge_actor(actor));
-        let fates = reauthor(base, &mut target, &changes, &leave_out)?;
+        let fates = reauthor(base, &mut target, places, &changes, &leave_out)?;
 
         let mut outcome = Outcome { rewritten: true, ..Outcome::default() };
         // What is inserted at the border of a mark may come to lie on its other side.
@@ -706,6 +716,20 @@ impl Replica {
             None if self.pending.is_empty() => Some((self.doc.save(), cursor)),
             None => None,
         }
+    }
+}
+
+/// On what pending work is written down again.
+#[derive(Debug)]
+struct Onto {
+    document: Automerge,
+    /// For objects of the document that it was on, those in their places here, where the names differ.
+    places: BTreeMap<ObjId, ObjId>,
+}
+
+impl From<Automerge> for Onto {
+    fn from(document: Automerge) -> Self {
+        Self { document, places: BTreeMap::new() }
     }
 }
 

@@ -14,6 +14,7 @@ mod contact;
 mod contract;
 mod edits;
 mod endings;
+mod epochs;
 mod frames;
 mod layout;
 mod link;
@@ -566,6 +567,11 @@ impl Session {
         self.touch(address);
         if !self.documents.contains_key(address) {
             return;
+        }
+        if outcome.left_behind {
+            let message = "the document went on for too long without this device; what was pending \
+                           here is kept as refused";
+            self.problem(Some(address.clone()), Code::TooOld, message.to_owned());
         }
         self.store_outbox(address, outcome.rewritten, !outcome.ended.is_empty());
         self.tell_changed(address, outcome.events, local);

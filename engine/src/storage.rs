@@ -2,13 +2,14 @@
 //! store lives here; a conformance suite that every store must pass does ([`conformance`]).
 //!
 //! Words: a *record* holds all changes of one document that one group commit made durable; its
-//! *entries* are the single changes. A *snapshot* stands for all entries up to its cursor.
+//! *entries* are the single changes. A *snapshot* stands for all entries up to its cursor. An epoch
+//! that was rolled over into another is *sealed*: its last snapshot is kept, and where it went on.
 
 use bytes::Bytes;
 
 use crate::clock::Timestamp;
 use crate::codes::Code;
-use crate::ids::{Address, ChangeHash, Cursor, Epoch, OutboxId, Tip, UserId};
+use crate::ids::{Address, ChangeHash, Cursor, Epoch, EpochStart, OutboxId, Tip, UserId};
 
 pub mod conformance;
 pub mod record;
@@ -98,6 +99,30 @@ pub struct LogHead {
     pub tail_from: u64,
     /// Bytes of the changes in the tail.
     pub tail_bytes: u64,
+    /// The epochs before this one whose ends are kept, the oldest first.
+    pub sealed: Vec<Sealed>,
+}
+
+/// The end of an epoch that was rolled over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sealed {
+    /// Where it ended. Its last snapshot stands for this.
+    pub end: Cursor,
+    /// Length of that snapshot's body in bytes.
+    pub body_bytes: u64,
+    /// Where the log went on.
+    pub start: EpochStart,
+}
+
+/// The end of one epoch and the beginning of the next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rollover {
+    /// The ending epoch's last snapshot, at the end of its log.
+    pub last: Snapshot,
+    /// The beginning epoch's first snapshot, at `start.cursor`.
+    pub first: Snapshot,
+    /// Where the log goes on.
+    pub start: EpochStart,
 }
 
 /// A snapshot without its body.
@@ -198,9 +223,9 @@ pub trait LogStore: Send + Sync {
         bytes_max: usize,
     ) -> Result<Vec<Record>, StoreError>;
 
-    /// Part of the current snapshot's body.
+    /// Part of the body of the current snapshot, or of a sealed epoch's last.
     ///
-    /// `Ok(None)` if the current snapshot is no longer the one at `cursor`.
+    /// `Ok(None)` if none of them is at `cursor` (any more).
     ///
     /// # Errors
     /// [`StoreError::Damaged`] if the part fails its checksum.
@@ -236,6 +261,22 @@ pub trait LogStore: Send + Sync {
         address: &Address,
         snapshot: &Snapshot,
         keep_from: u64,
+    ) -> Result<(), StoreError>;
+
+    /// Ends an epoch: from here on the log is that of the next, whose first snapshot stands for all
+    /// of it, and the ending epoch's records and snapshots are gone except for its last, which is
+    /// kept and listed in [`LogHead::sealed`]. Epochs that were sealed before are kept if that was
+    /// not before `keep_since`. All of it is durable when this returns; a crash before leaves the
+    /// log as it was.
+    ///
+    /// # Errors
+    /// As for [`LogStore::append`]; [`StoreError::Conflict`] if the log does not end where the
+    /// ending epoch's last snapshot stands.
+    fn roll_over(
+        &self,
+        address: &Address,
+        rollover: &Rollover,
+        keep_since: Timestamp,
     ) -> Result<(), StoreError>;
 
     /// The addresses of stored documents that sort after `after`, at most `limit`.

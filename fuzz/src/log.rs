@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 
+use syncline_engine::clock::Timestamp;
 use syncline_engine::ids::{Address, Cursor, Epoch, Tip};
 use syncline_engine::storage::{
-    Append, LogHead, LogStore, Record, Snapshot, SnapshotHead, StoreError,
+    Append, LogHead, LogStore, Record, Rollover, Sealed, Snapshot, SnapshotHead, StoreError,
 };
 
 #[derive(Default)]
@@ -15,6 +16,8 @@ struct Log {
     epoch: Epoch,
     records: Vec<Record>,
     snapshot: Option<Snapshot>,
+    /// With the last snapshot of each.
+    sealed: Vec<(Sealed, Snapshot)>,
 }
 
 impl Log {
@@ -42,8 +45,9 @@ impl Logs {
         take: impl FnOnce(&Snapshot) -> T,
     ) -> Option<T> {
         let logs = self.logs();
-        let snapshot = logs.get(address)?.snapshot.as_ref()?;
-        (snapshot.cursor == cursor).then(|| take(snapshot))
+        let Log { snapshot, sealed, .. } = logs.get(address)?;
+        let mut all = snapshot.iter().chain(sealed.iter().map(|(_, last)| last));
+        all.find(|snapshot| snapshot.cursor == cursor).map(take)
     }
 }
 
@@ -55,6 +59,7 @@ impl LogStore for Logs {
                 epoch: *epoch,
                 records: Vec::new(),
                 snapshot: None,
+                sealed: Vec::new(),
             });
             assert!(record.continues(log.end(), *epoch), "{record:?}");
             log.records.push(record.clone());
@@ -72,6 +77,7 @@ impl LogStore for Logs {
             }),
             tail_from: log.records.first().map_or(log.end().seq + 1, |record| record.first_seq),
             tail_bytes: log.records.iter().map(|record| record.change_bytes() as u64).sum(),
+            sealed: log.sealed.iter().map(|(sealed, _)| *sealed).collect(),
         }))
     }
 
@@ -125,6 +131,26 @@ impl LogStore for Logs {
         let keep_from = keep_from.min(snapshot.cursor.seq + 1);
         log.records.retain(|record| record.last_seq() >= keep_from);
         log.snapshot = Some(snapshot.clone());
+        Ok(())
+    }
+
+    fn roll_over(
+        &self,
+        address: &Address,
+        rollover: &Rollover,
+        keep_since: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut logs = self.logs();
+        let log = logs.get_mut(address).expect("there is a log of what is rolled over");
+        let Rollover { last, first, start } = rollover;
+        assert_eq!(last.cursor, log.end());
+        log.sealed.retain(|(sealed, _)| sealed.start.at >= keep_since);
+        let body_bytes = last.body.len() as u64;
+        let sealed = Sealed { end: last.cursor, body_bytes, start: *start };
+        log.sealed.push((sealed, last.clone()));
+        log.epoch = start.cursor.epoch;
+        log.records.clear();
+        log.snapshot = Some(first.clone());
         Ok(())
     }
 

@@ -7,9 +7,9 @@ use automerge::{Automerge, Change, ReadDoc as _, TextEncoding};
 use syncline_engine::document::genesis;
 use syncline_engine::ids::{ActorId, Address, Facet};
 use syncline_engine::wire::frame::{
-    Ack, Blob, Changes, Compared, Error, Goodbye, LeaseEnded, Leased, May, PackedChanges, Pong,
-    Push, Reject, Restored, Resume, SettledAs, SnapshotPart, Subscribe, Subscribed, TokenExpires,
-    Welcome, WireCursor, WireEntry, WireLease,
+    Ack, Blob, Changes, Compared, Error, Goodbye, LeaseEnded, Leased, May, NextEpoch,
+    PackedChanges, Pong, Push, Reject, Restored, Resume, SettledAs, SnapshotPart, Subscribe,
+    Subscribed, TokenExpires, Welcome, WireCursor, WireEntry, WireLease,
 };
 use syncline_engine::wire::{ClientFrame, ServerFrame, pack};
 
@@ -180,6 +180,7 @@ impl Server {
             settled: served.settled,
             lease: served.lease.map(|actor| served.wire_lease(actor)),
             lease_kept: keeps && resume == Resume::Cursor,
+            next: None,
         };
         if twist {
             match choices.pick(5, "twist") {
@@ -314,6 +315,11 @@ impl Server {
                 settled: number(choices),
                 lease: (choices.pick(2, "lease") == 1).then_some(lease),
                 lease_kept: choices.pick(2, "kept") == 1,
+                next: (choices.pick(4, "next") == 3).then_some(NextEpoch {
+                    start: cursor,
+                    head: [9; 32],
+                    at_ms: number(choices),
+                }),
             }
             .into(),
             2 => {

@@ -183,6 +183,15 @@ settings! {
     /// Changes that stay readable below a snapshot, for clients a little behind [default: 500]
     #[clap(value_name = "N")]
     compact_keep("SYNCLINE_COMPACT_KEEP"): u64,
+    /// Writers at one time above which a document begins a new epoch without its history [default: 1000]
+    #[clap(value_name = "N")]
+    rollover_actors("SYNCLINE_ROLLOVER_ACTORS"): u32,
+    /// Bytes of changes above which a document begins a new epoch without its history [default: 16777216]
+    #[clap(value_name = "BYTES")]
+    rollover_bytes("SYNCLINE_ROLLOVER_BYTES"): u64,
+    /// How long a client may be offline and still find its place after that [default: 2592000000]
+    #[clap(value_name = "MS")]
+    offline_window_ms("SYNCLINE_OFFLINE_WINDOW_MS"): u64,
 }
 
 impl Settings {
@@ -236,6 +245,12 @@ impl Settings {
             compact_entries: self.compact_entries.unwrap_or(default.compact_entries),
             compact_bytes: self.compact_bytes.unwrap_or(default.compact_bytes),
             compact_keep: self.compact_keep.unwrap_or(default.compact_keep),
+            rollover_actors: self
+                .rollover_actors
+                .and_then(|actors| usize::try_from(actors).ok())
+                .unwrap_or(default.rollover_actors),
+            rollover_bytes: self.rollover_bytes.unwrap_or(default.rollover_bytes),
+            offline_window: millis(self.offline_window_ms, default.offline_window),
             ..default
         }
     }
@@ -267,6 +282,8 @@ impl Settings {
             ("documents_max", self.documents_max.map(u64::from), 1),
             ("compact_entries", self.compact_entries, 1),
             ("compact_bytes", self.compact_bytes, 1),
+            ("rollover_actors", self.rollover_actors.map(u64::from), 1),
+            ("rollover_bytes", self.rollover_bytes, 1),
         ];
         for (name, value, min) in smallest {
             if value.is_some_and(|value| value < min) {

@@ -17,7 +17,7 @@ use syncline_engine::wire::{ClientFrame, ServerFrame};
 use crate::clock::Clock;
 use crate::mailbox::{Letters, Mail};
 use crate::outgoing::Outgoing;
-use crate::work::Work;
+use crate::work::{Compaction, EpochEnd, Work};
 
 /// Inputs that are taken before the effects of the first of them are carried out.
 const INPUTS_PER_WAKE: usize = 512;
@@ -168,9 +168,18 @@ impl<M: Machine<Input = Input, Effect = Effect>> HubTask<M> {
                         move |_, result| Input::SnapshotRead { request, result },
                     );
                 }
-                Effect::Compact { address, cursor, keep_from } => {
-                    self.work.compact(address, cursor, keep_from);
+                Effect::Compact { address, cursor, keep_from, settled_since } => {
+                    self.work.compact(Compaction { address, cursor, keep_from, settled_since });
                 }
+                Effect::RollOver { address, end, at, keep_since } => match fresh_epoch() {
+                    Ok(fresh_epoch) => {
+                        self.work.roll_over(EpochEnd { address, end, fresh_epoch, at, keep_since });
+                    }
+                    Err(failure) => {
+                        self.failure = Some(failure);
+                        return true;
+                    }
+                },
                 Effect::Stop => return true,
             }
         }

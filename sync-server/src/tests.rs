@@ -14,7 +14,7 @@ use syncline_engine::hub::{ConnectionId, Effect, Input};
 use syncline_engine::ids::{Address, Cursor};
 use syncline_engine::limits::FRAME_BYTES_MAX;
 use syncline_engine::machine::{Machine, Wake};
-use syncline_engine::storage::{Append, LogHead, LogStore, Record, Snapshot, StoreError};
+use syncline_engine::storage::{Append, LogHead, LogStore, Record, Rollover, Snapshot, StoreError};
 use syncline_engine::wire::{CloseCode, SUBPROTOCOL};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -93,7 +93,8 @@ impl Machine for Script {
             | Input::RulesRead { .. }
             | Input::RecordsRead { .. }
             | Input::SnapshotRead { .. }
-            | Input::Compacted { .. } => {}
+            | Input::Compacted { .. }
+            | Input::RolledOver { .. } => {}
         }
     }
 
@@ -144,6 +145,10 @@ impl LogStore for Broken {
         broken()
     }
 
+    fn roll_over(&self, _: &Address, _: &Rollover, _: Timestamp) -> Result<(), StoreError> {
+        broken()
+    }
+
     fn list(&self, _: Option<&Address>, _: usize) -> Result<Vec<Address>, StoreError> {
         broken()
     }
@@ -155,7 +160,7 @@ async fn within<T>(work: impl Future<Output = T>) -> T {
 
 async fn start(config: Config) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let make_snapshot = |_: &Address, _: Cursor, _: Option<&Snapshot>, _: &[Record]| {
+    let make_snapshot = |_: &Address, _: Cursor, _: Option<&Snapshot>, _: &[Record], _| {
         Err("this store has none".to_owned())
     };
     Server::run(listener, Script::default(), Arc::new(Broken), make_snapshot, &config)

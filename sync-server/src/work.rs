@@ -5,7 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use syncline_engine::hub::{self, Input, Loaded};
+use syncline_engine::clock::Timestamp;
+use syncline_engine::hub::{self, Input, Loaded, RolledOver};
 use syncline_engine::ids::{Address, Cursor, Epoch};
 use syncline_engine::storage::{Append, LogHead, LogStore, Record, Snapshot, StoreError};
 use tokio::sync::{Semaphore, oneshot};
@@ -21,13 +22,29 @@ const COMPACT_STACK_BYTES: usize = 64 << 20;
 /// Makes a snapshot from the one before it and the records above that. The error says what is
 /// wrong with what is stored.
 pub(crate) type MakeSnapshot =
-    fn(&Address, Cursor, Option<&Snapshot>, &[Record]) -> Result<Snapshot, String>;
+    fn(&Address, Cursor, Option<&Snapshot>, &[Record], Timestamp) -> Result<Snapshot, String>;
 
 /// A snapshot to be made.
-struct Compaction {
-    address: Address,
-    cursor: Cursor,
-    keep_from: u64,
+pub(crate) struct Compaction {
+    pub(crate) address: Address,
+    pub(crate) cursor: Cursor,
+    pub(crate) keep_from: u64,
+    pub(crate) settled_since: Timestamp,
+}
+
+/// An epoch to be ended.
+pub(crate) struct EpochEnd {
+    pub(crate) address: Address,
+    pub(crate) end: Cursor,
+    pub(crate) fresh_epoch: Epoch,
+    pub(crate) at: Timestamp,
+    pub(crate) keep_since: Timestamp,
+}
+
+/// What rewrites all of a document: one after the other.
+enum Rewrite {
+    Compact(Compaction),
+    RollOver(EpochEnd),
 }
 
 /// The hands of the hub's loop.
@@ -36,7 +53,7 @@ pub(crate) struct Work {
     mailbox: Mailbox,
     reads: Arc<Semaphore>,
     committer: Committer,
-    compactions: std::sync::mpsc::Sender<Compaction>,
+    rewrites: std::sync::mpsc::Sender<Rewrite>,
 }
 
 /// Resolves when nothing of a [`Work`] that was dropped uses the store any more.
@@ -66,7 +83,7 @@ impl Work {
         mailbox: Mailbox,
         make_snapshot: MakeSnapshot,
     ) -> std::io::Result<(Self, WorkEnd)> {
-        let (compactions, compactions_out) = std::sync::mpsc::channel::<Compaction>();
+        let (rewrites, rewrites_out) = std::sync::mpsc::channel::<Rewrite>();
         let committer = Committer::start(Arc::clone(&store))?;
         let (compact_store, compact_mailbox) = (Arc::clone(&store), mailbox.clone());
         let (ended, compactor) = oneshot::channel();
@@ -74,10 +91,17 @@ impl Work {
             .name("compactor".to_owned())
             .stack_size(COMPACT_STACK_BYTES)
             .spawn(move || {
-                for compaction in compactions_out {
-                    let result = compact(&*compact_store, &compaction, make_snapshot);
-                    let address = compaction.address;
-                    compact_mailbox.fact(Input::Compacted { address, result });
+                for rewrite in rewrites_out {
+                    compact_mailbox.fact(match rewrite {
+                        Rewrite::Compact(compaction) => {
+                            let result = compact(&*compact_store, &compaction, make_snapshot);
+                            Input::Compacted { address: compaction.address, result }
+                        }
+                        Rewrite::RollOver(ends) => {
+                            let result = roll_over(&*compact_store, &ends);
+                            Input::RolledOver { address: ends.address, result }
+                        }
+                    });
                 }
                 drop(compact_store);
                 // Nobody may be waiting for it.
@@ -85,7 +109,7 @@ impl Work {
             })?;
         let reads = Arc::new(Semaphore::new(READS_MAX as usize));
         let end = WorkEnd { compactor, reads: Arc::clone(&reads) };
-        Ok((Self { store, mailbox, reads, committer, compactions }, end))
+        Ok((Self { store, mailbox, reads, committer, rewrites }, end))
     }
 
     /// Makes appends durable; answers with [`Input::Committed`].
@@ -99,12 +123,26 @@ impl Work {
     }
 
     /// Makes a snapshot; answers with [`Input::Compacted`].
-    pub(crate) fn compact(&self, address: Address, cursor: Cursor, keep_from: u64) {
-        let compaction = Compaction { address, cursor, keep_from };
-        if let Err(unsent) = self.compactions.send(compaction) {
-            let result = Err(StoreError::Failed("the compactor has ended".to_owned()));
-            self.mailbox.fact(Input::Compacted { address: unsent.0.address, result });
-        }
+    pub(crate) fn compact(&self, compaction: Compaction) {
+        self.rewrite(Rewrite::Compact(compaction));
+    }
+
+    /// Ends an epoch; answers with [`Input::RolledOver`].
+    pub(crate) fn roll_over(&self, ends: EpochEnd) {
+        self.rewrite(Rewrite::RollOver(ends));
+    }
+
+    fn rewrite(&self, rewrite: Rewrite) {
+        let Err(unsent) = self.rewrites.send(rewrite) else { return };
+        let gone = StoreError::Failed("the compactor has ended".to_owned());
+        self.mailbox.fact(match unsent.0 {
+            Rewrite::Compact(Compaction { address, .. }) => {
+                Input::Compacted { address, result: Err(gone) }
+            }
+            Rewrite::RollOver(EpochEnd { address, .. }) => {
+                Input::RolledOver { address, result: Err(gone) }
+            }
+        });
     }
 
     /// Reads from the store; answers with what `answer` makes of the result. `address` is for the
@@ -186,13 +224,13 @@ fn compact(
     compaction: &Compaction,
     make_snapshot: MakeSnapshot,
 ) -> Result<LogHead, StoreError> {
-    let Compaction { address, cursor, keep_from } = compaction;
+    let Compaction { address, cursor, keep_from, settled_since } = compaction;
     let started = Instant::now();
     let compacted = guarded(address, || {
         let old = hub::snapshot(store, address)?;
         let from_seq = old.as_ref().map_or(1, |old| old.cursor.seq + 1);
         let records = store.read(address, from_seq, usize::MAX)?;
-        let snapshot = make_snapshot(address, *cursor, old.as_ref(), &records)
+        let snapshot = make_snapshot(address, *cursor, old.as_ref(), &records, *settled_since)
             .map_err(|what| damaged(address, &what))?;
         let bytes = snapshot.body.len();
         store.put_snapshot(address, &snapshot, *keep_from)?;
@@ -210,6 +248,21 @@ fn compact(
             Err(error)
         }
     }
+}
+
+fn roll_over(store: &dyn LogStore, ends: &EpochEnd) -> Result<RolledOver, StoreError> {
+    let EpochEnd { address, end, fresh_epoch, at, keep_since } = ends;
+    let started = Instant::now();
+    let result =
+        guarded(address, || hub::roll_over(store, address, *end, *fresh_epoch, *at, *keep_since));
+    let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    match &result {
+        Ok(_) => tracing::info!(%address, seq = end.seq, ms, "document began a new epoch"),
+        Err(error) => {
+            tracing::error!(%address, seq = end.seq, %error, "document began no new epoch");
+        }
+    }
+    result
 }
 
 fn damaged(address: &Address, what: &str) -> StoreError {

@@ -8,6 +8,7 @@ use crate::clock::Timestamp;
 use crate::codes::Code;
 use crate::ids::{ActorId, Address, Facet, Ulid, UserId};
 
+mod epochs;
 mod golden;
 mod random;
 mod together;

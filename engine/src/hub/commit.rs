@@ -152,7 +152,8 @@ impl Hub {
         for slot in behind {
             self.pump(slot);
         }
-        self.consider_compaction(handle);
+        self.make_next_epoch(now, handle);
+        self.consider_compaction(now, handle);
         self.watch_idle(now, handle);
     }
 

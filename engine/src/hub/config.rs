@@ -28,6 +28,14 @@ pub struct Config {
     pub live_documents_max: usize,
     /// Actors that one document may have.
     pub actors_max: usize,
+    /// Actors above which a document begins a new epoch, with the same content and none of them.
+    pub rollover_actors: usize,
+    /// Bytes of changes above which a document begins a new epoch, unless there are not four times
+    /// as many as the epoch began with.
+    pub rollover_bytes: u64,
+    /// For how long at least the end of an epoch is kept after the next began, and what is settled
+    /// of an outbox after its last command, for clients that were offline meanwhile.
+    pub offline_window: Duration,
     /// Bytes under way to one connection above which it gets no more changes until it has drained.
     pub outstanding_bytes_max: usize,
     /// Bytes under way to one connection, answers included, above which it is closed: it asks and
@@ -65,6 +73,9 @@ impl Default for Config {
             rules_bytes_max: 256 << 10,
             live_documents_max: 50_000,
             actors_max: 10_000,
+            rollover_actors: 1_000,
+            rollover_bytes: 16 << 20,
+            offline_window: Duration::from_secs(30 * 24 * 60 * 60),
             outstanding_bytes_max: 256 << 10,
             unread_bytes_max: 4 << 20,
             ring_bytes_max: 1 << 20,

@@ -63,6 +63,9 @@ pub(super) struct Open {
     pub(super) documents: BTreeSet<Handle>,
     /// Those of them that have something for it that it has not been sent.
     pub(super) news: BTreeSet<Handle>,
+    /// Handles of documents that it followed until their epoch ended, the last few: what it said
+    /// before it heard of that may still come.
+    pub(super) closed: VecDeque<Handle>,
     /// Where the round over `news` goes on.
     pub(super) turn: Handle,
     /// The read that is under way for it; there is never more than one.
@@ -343,6 +346,7 @@ impl Hub {
                 session,
                 credentials: credentials.clone(),
                 documents: BTreeSet::new(),
+                closed: VecDeque::new(),
                 news: BTreeSet::new(),
                 turn: 0,
                 reading: None,

@@ -10,6 +10,7 @@ use super::lease::Leases;
 use super::load::Loaded;
 use super::relay::Ring;
 use super::restore::Restoring;
+use super::rollover::Ending;
 use super::stored::StoredError;
 use super::timers::Timer;
 use super::{Effect, Handle, Hub, Phase};
@@ -21,7 +22,7 @@ use crate::gate;
 use crate::ids::{Address, ChangeHash, Cursor, Epoch, OutboxId, Tip};
 use crate::policy::Capabilities;
 use crate::storage::record::{DigestKey, Seal, advance, seal};
-use crate::storage::{Entry, LogHead, Record, StoreError};
+use crate::storage::{Entry, LogHead, Record, Sealed, StoreError};
 use crate::wire::frame::ServerFrame;
 
 /// Digests that are kept of one log; a cursor below them is served by a snapshot.
@@ -57,6 +58,8 @@ pub(super) enum Progress {
     Snapshot { cursor: Cursor, bytes: u64, offset: u64 },
     /// It was sent the log up to here.
     Log { sent: u64 },
+    /// It was sent all of an epoch that has ended.
+    Ended,
 }
 
 /// A connection that follows a document.
@@ -71,6 +74,17 @@ pub(super) struct Follower {
     pub(super) may: Capabilities,
     /// What it has handed back so far of what the server has lost.
     pub(super) restoring: Option<Restoring>,
+}
+
+impl Follower {
+    /// Whether it is being brought to the end of an epoch before the present one.
+    pub(super) fn is_behind(&self, sealed: &[Sealed]) -> bool {
+        match self.progress {
+            Progress::Ended => true,
+            Progress::Snapshot { cursor, .. } => sealed.iter().any(|sealed| sealed.end == cursor),
+            Progress::Log { .. } => false,
+        }
+    }
 }
 
 /// An accepted change that no commit has taken up yet.
@@ -147,6 +161,11 @@ pub(super) struct Live {
     tips_from: u64,
     pub(super) tail_from: u64,
     pub(super) snapshot: Option<SnapshotPlace>,
+    /// The epochs before this one whose ends are kept.
+    pub(super) sealed: Vec<Sealed>,
+    pub(super) ending: Ending,
+    /// How many bytes of changes there were when the epoch could not be ended.
+    pub(super) ending_failed_at: u64,
     pub(super) tail: Tail,
     pub(super) pending: VecDeque<Pending>,
     pub(super) committing: Option<Committing>,
@@ -260,6 +279,9 @@ impl Live {
             tips_from: 0,
             tail_from: 1,
             snapshot: None,
+            sealed: Vec::new(),
+            ending: Ending::Not,
+            ending_failed_at: 0,
             tail: Tail { since: 0, bytes: 0, compacting: false },
             pending: VecDeque::new(),
             committing: None,
@@ -314,6 +336,7 @@ impl Live {
         if !live.snapshot.is_none_or(|snapshot| fits(snapshot.cursor)) {
             return Err(LoadError::Broken(indexed));
         }
+        live.sealed.clone_from(&head.sealed);
         live.durable = live.assigned;
         if live.durable != (End { seq: head.end.seq, tip: head.end.tip }) {
             return Err(LoadError::Broken(head.end.seq));
@@ -342,7 +365,7 @@ impl Live {
             if header.hash != entry.hash {
                 return Err(LoadError::Broken(seq));
             }
-            self.index.apply(&header, entry.change.len(), entry.command);
+            self.index.apply(&header, entry.change.len(), entry.command, entry.at);
             self.tail.bytes += entry.change.len() as u64;
         }
         if self.assigned.tip != record.tip {
@@ -379,7 +402,7 @@ impl Live {
                 .last_seq = last_seq;
         }
         self.step(key, &entry);
-        self.index.apply(header, entry.change.len(), entry.command);
+        self.index.apply(header, entry.change.len(), entry.command, entry.at);
         self.pending.push_back(Pending { entry, tip: self.assigned.tip, from });
     }
 
@@ -410,6 +433,7 @@ impl Live {
             && self.pending.is_empty()
             && self.committing.is_none()
             && !self.tail.compacting
+            && !self.is_ending()
             && !matches!(self.gate, Gate::Opening(_))
     }
 
@@ -440,11 +464,12 @@ impl Hub {
         };
         match live {
             Ok(mut live) => {
+                live.index.forget_settled_before(now.before(self.config.offline_window));
                 live.leases = Leases::above(self.slots_spent);
                 live.openings = openings;
                 document.state = State::Live(Box::new(live));
                 self.answer_openings(now, handle);
-                self.consider_compaction(handle);
+                self.consider_compaction(now, handle);
                 self.watch_idle(now, handle);
             }
             Err(error) => {
@@ -575,9 +600,13 @@ impl Hub {
         self.remove_document(handle);
     }
 
-    /// Asks for a new snapshot if the log above the last one has grown enough.
-    pub(super) fn consider_compaction(&mut self, handle: Handle) {
-        let Some(live) = self.documents.live(handle) else { return };
+    /// Asks for a new snapshot if the log above the last one has grown enough, or for a new epoch.
+    pub(super) fn consider_compaction(&mut self, now: Timestamp, handle: Handle) {
+        let Some(document) = self.documents.get(handle) else { return };
+        let State::Live(live) = &document.state else { return };
+        if live.tail.compacting || live.is_ending() {
+            return;
+        }
         // A snapshot costs what all of the log costs, so the longer the log, the longer the wait:
         // making snapshots then takes a fixed share of the work however fast the log grows.
         let entries = live.durable.seq.saturating_sub(live.tail.since);
@@ -585,17 +614,25 @@ impl Hub {
         let below = live.index.bytes().saturating_sub(bytes);
         let grown = entries >= self.config.compact_entries.max(live.tail.since / 2)
             || bytes >= self.config.compact_bytes.max(below / 2);
-        if grown && live.durable.seq > live.tail.since && !live.tail.compacting {
+        let due = grown && live.durable.seq > live.tail.since;
+        if due || self.outgrew_epoch(&document.address, live) {
             self.wanting_compaction.insert(handle);
-            self.start_compaction();
+            self.start_compaction(now);
         }
     }
 
-    fn start_compaction(&mut self) {
+    /// Has the next document compacted or rolled over that wants it.
+    pub(super) fn start_compaction(&mut self, now: Timestamp) {
         if self.compacting || !matches!(self.phase, Phase::Running) {
             return;
         }
         while let Some(handle) = self.wanting_compaction.pop_first() {
+            let Some(document) = self.documents.get(handle) else { continue };
+            let State::Live(live) = &document.state else { continue };
+            if self.outgrew_epoch(&document.address, live) {
+                self.compacting = true;
+                return self.begin_ending(now, handle);
+            }
             let Some(document) = self.documents.get_mut(handle) else { continue };
             let State::Live(live) = &mut document.state else { continue };
             let End { seq, tip } = live.durable;
@@ -606,6 +643,7 @@ impl Hub {
                 address: document.address.clone(),
                 cursor: Cursor { epoch: live.epoch, seq, tip },
                 keep_from,
+                settled_since: now.before(self.config.offline_window),
             });
         }
     }
@@ -622,6 +660,7 @@ impl Hub {
             return;
         }
         self.compacting = false;
+        live.index.forget_settled_before(now.before(self.config.offline_window));
         let stalled = mem::take(&mut live.stalled);
         // After an error the next attempt comes when the log has grown as much again.
         if let Ok(LogHead { snapshot: Some(snapshot), tail_from, .. }) = result {
@@ -633,6 +672,6 @@ impl Hub {
             self.have_news(handle, slot);
         }
         self.watch_idle(now, handle);
-        self.start_compaction();
+        self.start_compaction(now);
     }
 }

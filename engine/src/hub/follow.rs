@@ -109,11 +109,14 @@ impl Hub {
             return Step::Nothing;
         }
         if let Progress::Snapshot { cursor, bytes, offset } = follower.progress {
+            let sealed = live.sealed.iter().any(|sealed| sealed.end == cursor);
             if offset < bytes {
-                let there = live.snapshot.is_some_and(|snapshot| snapshot.cursor == cursor);
+                let current = live.snapshot.is_some_and(|snapshot| snapshot.cursor == cursor);
+                let there = current || sealed;
                 return if there { Step::Snapshot { cursor, offset } } else { Step::Restart };
             }
-            follower.progress = Progress::Log { sent: cursor.seq };
+            follower.progress =
+                if sealed { Progress::Ended } else { Progress::Log { sent: cursor.seq } };
         }
         match follower.progress {
             Progress::Log { sent } if sent >= live.durable.seq => Step::Nothing,
@@ -122,7 +125,7 @@ impl Hub {
                 .ring
                 .after(sent)
                 .map_or(Step::Read { from_seq: sent + 1 }, |part| Step::Send(part.clone())),
-            Progress::Snapshot { .. } => Step::Nothing,
+            Progress::Snapshot { .. } | Progress::Ended => Step::Nothing,
         }
     }
 
@@ -241,7 +244,7 @@ impl Hub {
     /// the hub may not have heard the end.
     fn gone(&mut self, now: Timestamp, handle: Handle, slot: Slot) {
         let Some(live) = self.documents.live_mut(handle) else { return };
-        if live.tail.compacting {
+        if live.tail.compacting || live.is_ending() {
             live.stalled.insert(slot);
         } else if matches!(self.step(handle, slot), Step::Restart) {
             self.restart(handle, slot);

@@ -11,10 +11,11 @@ use bytes::Bytes;
 
 use super::stored::{Reader, StoredError, Writer};
 use crate::change::reader::Header;
+use crate::clock::Timestamp;
 use crate::ids::{ActorId, ChangeHash, OutboxId};
 use crate::storage::CommandRef;
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// An actor's last change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,13 +29,14 @@ struct Last {
 pub(super) struct Settled {
     pub(super) number: u64,
     digest: [u8; 8],
+    at: Timestamp,
 }
 
 impl Settled {
-    fn new(number: u64, hash: ChangeHash) -> Self {
+    fn new(number: u64, hash: ChangeHash, at: Timestamp) -> Self {
         let mut digest = [0; 8];
         digest.copy_from_slice(&hash.0[..8]);
-        Self { number, digest }
+        Self { number, digest, at }
     }
 
     /// The first bytes of the hash of the settled command's change.
@@ -44,7 +46,7 @@ impl Settled {
 
     /// Whether the settled command was made as this change.
     pub(super) fn was(&self, hash: ChangeHash) -> bool {
-        Self::new(self.number, hash) == *self
+        hash.0[..8] == self.digest
     }
 }
 
@@ -54,8 +56,10 @@ pub(super) struct Index {
     heads: BTreeMap<ChangeHash, u64>,
     actors: BTreeMap<ActorId, Last>,
     settled: BTreeMap<OutboxId, Settled>,
-    /// Bytes of all changes in the log.
+    /// Bytes of all changes in the epoch's log.
     bytes: u64,
+    /// How many of them the epoch began with.
+    begun_with: u64,
 }
 
 impl Index {
@@ -66,7 +70,20 @@ impl Index {
             actors: BTreeMap::from([(ActorId::GENESIS, Last { seq: 1, hash: genesis })]),
             settled: BTreeMap::new(),
             bytes: 0,
+            begun_with: 0,
         }
+    }
+
+    /// The index of an epoch that goes on from another: its first changes were all taken in.
+    pub(super) fn begin(&mut self, before: &Self) {
+        self.begun_with = self.bytes;
+        self.settled.clone_from(&before.settled);
+    }
+
+    /// Forgets which commands are settled of those outboxes that have brought none since. Whoever
+    /// comes back later knows its commands in the log by their hashes.
+    pub(super) fn forget_settled_before(&mut self, since: Timestamp) {
+        self.settled.retain(|_, settled| settled.at >= since);
     }
 
     pub(super) fn last_seq(&self, actor: ActorId) -> u64 {
@@ -79,6 +96,24 @@ impl Index {
 
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Bytes of the changes that the epoch began with.
+    pub(super) fn begun_with(&self) -> u64 {
+        self.begun_with
+    }
+
+    /// The first change of all, and whether the epoch began with others of which it is not the place
+    /// to build on any more.
+    pub(super) fn is_behind_the_start(&self, header: &Header) -> bool {
+        let begun = self.actors.keys().nth(1).is_some_and(|first| first.is_rollover());
+        let genesis = self.actors.get(&ActorId::GENESIS).map(|last| last.hash);
+        begun && !header.actor.is_rollover() && genesis.is_some_and(|g| header.deps.contains(&g))
+    }
+
+    /// Whether nobody but this actor has written anything.
+    pub(super) fn is_only_of(&self, actor: ActorId) -> bool {
+        self.actors.keys().all(|known| *known == ActorId::GENESIS || *known == actor)
     }
 
     pub(super) fn actors(&self) -> usize {
@@ -117,7 +152,13 @@ impl Index {
     }
 
     /// Takes the next change of the log in. It was checked, by this hub or by the one that wrote it.
-    pub(super) fn apply(&mut self, header: &Header, bytes: usize, command: Option<CommandRef>) {
+    pub(super) fn apply(
+        &mut self,
+        header: &Header,
+        bytes: usize,
+        command: Option<CommandRef>,
+        at: Timestamp,
+    ) {
         let max_op = header.max_op();
         for dep in &header.deps {
             self.heads.remove(dep);
@@ -125,7 +166,7 @@ impl Index {
         self.heads.insert(header.hash, max_op);
         self.actors.insert(header.actor, Last { seq: header.seq, hash: header.hash });
         if let Some(command) = command {
-            self.settled.insert(command.outbox, Settled::new(command.number, header.hash));
+            self.settled.insert(command.outbox, Settled::new(command.number, header.hash, at));
         }
         self.bytes += bytes as u64;
     }
@@ -133,6 +174,7 @@ impl Index {
     pub(super) fn encode(&self) -> Bytes {
         let mut out = Writer::new(VERSION);
         out.uint(self.bytes);
+        out.uint(self.begun_with);
         out.uint(self.heads.len() as u64);
         for (hash, max_op) in &self.heads {
             out.bytes(&hash.0);
@@ -149,6 +191,7 @@ impl Index {
             out.bytes(&outbox.0);
             out.uint(settled.number);
             out.bytes(&settled.digest);
+            out.uint(settled.at.0);
         }
         out.finish()
     }
@@ -156,6 +199,7 @@ impl Index {
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, StoredError> {
         let mut from = Reader::new(bytes, VERSION)?;
         let bytes = from.uint()?;
+        let begun_with = from.uint()?;
         let mut heads = BTreeMap::new();
         for _ in 0..from.count(33)? {
             heads.insert(ChangeHash(from.array()?), from.uint()?);
@@ -167,12 +211,13 @@ impl Index {
             actors.insert(actor, Last { seq, hash: ChangeHash(from.array()?) });
         }
         let mut settled = BTreeMap::new();
-        for _ in 0..from.count(25)? {
+        for _ in 0..from.count(26)? {
             let outbox = OutboxId(from.array()?);
-            settled.insert(outbox, Settled { number: from.uint()?, digest: from.array()? });
+            let (number, digest) = (from.uint()?, from.array()?);
+            settled.insert(outbox, Settled { number, digest, at: Timestamp(from.uint()?) });
         }
         from.finish()?;
-        Ok(Self { heads, actors, settled, bytes })
+        Ok(Self { heads, actors, settled, bytes, begun_with })
     }
 }
 
@@ -197,13 +242,17 @@ mod tests {
     fn the_encoded_index_comes_back_equal() {
         let mut index = Index::new(ChangeHash([0; 32]), 10);
         let command = CommandRef { outbox: OutboxId([5; 16]), number: 9 };
-        index.apply(&header(1, 1, 11, &[0], 1), 100, Some(command));
-        index.apply(&header(2, 1, 11, &[0], 2), 70, None);
+        index.apply(&header(1, 1, 11, &[0], 1), 100, Some(command), Timestamp(7));
+        index.apply(&header(2, 1, 11, &[0], 2), 70, None, Timestamp(8));
         let bytes = index.encode();
         assert_eq!(Index::decode(&bytes), Ok(index.clone()));
         assert!(index.settled(OutboxId([5; 16])).was(ChangeHash([1; 32])));
         for len in 0..bytes.len() {
             assert!(Index::decode(&bytes[..len]).is_err(), "cut at {len}");
         }
+        index.forget_settled_before(Timestamp(7));
+        assert_eq!(index.settled(OutboxId([5; 16])).number, 9);
+        index.forget_settled_before(Timestamp(8));
+        assert_eq!(index.settled(OutboxId([5; 16])).number, 0);
     }
 }

@@ -54,6 +54,11 @@ impl Leases {
         Self { slots, ..Self::default() }
     }
 
+    /// The highest slot that was ever given out.
+    pub(super) const fn slots(&self) -> u32 {
+        self.slots
+    }
+
     /// The slots that may never be granted again in this term, unless this is kept: all up to here.
     pub(super) fn spent(&self) -> Option<u32> {
         (self.spent || !self.owed.is_empty()).then_some(self.slots)
@@ -105,6 +110,11 @@ impl Leases {
         } else {
             self.free.insert(slot);
         }
+    }
+
+    /// The sessions that hold a lease, with the times for which their timers are armed.
+    pub(super) fn timers(&self) -> impl Iterator<Item = (SessionKey, Timestamp)> {
+        self.held.iter().map(|(session, held)| (*session, held.wake))
     }
 
     /// The sessions that keep a slot without a lease.

@@ -18,7 +18,7 @@ use crate::wire::frame::{Ack, Blob, Push, Reject, ServerFrame};
 use super::config::{Config, Identity};
 
 /// Who writes the hub's own merges.
-const SERVER: &str = "server";
+pub(super) const SERVER: &str = "server";
 
 /// One frame's worth of changes on its way into a document.
 pub(super) struct Intake<'a> {
@@ -134,7 +134,9 @@ impl Intake<'_> {
         if self.live.index.has(&header) {
             return Ok(false);
         }
-        if !self.is_of_earlier_term(header.actor) {
+        // What an epoch began with is taken back where nothing else was written.
+        let begins = header.actor.is_rollover() && self.live.index.is_only_of(header.actor);
+        if !self.is_of_earlier_term(header.actor) && !begins {
             return refuse(Code::WrongActor, "only changes of an earlier term can be restored");
         }
         let checked = self.check_earlier((header, ops), None)?;
@@ -180,7 +182,11 @@ impl Intake<'_> {
         if self.live.index.bytes() + change.0.len() as u64 > self.config.document_bytes_max {
             return refuse(Code::DocumentFull, "the document is as large as it may be");
         }
-        Ok(change::operations(&change.0)?)
+        let (header, ops) = change::operations(&change.0)?;
+        if self.live.index.is_behind_the_start(&header) {
+            return refuse(Code::Stale, "the change is of an epoch that has ended");
+        }
+        Ok((header, ops))
     }
 
     fn accept(
@@ -321,10 +327,11 @@ impl Hub {
     pub(super) fn push(&mut self, now: Timestamp, slot: Slot, frame: Push) {
         let Push { handle, first, changes } = frame;
         let Some(follower) = self.follower(slot, handle) else {
-            return self.unknown_handle(slot);
+            return self.unknown_handle(slot, handle);
         };
         let (outbox, dropping) = (follower.outbox, follower.dropping);
-        if dropping || !matches!(self.phase, Phase::Running) {
+        let ending = self.documents.live(handle).is_some_and(Live::is_ending);
+        if dropping || ending || !matches!(self.phase, Phase::Running) {
             return;
         }
         if changes.len() > PUSH_CHANGES_MAX {

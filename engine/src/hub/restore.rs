@@ -77,11 +77,11 @@ impl Hub {
         let bytes_max = self.config.document_bytes_max;
         let address = self.documents.get(handle).map(|document| document.address.clone());
         let Some(live) = self.documents.live_mut(handle) else {
-            return self.unknown_handle(slot);
+            return self.unknown_handle(slot, handle);
         };
         let Live { followers, index, .. } = live;
         let (Some(follower), Some(address)) = (followers.get_mut(&slot), address) else {
-            return self.unknown_handle(slot);
+            return self.unknown_handle(slot, handle);
         };
         if !matches!(self.phase, Phase::Running) {
             return;
@@ -116,7 +116,8 @@ impl Hub {
         handle: Handle,
         restoring: Restoring,
     ) {
-        if self.follower(slot, handle).is_none() {
+        let ending = self.documents.live(handle).is_some_and(Live::is_ending);
+        if ending || self.follower(slot, handle).is_none() {
             return;
         }
         let Restoring { changes, mut refused, .. } = restoring;

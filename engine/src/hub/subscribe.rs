@@ -5,15 +5,17 @@ use std::collections::BTreeSet;
 
 use super::connection::{SessionKey, Slot};
 use super::document::{Follower, Gate, Live, Opening, Progress, State};
+use super::rollover::Ending;
 use super::timers::Timer;
 use super::{Handle, Hub, Phase};
 use crate::clock::Timestamp;
 use crate::codes::Code;
 use crate::ids::{Address, Cursor, Epoch, Lease, OutboxId, Tip, heads_digest};
 use crate::policy::Capabilities;
+use crate::storage::Sealed;
 use crate::wire::frame::{
-    Compare, Compared, LeaseEnded, Leased, Resume, SettledAs, Subscribe, Subscribed, WireCursor,
-    WireLease,
+    Compare, Compared, LeaseEnded, Leased, NextEpoch, Resume, SettledAs, Subscribe, Subscribed,
+    WireCursor, WireLease,
 };
 
 /// An address that does not parse is not worth echoing beyond this.
@@ -28,6 +30,18 @@ fn wire_lease(lease: Lease) -> WireLease {
 }
 
 impl Live {
+    /// How a client that knows the log of an epoch that has ended up to `cursor` is brought to its end.
+    fn resume_sealed(&self, cursor: Option<Cursor>) -> Option<(Resume, Progress, Sealed)> {
+        let cursor = cursor.filter(|cursor| cursor.epoch != self.epoch)?;
+        let sealed = self.sealed.iter().find(|sealed| sealed.end.epoch == cursor.epoch)?;
+        let Sealed { end, body_bytes: bytes, .. } = *sealed;
+        if cursor == end {
+            return Some((Resume::Cursor, Progress::Ended, *sealed));
+        }
+        let progress = Progress::Snapshot { cursor: end, bytes, offset: 0 };
+        Some((Resume::Snapshot { cursor: wire_cursor(end), bytes }, progress, *sealed))
+    }
+
     /// How a client that knows the log up to `cursor` is brought up to date.
     fn resume(&self, cursor: Option<Cursor>) -> (Resume, Progress) {
         if let Some(cursor) = cursor
@@ -122,6 +136,9 @@ impl Hub {
     pub(super) fn answer_openings(&mut self, now: Timestamp, handle: Handle) {
         let Some(document) = self.documents.get(handle) else { return };
         let State::Live(live) = &document.state else { return };
+        if live.is_ending() {
+            return;
+        }
         let readers: BTreeSet<Slot> = live
             .openings
             .keys()
@@ -158,8 +175,16 @@ impl Hub {
             return self.watch_idle(now, handle);
         }
         let Some(live) = self.documents.live_mut(handle) else { return };
-        let (resume, progress) = live.resume(opening.cursor);
         let outbox = opening.outbox;
+        if let Some((resume, progress, sealed)) = live.resume_sealed(opening.cursor) {
+            // Nothing that it has can be taken in before it has come to the present epoch.
+            let follower =
+                Follower { session, outbox, progress, dropping: true, may, restoring: None };
+            live.followers.insert(slot, follower);
+            self.say_subscribed(handle, slot, resume, false, Some(sealed));
+            return self.have_news(handle, slot);
+        }
+        let (resume, progress) = live.resume(opening.cursor);
         let follower =
             Follower { session, outbox, progress, dropping: false, may, restoring: None };
         live.followers.insert(slot, follower);
@@ -174,7 +199,7 @@ impl Hub {
         } else if opening.write {
             self.grant(now, handle, session);
         }
-        self.say_subscribed(handle, slot, resume, lease_kept);
+        self.say_subscribed(handle, slot, resume, lease_kept, None);
         self.have_news(handle, slot);
     }
 
@@ -188,10 +213,17 @@ impl Hub {
         follower.dropping = true;
         let session = follower.session;
         self.end_lease(handle, session);
-        self.say_subscribed(handle, slot, resume, false);
+        self.say_subscribed(handle, slot, resume, false, None);
     }
 
-    fn say_subscribed(&mut self, handle: Handle, slot: Slot, resume: Resume, lease_kept: bool) {
+    fn say_subscribed(
+        &mut self,
+        handle: Handle,
+        slot: Slot,
+        resume: Resume,
+        lease_kept: bool,
+        sealed: Option<Sealed>,
+    ) {
         let Some(document) = self.documents.get(handle) else { return };
         let State::Live(live) = &document.state else { return };
         let Some(follower) = live.followers.get(&slot) else { return };
@@ -202,7 +234,7 @@ impl Hub {
             number: last.number,
             digest: last.digest(),
         });
-        let frame = Subscribed {
+        let mut frame = Subscribed {
             address,
             handle,
             epoch: live.epoch.0,
@@ -213,7 +245,19 @@ impl Hub {
             settled: live.settled(follower.outbox),
             lease: live.lease_of(follower.session).map(wire_lease),
             lease_kept,
+            next: None,
         };
+        if let Some(Sealed { end, start, .. }) = sealed {
+            frame.epoch = end.epoch.0;
+            frame.end_seq = end.seq;
+            frame.seal = None;
+            frame.lease = None;
+            frame.next = Some(NextEpoch {
+                start: wire_cursor(start.cursor),
+                head: start.head.0,
+                at_ms: start.at.0,
+            });
+        }
         if let Some(settled_as) = settled_as {
             self.send(slot, settled_as);
         }
@@ -224,7 +268,7 @@ impl Hub {
         let Some(open) = self.connections.open_mut(slot) else { return };
         let session = open.session;
         if !open.documents.remove(&handle) {
-            return self.unknown_handle(slot);
+            return self.unknown_handle(slot, handle);
         }
         open.news.remove(&handle);
         self.end_lease(handle, session);
@@ -236,14 +280,18 @@ impl Hub {
         let Compare { handle, seq, heads } = frame;
         let Some(live) = self.documents.live(handle).filter(|l| l.followers.contains_key(&slot))
         else {
-            return self.unknown_handle(slot);
+            return self.unknown_handle(slot, handle);
         };
         let comparable = live.durable.seq == seq && live.assigned.seq == seq;
         let same = comparable.then(|| heads_digest(live.index.heads()) == heads);
         self.send(slot, Compared { handle, seq, same });
     }
 
-    pub(super) fn unknown_handle(&mut self, slot: Slot) {
+    pub(super) fn unknown_handle(&mut self, slot: Slot, handle: Handle) {
+        // It was said before the client heard that the document was taken out of its hands.
+        if self.connections.open(slot).is_some_and(|open| open.closed.contains(&handle)) {
+            return;
+        }
         self.complain(slot, Code::UnknownHandle, "no document with this handle is open", None);
     }
 
@@ -268,11 +316,14 @@ impl Hub {
 
     pub(super) fn request_lease(&mut self, now: Timestamp, slot: Slot, handle: Handle) {
         let Some(live) = self.documents.live_mut(handle) else {
-            return self.unknown_handle(slot);
+            return self.unknown_handle(slot, handle);
         };
         let Some(follower) = live.followers.get_mut(&slot) else {
-            return self.unknown_handle(slot);
+            return self.unknown_handle(slot, handle);
         };
+        if live.ending != Ending::Not || follower.is_behind(&live.sealed) {
+            return;
+        }
         if !matches!(live.gate, Gate::Open(_)) {
             if let Some(asked) = self.open_gate(handle) {
                 asked.entry(slot).or_default().lease = true;
@@ -318,10 +369,10 @@ impl Hub {
     /// A session gives its lease back, or the slot that it kept from an earlier one.
     pub(super) fn release(&mut self, now: Timestamp, slot: Slot, handle: Handle) {
         let Some(live) = self.documents.live_mut(handle) else {
-            return self.unknown_handle(slot);
+            return self.unknown_handle(slot, handle);
         };
         let Some(follower) = live.followers.get_mut(&slot) else {
-            return self.unknown_handle(slot);
+            return self.unknown_handle(slot, handle);
         };
         follower.dropping = true;
         let (session, durable) = (follower.session, live.durable.seq);

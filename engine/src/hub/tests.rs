@@ -15,7 +15,7 @@ use super::*;
 use crate::document::genesis;
 use crate::ids::{ActorId, ChangeHash, Tip};
 use crate::storage::record::DigestKey;
-use crate::storage::{Snapshot, SnapshotHead};
+use crate::storage::{Rollover, Sealed, Snapshot, SnapshotHead};
 use crate::wire::frame::{
     Blob, Bye, Compare, Hello, Ping, Proof, Push, Release, Renew, RequestLease, Restore, Resume,
     Subscribe, Subscribed, Unsubscribe, WireCursor, WireLease,
@@ -27,6 +27,7 @@ mod leases;
 mod logs;
 mod pushes;
 mod restores;
+mod rollovers;
 mod rules;
 
 pub(super) fn key() -> DigestKey {
@@ -46,6 +47,7 @@ struct Log {
     epoch: Epoch,
     records: Vec<Record>,
     snapshot: Option<Snapshot>,
+    sealed: Vec<(Sealed, Snapshot)>,
 }
 
 impl Log {
@@ -62,6 +64,7 @@ impl Log {
             }),
             tail_from: self.records.first().map_or(seq + 1, |r| r.first_seq),
             tail_bytes: 0,
+            sealed: self.sealed.iter().map(|(sealed, _)| *sealed).collect(),
         }
     }
 }
@@ -81,6 +84,7 @@ struct World {
     held_commit: Option<Vec<Append>>,
     hold_compactions: bool,
     held_compaction: Option<(Address, Cursor, u64)>,
+    held_rollover: Option<(Address, Cursor, Timestamp)>,
     fail_loads: bool,
     reads: usize,
     compactions: usize,
@@ -107,6 +111,7 @@ impl World {
             held_commit: None,
             hold_compactions: false,
             held_compaction: None,
+            held_rollover: None,
             fail_loads: false,
             reads: 0,
             compactions: 0,
@@ -181,16 +186,22 @@ impl World {
                 Some(Input::RecordsRead { request, result: Ok(records) })
             }
             Effect::ReadSnapshot { request, address, cursor, offset, bytes_max } => {
-                let snapshot = self.logs.get(&address).and_then(|log| log.snapshot.as_ref());
-                let part = snapshot.filter(|s| s.cursor == cursor).map(|s| {
+                let log = self.logs.get(&address);
+                let sealed = log.iter().flat_map(|log| log.sealed.iter().map(|(_, last)| last));
+                let mut all = sealed.chain(log.and_then(|log| log.snapshot.as_ref()));
+                let part = all.find(|s| s.cursor == cursor).map(|s| {
                     let from = usize::try_from(offset).unwrap();
                     s.body.slice(from..s.body.len().min(from + bytes_max))
                 });
                 Some(Input::SnapshotRead { request, result: Ok(part) })
             }
-            Effect::Compact { address, cursor, keep_from } => {
+            Effect::Compact { address, cursor, keep_from, settled_since: _ } => {
                 self.held_compaction = Some((address, cursor, keep_from));
                 if self.hold_compactions { None } else { Some(self.compact()) }
+            }
+            Effect::RollOver { address, end, at, keep_since: _ } => {
+                self.held_rollover = Some((address, end, at));
+                if self.hold_compactions { None } else { Some(self.roll_over()) }
             }
             Effect::Stop => {
                 self.stopped = true;
@@ -239,8 +250,12 @@ impl World {
         self.commits += 1;
         for append in self.held_commit.take().unwrap() {
             let Append { address, epoch, record } = append;
-            let log =
-                self.logs.entry(address).or_insert(Log { epoch, records: vec![], snapshot: None });
+            let log = self.logs.entry(address).or_insert(Log {
+                epoch,
+                records: vec![],
+                snapshot: None,
+                sealed: vec![],
+            });
             let end = log.head().end;
             assert_eq!((record.first_seq, record.tip_before), (end.seq + 1, end.tip));
             assert_eq!(epoch, log.epoch);
@@ -266,11 +281,27 @@ impl World {
         self.compactions += 1;
         let (address, cursor, keep_from) = self.held_compaction.take().unwrap();
         let log = self.logs.get_mut(&address).unwrap();
-        let snapshot = compact(&address, cursor, log.snapshot.as_ref(), &log.records).unwrap();
+        let since = Timestamp(0);
+        let snapshot =
+            compact(&address, cursor, log.snapshot.as_ref(), &log.records, since).unwrap();
         log.snapshot = Some(snapshot);
         log.records.retain(|record| record.last_seq() >= keep_from);
         let head = log.head();
         Input::Compacted { address, result: Ok(head) }
+    }
+
+    /// Ends the epoch that the hub wants ended.
+    fn roll_over(&mut self) -> Input {
+        let (address, end, at) = self.held_rollover.take().unwrap();
+        let log = self.logs.get_mut(&address).unwrap();
+        let epoch = Epoch([100 + u8::try_from(log.sealed.len()).unwrap(); 16]);
+        let old = log.snapshot.as_ref();
+        let made = rollover::make(&address, end, old, &log.records, epoch, at, Timestamp(0));
+        let (Rollover { last, first, start }, rules) = made.unwrap();
+        let body_bytes = last.body.len() as u64;
+        log.sealed.push((Sealed { end, body_bytes, start }, last));
+        *log = Log { epoch, records: vec![], snapshot: Some(first), sealed: log.sealed.clone() };
+        Input::RolledOver { address, result: Ok(rules) }
     }
 
     fn open(&mut self) -> u64 {

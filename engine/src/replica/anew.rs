@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use automerge::{Automerge, AutomergeError, Change, ReadDoc};
 
+use super::epoch::began_by;
 use super::{Outcome, Pending, Replica, ReplicaError, Writer, heads_of, load_document};
 use crate::document::genesis;
 use crate::ids::{ActorId, ChangeHash, Cursor, heads_digest};
@@ -53,12 +54,14 @@ impl Replica {
             .iter()
             .map(|meta| ChangeHash(meta.hash.0))
             .collect::<BTreeSet<_>>();
-        let mut accepted = self.take_accepted()?;
-        let known = accepted.get_heads().iter().all(|head| received.contains(&ChangeHash(head.0)));
+        let mut before = self.take_accepted()?;
+        let known = before.get_heads().iter().all(|head| received.contains(&ChangeHash(head.0)));
         let accepted = if known {
             server
+        } else if began_by(&before) != began_by(&server) {
+            return Ok(self.begin_elsewhere(server, cursor, received));
         } else {
-            let before = accepted.clone();
+            let mut accepted = before.clone();
             if accepted.merge(&mut server).is_err() {
                 // What this copy has accepted once can't stand beside what the server has by now.
                 self.apart = Some(before);
@@ -70,27 +73,28 @@ impl Replica {
             accepted
         };
         self.accepted_heads = heads_of(&accepted);
-        let actor = self.doc.get_actor().clone();
-        let arrived: Vec<ChangeHash> =
-            self.pending.iter().map(Pending::hash).filter(|h| received.contains(h)).collect();
+        let (arrived, _): (Vec<_>, Vec<_>) =
+            self.pending.iter().partition(|pending| received.contains(&pending.hash()));
+        before.apply_changes(arrived.iter().map(|pending| pending.change.clone()))?;
+        let arrived: Vec<ChangeHash> = arrived.into_iter().map(Pending::hash).collect();
         let mut outcome = Outcome::default();
         for hash in arrived {
             self.arrived(hash, &mut outcome);
         }
-        if self.pending.is_empty() {
-            self.doc = accepted;
-            self.apart = None;
-        } else {
-            self.doc = accepted.clone();
-            self.doc
-                .apply_changes(self.pending.iter().map(|p| p.change.clone()).collect::<Vec<_>>())?;
-            self.apart = Some(accepted);
-        }
-        self.doc.set_actor(actor);
         self.cursor = Some(cursor);
         self.received = Some(received);
-        outcome.events = self.look_again();
-        self.drop_apart_if_same();
+        let mut doc = accepted.clone().with_actor(self.doc.get_actor().clone());
+        if doc.apply_changes(self.pending.iter().map(|p| p.change.clone())).is_ok() {
+            self.doc = doc;
+            self.apart = (!self.pending.is_empty()).then_some(accepted);
+            outcome.events = self.look_again();
+            self.drop_apart_if_same();
+        } else {
+            // Another copy of this store has written something else under the same actor.
+            self.writer = Writer::Provisional;
+            self.apart = Some(before);
+            outcome.join(self.rewrite(None, Some(accepted.into()))?);
+        }
         Ok(outcome)
     }
 
@@ -168,7 +172,7 @@ impl Replica {
             None => self.only(received)?,
         };
         let heads = heads_of(&onto);
-        let outcome = self.rewrite(None, Some(onto))?;
+        let outcome = self.rewrite(None, Some(onto.into()))?;
         self.accepted_heads = heads;
         self.proof = None;
         Ok(outcome)

@@ -14,10 +14,10 @@ use automerge::marks::Mark;
 use automerge::transaction::{CommitOptions, Transactable, Transaction};
 use automerge::{
     Automerge, AutomergeError, Change, ObjId, ObjType, Patch, PatchAction, PatchLog, Prop, ReadDoc,
-    ScalarValue, Span, Value, hydrate,
+    ScalarValue, Value, hydrate,
 };
 
-use crate::document::{expand_of, width_of};
+use crate::document::{expand_of, marks_of, width_of};
 use crate::ids::ActorId;
 
 /// What became of one old change.
@@ -35,8 +35,9 @@ pub(super) enum Fate {
 
 /// Writes `changes` down again on `base`.
 ///
-/// `changes` must apply to `base` in order. `target` is a copy of `base` whose actor is the new
-/// writer, and becomes the result. The changes whose index is in
+/// `changes` must apply to `base` in order. `target` is a copy of `base`, or another document that
+/// shows the same with objects of other names (`places`); its actor is the new writer, and it becomes
+/// the result. The changes whose index is in
 /// `leave_out` are undone instead.
 ///
 /// # Errors
@@ -44,10 +45,11 @@ pub(super) enum Fate {
 pub(super) fn reauthor(
     mut scratch: Automerge,
     target: &mut Automerge,
+    places: BTreeMap<ObjId, ObjId>,
     changes: &[Change],
     leave_out: &BTreeSet<usize>,
 ) -> Result<Vec<Fate>, AutomergeError> {
-    let mut objects = Objects::default();
+    let mut objects = Objects(places);
     let mut fates = Vec::with_capacity(changes.len());
     let mut undoers = BTreeSet::new();
     for (index, change) in changes.iter().enumerate() {
@@ -452,22 +454,4 @@ fn marks_back(
         }
     }
     Ok(steps)
-}
-
-/// The marks of a text, stretch by stretch. Not by `marks()`, which in automerge 0.12 overlooks marks
-/// that begin between the same two characters as others.
-fn marks_of(before: &Transaction<'_>, obj: &ObjId) -> Result<Vec<Mark>, AutomergeError> {
-    let mut marks = Vec::new();
-    let mut start = 0;
-    for span in before.spans(obj)? {
-        let (length, set) = match span {
-            Span::Text { text, marks } => (width_of(&text, before.text_encoding()), marks),
-            Span::Block(_) => (1, None),
-        };
-        for (name, value) in set.iter().flat_map(|set| set.iter()) {
-            marks.push(Mark::new(name.to_owned(), value.clone(), start, start + length));
-        }
-        start += length;
-    }
-    Ok(marks)
 }

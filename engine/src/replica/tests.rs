@@ -13,7 +13,7 @@ use super::*;
 use crate::document::{
     CommentsCommand, Counter, LikesCommand, MarkName, MarkValue, PostCommand, Target, TextField,
 };
-use crate::ids::{Epoch, Facet, Tip, UserId};
+use crate::ids::{Epoch, EpochStart, Facet, Tip, UserId};
 
 /// The server, as far as a replica can tell.
 #[derive(Default)]
@@ -21,27 +21,57 @@ struct Log {
     changes: Vec<Change>,
     settled: BTreeMap<usize, u64>,
     leases: BTreeMap<usize, u32>,
+    /// The logs of the epochs before, and where each went on.
+    sealed: Vec<(Vec<Change>, EpochStart)>,
+    /// The highest slot of those epochs.
+    spent: u32,
 }
 
 impl Log {
     /// The lowest slot that nobody holds, at the actor's next seq.
     fn lease(&mut self, client: usize) -> Lease {
         let taken: Vec<u32> = self.leases.values().copied().collect();
-        let slot = (1..).find(|slot| !taken.contains(slot)).unwrap();
+        let slot = (self.spent + 1..).find(|slot| !taken.contains(slot)).unwrap();
         self.leases.insert(client, slot);
         let actor = ActorId::leased(9, slot);
         let last = self.changes.iter().filter(|c| c.actor_id().to_bytes() == actor.0).count();
         Lease { actor, next_seq: last as u64 + 1, after: self.changes.len() as u64 }
     }
 
-    fn cursor(&self, seq: usize) -> Cursor {
-        assert!(seq <= self.changes.len());
-        Cursor { epoch: Epoch([7; 16]), seq: seq as u64, tip: Tip([1; 16]) }
+    fn cursor(&self, epoch: usize, seq: usize) -> Cursor {
+        assert!(seq <= self.of(epoch).len());
+        let number = 7 + u8::try_from(epoch).unwrap();
+        Cursor { epoch: Epoch([number; 16]), seq: seq as u64, tip: Tip([1; 16]) }
+    }
+
+    /// The log of an epoch.
+    fn of(&self, epoch: usize) -> &[Change] {
+        self.sealed.get(epoch).map_or(&self.changes, |(changes, _)| changes)
+    }
+
+    /// Ends the epoch.
+    fn roll_over(&mut self, address: &Address) {
+        let used = self.changes.iter().map(|change| author_of_change(change).slot());
+        self.spent = used.chain(self.leases.values().copied()).fold(self.spent, u32::max);
+        self.leases.clear();
+        let old = std::mem::take(&mut self.changes);
+        let encoding = TextEncoding::UnicodeCodePoint;
+        let document = genesis::document_with(address, old.clone(), encoding).unwrap();
+        let (epoch, at) = (self.cursor(self.sealed.len() + 1, 0).epoch, Timestamp(9));
+        let next = crate::document::begin_epoch(address, &document, epoch, at).unwrap();
+        self.changes = next.get_changes(&[]).split_off(1);
+        let head = ChangeHash(next.get_heads()[0].0);
+        self.sealed
+            .push((old, EpochStart { cursor: Cursor { epoch, ..self.cursor(0, 0) }, head, at }));
+        let begun = self.sealed.len();
+        let cursor = self.cursor(begun, self.changes.len());
+        self.sealed[begun - 1].1.cursor = cursor;
     }
 }
 
 struct Client {
     replica: Replica,
+    epoch: usize,
     read: usize,
     pushed: u64,
     ended: Vec<(Ulid, Resolution)>,
@@ -51,7 +81,7 @@ impl Client {
     fn new(address: &Address, number: u64) -> Self {
         let provisional = ActorId::provisional(number);
         let replica = Replica::new(address.clone(), TextEncoding::UnicodeCodePoint, provisional);
-        Self { replica, read: 0, pushed: 0, ended: Vec::new() }
+        Self { replica, epoch: 0, read: 0, pushed: 0, ended: Vec::new() }
     }
 
     fn take(&mut self, outcome: Outcome) {
@@ -67,8 +97,8 @@ impl Client {
     }
 
     fn read_to(&mut self, log: &Log, seq: usize) {
-        let fresh = log.changes[self.read..seq].to_vec();
-        let outcome = self.replica.accept(fresh, log.cursor(seq)).unwrap();
+        let fresh = log.of(self.epoch)[self.read..seq].to_vec();
+        let outcome = self.replica.accept(fresh, log.cursor(self.epoch, seq)).unwrap();
         self.read = seq;
         self.take(outcome);
     }
@@ -93,8 +123,29 @@ impl Client {
         }
     }
 
+    /// Reads the epochs that have ended to their ends.
+    fn enter_present_epoch(&mut self, me: usize, log: &Log) {
+        while self.epoch < log.sealed.len() {
+            let outcome = self.replica.reconcile(log.settled.get(&me).copied().unwrap_or(0));
+            self.take(outcome);
+            self.read_to(log, log.of(self.epoch).len());
+            let shown = self.replica.view.clone();
+            let start = log.sealed[self.epoch].1;
+            let outcome = self.replica.roll_over(start).unwrap().expect("the same beginning");
+            let told = !outcome.events.is_empty();
+            assert!(
+                told || shown.diff(&self.replica.view).is_empty(),
+                "a new epoch shows the same"
+            );
+            self.take(outcome);
+            self.epoch += 1;
+            self.read = usize::try_from(start.cursor.seq).unwrap();
+        }
+    }
+
     /// A new connection after the lease ran out.
     fn come_back(&mut self, me: usize, log: &mut Log) {
+        self.enter_present_epoch(me, log);
         log.leases.remove(&me);
         let shown = self.replica.view.clone();
         let mut outcome = self.replica.reconcile(log.settled.get(&me).copied().unwrap_or(0));
@@ -106,6 +157,7 @@ impl Client {
     }
 
     fn adopt(&mut self, me: usize, log: &mut Log) {
+        self.enter_present_epoch(me, log);
         if self.replica.lease().is_some() {
             return;
         }
@@ -208,7 +260,8 @@ fn play(facet: Facet, steps: &[(u8, u8, u16, u16)]) {
         let me = usize::from(*who) % clients.len();
         let (a, b) = (usize::from(*a), usize::from(*b));
         let client = &mut clients[me];
-        match what % 8 {
+        match what % 9 {
+            8 if log.sealed.len() < 5 => log.roll_over(&address),
             0..=2 => {
                 let at = number as u64 + 1;
                 let Some(command) = command(facet, me as u64, at, a, b, client.replica.view())
@@ -226,7 +279,7 @@ fn play(facet: Facet, steps: &[(u8, u8, u16, u16)]) {
             }
             3 => client.push(me, &mut log, 1 + a % 4, b.is_multiple_of(2)),
             4 => {
-                let to = client.read + a % (log.changes.len() - client.read + 1);
+                let to = client.read + a % (log.of(client.epoch).len() - client.read + 1);
                 client.read_to(&log, to);
             }
             5 => client.come_back(me, &mut log),
@@ -251,7 +304,8 @@ fn play(facet: Facet, steps: &[(u8, u8, u16, u16)]) {
     assert_eq!(views[0], views[1]);
     assert_eq!(views[0], views[2]);
     let mut seen = BTreeSet::new();
-    for change in &log.changes {
+    let sealed = log.sealed.iter().flat_map(|(changes, _)| changes);
+    for change in sealed.chain(&log.changes) {
         assert!(seen.insert((change.actor_id().clone(), change.seq())), "an actor's seq is unique");
         assert!(!ActorId::is_provisional(author_of_change(change)), "nothing provisional travels");
     }
@@ -332,7 +386,13 @@ fn copy(client: &Client) -> Client {
     let stored = Stored { cursor, settled: client.replica.settled, outbox, ..Stored::default() };
     let (address, encoding) = (client.replica.address.clone(), TextEncoding::UnicodeCodePoint);
     let replica = Replica::load(address, encoding, ActorId::provisional(77), stored).unwrap();
-    Client { replica, read: client.read, pushed: client.pushed, ended: Vec::new() }
+    Client {
+        replica,
+        epoch: client.epoch,
+        read: client.read,
+        pushed: client.pushed,
+        ended: Vec::new(),
+    }
 }
 
 #[test]
@@ -389,7 +449,7 @@ fn what_the_server_lost_and_does_not_take_back_is_let_go_of_rs4() {
     ada.take(outcome);
     let outcome = ada.replica.fall_back().unwrap();
     ada.take(outcome);
-    let outcome = ada.replica.start_over(None, log.cursor(0)).unwrap();
+    let outcome = ada.replica.start_over(None, log.cursor(0, 0)).unwrap();
     ada.take(outcome);
     ada.read = 0;
     ada.read_to(&log, 1);
@@ -423,7 +483,7 @@ fn an_actor_and_seq_name_one_change_also_after_a_loss_rs4() {
     ada.take(outcome);
     // As the session does where the server began a new term.
     ada.replica.lapse();
-    let outcome = ada.replica.start_over(None, log.cursor(0)).unwrap();
+    let outcome = ada.replica.start_over(None, log.cursor(0, 0)).unwrap();
     ada.take(outcome);
     ada.read = 0;
     ada.read_to(&log, 1);
@@ -432,9 +492,9 @@ fn an_actor_and_seq_name_one_change_also_after_a_loss_rs4() {
     let now = ada.replica.pending().next().unwrap().change.clone();
     // It comes to bob, who still has what it replaced.
     log.changes.push(now.clone());
-    bob.replica.start_over(None, log.cursor(0)).unwrap();
+    bob.replica.start_over(None, log.cursor(0, 0)).unwrap();
     bob.read = 0;
-    let bobs = bob.replica.accept(log.changes.clone(), log.cursor(2));
+    let bobs = bob.replica.accept(log.changes.clone(), log.cursor(0, 2));
     assert!(bobs.is_ok(), "{:?}", bobs.err());
     assert!(
         (was.actor_id(), was.seq()) != (now.actor_id(), now.seq()) || was.hash() == now.hash(),
@@ -462,7 +522,7 @@ fn what_stands_in_the_place_of_another_change_is_let_go_of_rs4() {
     let mut bob = Client::new(&address, 2);
     bob.read_to(&lost, 2);
     bob.does(7, PostCommand::AddTag { tag: "pending".to_owned() });
-    let outcome = bob.replica.start_over(None, log.cursor(0)).unwrap();
+    let outcome = bob.replica.start_over(None, log.cursor(0, 0)).unwrap();
     bob.take(outcome);
     bob.read = 0;
     bob.read_to(&log, 2);
@@ -475,7 +535,7 @@ fn what_stands_in_the_place_of_another_change_is_let_go_of_rs4() {
     let snapshot =
         genesis::document_with(&address, log.changes.clone(), TextEncoding::UnicodeCodePoint);
     let snapshot = snapshot.unwrap().save();
-    let outcome = eve.replica.start_over(Some(&snapshot), log.cursor(2)).unwrap();
+    let outcome = eve.replica.start_over(Some(&snapshot), log.cursor(0, 2)).unwrap();
     eve.take(outcome);
     let View::Post(post) = eve.replica.view() else { panic!("a post") };
     assert_eq!(post.body(), "the first");

@@ -27,6 +27,7 @@ fn numbers(frame: &ServerFrame) -> Vec<u64> {
         ServerFrame::Subscribed(frame) => {
             let mut numbers = frame.lease.as_ref().map(of_lease).unwrap_or_default();
             numbers.extend([frame.end_seq, frame.settled]);
+            numbers.extend(frame.next.map(|next| next.start.seq));
             if let Resume::Snapshot { cursor, bytes } = &frame.resume {
                 numbers.extend([cursor.seq, *bytes]);
             }
@@ -182,13 +183,17 @@ impl Session {
             self.send(Unsubscribe { handle }.into());
             return;
         };
+        if document.has_left_epoch_of(subscribed) {
+            return;
+        }
         let last = document.settled_as.take();
         let elsewhere = document.was_settled_elsewhere(subscribed.settled, last.as_ref());
         let moves = document.begun.is_some();
         if elsewhere && !moves {
             return self.become_another(now);
         }
-        let Body::Ready(replica) = &mut document.body else {
+        let Some((mut outcome, mut step)) = document.take_up(subscribed, elsewhere, self.term)
+        else {
             return;
         };
         if let Some(old) = document.sync.handle() {
@@ -199,25 +204,14 @@ impl Session {
         document.lease_asked = false;
         document.seal = subscribed.seal.map(|seal| (subscribed.end_seq, seal));
         let end_seq = subscribed.end_seq;
-        let begin = Cursor { epoch: Epoch(subscribed.epoch), seq: 0, tip: Tip::EMPTY };
-        let kept = subscribed.lease_kept && subscribed.resume == Resume::Cursor;
-        let lease = subscribed.lease.map(lease_from);
-        let mut outcome =
-            if elsewhere { Outcome::default() } else { replica.reconcile(subscribed.settled) };
-        let keeps = !moves && kept && lease.is_some_and(|lease| replica.continues(lease));
-        let mut step = Ok(());
-        if !moves && replica.leased_author().is_some_and(|actor| actor.term() < self.term) {
-            replica.lapse();
-        } else if !keeps {
-            step = replica.fall_back().map(|more| join(&mut outcome, more));
-        }
-        document.granted = lease.filter(|_| !keeps && !moves);
-        document.pushed = replica.settled();
         match subscribed.resume {
             Resume::Cursor => document.sync = Sync::CatchingUp { handle, end_seq },
             Resume::Beginning => {
-                let restart = replica.start_over(None, begin);
-                step = step.and(restart.map(|more| join(&mut outcome, more)));
+                let begin = Cursor { epoch: Epoch(subscribed.epoch), seq: 0, tip: Tip::EMPTY };
+                if let Some(replica) = document.replica_mut() {
+                    let restart = replica.start_over(None, begin);
+                    step = step.and(restart.map(|more| outcome.join(more)));
+                }
                 document.sync = Sync::CatchingUp { handle, end_seq };
             }
             Resume::Snapshot { cursor, bytes } if bytes <= limit => {
@@ -356,7 +350,7 @@ impl Session {
     }
 
     /// Runs a step on a replica, tells and stores what it did. Answers whether that went well.
-    fn step(
+    pub(super) fn step(
         &mut self,
         address: &Address,
         step: impl FnOnce(&mut Replica) -> Result<Outcome, ReplicaError>,
@@ -390,6 +384,9 @@ impl Session {
         if let Sync::CatchingUp { handle, end_seq } = document.sync
             && seq >= end_seq
         {
+            if document.next.is_some() && document.begun.is_none() {
+                return self.enter_next_epoch(now, address);
+            }
             let frames = document.restore_frames(handle);
             if frames.is_empty() {
                 document.sync = Sync::Live { handle };
@@ -434,7 +431,7 @@ impl Session {
         }
     }
 
-    fn store_base(&mut self, address: &Address) {
+    pub(super) fn store_base(&mut self, address: &Address) {
         let Some(document) = self.documents.get_mut(address) else {
             return;
         };
@@ -517,7 +514,7 @@ impl Session {
             let again = matches!(code, Code::LeaseLost | Code::Stale | Code::DroppedAfterRefusal);
             if again || (replica.is_lapsed() && code.is_about_place()) {
                 let mut outcome = replica.acknowledge(reject.number.saturating_sub(1));
-                join(&mut outcome, replica.fall_back()?);
+                outcome.join(replica.fall_back()?);
                 return Ok(outcome);
             }
             replica.refuse(reject.number, code, &reject.message)
@@ -556,6 +553,12 @@ impl Session {
         let address = error.address.as_deref().and_then(|address| address.parse().ok());
         if let Some(wait) = error.retry_after_ms {
             self.link.hold_off(Duration::from_millis(wait.into()));
+        }
+        if let Some(address) = &address
+            && code == Code::RolledOver
+        {
+            self.sent_away(address);
+            return self.ask_again(now, address);
         }
         if let Some(address) = &address {
             if code == Code::Forbidden {
@@ -620,16 +623,10 @@ impl Session {
     }
 }
 
-fn join(outcome: &mut Outcome, more: Outcome) {
-    outcome.events.extend(more.events);
-    outcome.ended.extend(more.ended);
-    outcome.rewritten |= more.rewritten;
-}
-
-const fn lease_from(lease: WireLease) -> Lease {
+pub(super) const fn lease_from(lease: WireLease) -> Lease {
     Lease { actor: ActorId(lease.actor), next_seq: lease.next_seq, after: lease.after }
 }
 
-const fn cursor_from(cursor: WireCursor) -> Cursor {
+pub(super) const fn cursor_from(cursor: WireCursor) -> Cursor {
     Cursor { epoch: Epoch(cursor.epoch), seq: cursor.seq, tip: Tip(cursor.tip) }
 }

@@ -3,15 +3,19 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::epochs::start_from;
+use super::frames::lease_from;
 use super::removal::Move;
 use super::{Config, StoreToken};
 use crate::clock::Timestamp;
 use crate::codes::Code;
-use crate::ids::{Cursor, Lease, OutboxId};
+use crate::ids::{Cursor, EpochStart, Lease, OutboxId, Tip};
 use crate::limits::{PUSH_BYTES_MAX, PUSH_CHANGES_MAX};
 use crate::policy::Capabilities;
-use crate::replica::{Pending, Replica};
-use crate::wire::frame::{Blob, Push, Restore, SettledAs, Subscribe, WireCursor};
+use crate::replica::{Outcome, Pending, Replica, ReplicaError};
+use crate::wire::frame::{
+    Blob, Push, Restore, Resume, SettledAs, Subscribe, Subscribed, WireCursor,
+};
 
 /// Whether the document has been read from the store.
 #[derive(Debug)]
@@ -90,6 +94,8 @@ pub(super) struct OpenDocument {
     pub(super) heard: Timestamp,
     /// When the last push went out.
     pub(super) pushed_at: Timestamp,
+    /// Where the log goes on, if the epoch that is being read has ended.
+    pub(super) next: Option<EpochStart>,
     /// What the user may do in it, as the server said last.
     pub(super) may: Option<Capabilities>,
     /// What proves what the log makes at a seq.
@@ -125,6 +131,7 @@ impl OpenDocument {
             stored_numbers: BTreeMap::new(),
             heard: Timestamp(0),
             pushed_at: Timestamp(0),
+            next: None,
             may: None,
             seal: None,
             compared: None,
@@ -156,6 +163,37 @@ impl OpenDocument {
         self.lease_asked = false;
         self.owes = false;
         self.settled_as = None;
+        self.next = None;
+    }
+
+    /// Takes the server's word for what is settled, and decides what becomes of what is not and of the
+    /// lease. `None` if the document is not read yet.
+    pub(super) fn take_up(
+        &mut self,
+        subscribed: &Subscribed,
+        elsewhere: bool,
+        term: u64,
+    ) -> Option<(Outcome, Result<(), ReplicaError>)> {
+        let moves = self.begun.is_some();
+        let Body::Ready(replica) = &mut self.body else { return None };
+        let kept = subscribed.lease_kept && subscribed.resume == Resume::Cursor;
+        let lease = subscribed.lease.map(lease_from);
+        let mut outcome =
+            if elsewhere { Outcome::default() } else { replica.reconcile(subscribed.settled) };
+        let keeps = !moves && kept && lease.is_some_and(|lease| replica.continues(lease));
+        let mut step = Ok(());
+        self.next = subscribed.next.map(start_from);
+        if self.next.is_some() {
+            // All of it is written down again in the next epoch. Until then it stays as it is, so that
+            // what the log brings of it is known again.
+        } else if !moves && replica.leased_author().is_some_and(|actor| actor.term() < term) {
+            replica.lapse();
+        } else if !keeps {
+            step = replica.fall_back().map(|more| outcome.join(more));
+        }
+        self.granted = lease.filter(|_| !keeps && !moves && self.next.is_none());
+        self.pushed = replica.settled();
+        Some((outcome, step))
     }
 
     /// Whether the actor of a lease, held or ended, can be given back now that the store is durable
@@ -211,8 +249,11 @@ impl OpenDocument {
 
     pub(super) fn subscribe(&self) -> Option<Subscribe> {
         let replica = self.replica()?;
-        // A log that is being read anew is not a position to resume from.
-        let cursor = replica.cursor().filter(|_| !replica.is_starting_over());
+        // A log that is being read anew is not a position to resume from, but it is of some epoch.
+        let cursor = replica.cursor().map(|cursor| match replica.is_starting_over() {
+            true => Cursor { epoch: cursor.epoch, seq: 0, tip: Tip::NOWHERE },
+            false => cursor,
+        });
         Some(Subscribe {
             address: replica.address().to_string(),
             cursor: cursor.map(|cursor| WireCursor {
@@ -242,7 +283,7 @@ impl OpenDocument {
         };
         let stored_below = self.unstored.front().map(|(number, _)| *number);
         let replica = self.replica()?;
-        if replica.is_starting_over() || self.begun.is_some() {
+        if replica.is_starting_over() || self.begun.is_some() || self.next.is_some() {
             return None;
         }
         // What was made under a lease of an earlier term goes out as it is, but only to a server that

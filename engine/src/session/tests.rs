@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::document::{Command, LikesCommand, PostCommand, Target, TextField};
-use crate::ids::{Facet, Ulid};
+use crate::ids::{Facet, Tip, Ulid};
 use crate::wire::frame::{
     Ack, Compared, Goodbye, LeaseEnded, Leased, Pong, Reject, Resume, SettledAs, Subscribed,
     Welcome, WireLease,
@@ -205,6 +205,7 @@ fn subscribed(lease: Option<WireLease>, settled: u64) -> Subscribed {
         settled,
         lease,
         lease_kept: false,
+        next: None,
     }
 }
 
@@ -396,7 +397,8 @@ fn a_document_that_is_not_what_the_log_makes_is_read_anew_once_sub9() {
     let Some(ClientFrame::Subscribe(subscribe)) = bench.sent.pop_front() else {
         panic!("it reads the document anew");
     };
-    assert_eq!(subscribe.cursor, None);
+    let cursor = subscribe.cursor.unwrap();
+    assert_eq!((cursor.epoch, cursor.tip), ([8; 16], Tip::NOWHERE.0), "no place to go on from");
     bench.server_says(subscribed(None, 0));
     assert!(bench.session.status(&address()).unwrap().live);
     bench.server_says(Compared { handle: 1, seq: 0, same: Some(false) });

@@ -5,10 +5,11 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
-use crate::ids::{Address, ChangeHash, Cursor, Epoch, Facet, OutboxId, Tip, UserId};
+use crate::ids::{Address, ChangeHash, Cursor, Epoch, EpochStart, Facet, OutboxId, Tip, UserId};
 use crate::storage::record::{DigestKey, advance};
 use crate::storage::{
-    Append, CommandRef, Entry, LogHead, LogStore, Record, Snapshot, SnapshotHead, StoreError,
+    Append, CommandRef, Entry, LogHead, LogStore, Record, Rollover, Snapshot, SnapshotHead,
+    StoreError,
 };
 
 /// Runs the whole suite. `open` opens the store, the same one each time; it is empty at first, and
@@ -28,6 +29,7 @@ pub fn check(open: &mut dyn FnMut() -> Box<dyn LogStore>) {
     a_snapshot_drops_only_what_lies_wholly_before(open);
     a_fully_truncated_log_goes_on(open);
     a_snapshot_must_end_at_a_record(&*open());
+    an_epoch_ends_and_its_last_snapshot_stays(open);
     documents_are_listed_in_order(open);
 }
 
@@ -435,6 +437,72 @@ fn a_snapshot_must_end_at_a_record(store: &dyn LogStore) {
     let refused = store.put_snapshot(&at, &made_up_snapshot(first, 10), 0);
     assert!(matches!(refused, Err(StoreError::Conflict { .. })), "back: {refused:?}");
     assert_eq!(read_tail(store, &at, &head(store, &at)).len(), 2);
+}
+
+/// A made-up beginning of another epoch at the same seq.
+fn made_up_rollover(end: Cursor, epoch: u8, at: u64) -> Rollover {
+    let cursor = Cursor { epoch: Epoch([epoch; 16]), seq: end.seq, tip: Tip([epoch; 16]) };
+    let start = EpochStart { cursor, head: ChangeHash([epoch; 32]), at: Timestamp(at) };
+    let (last, first) = (made_up_snapshot(end, 9_000), made_up_snapshot(cursor, 7_000));
+    Rollover { last, first, start }
+}
+
+fn an_epoch_ends_and_its_last_snapshot_stays(open: &mut dyn FnMut() -> Box<dyn LogStore>) {
+    let (mut writer, at) = (writer("rolled"), address("rolled"));
+    append(&*open(), &[writer.next(&[10, 10])]);
+    let middle = writer.end();
+    append(&*open(), &[writer.next(&[7_000])]);
+    open().put_snapshot(&at, &made_up_snapshot(middle, 500), 0).expect("a snapshot");
+    for elsewhere in [middle, Cursor { epoch: Epoch([7; 16]), ..writer.end() }] {
+        let refused = open().roll_over(&at, &made_up_rollover(elsewhere, 8, 1), Timestamp(0));
+        assert!(matches!(refused, Err(StoreError::Conflict { .. })), "{refused:?}");
+    }
+    let mut sealed = Vec::new();
+    // The first is dropped with the third, which keeps what was sealed since 2.
+    for (round, keep_since) in [(1, 0), (2, 0), (3, 2)] {
+        let rollover = made_up_rollover(writer.end(), 10 + round, u64::from(round));
+        open().roll_over(&at, &rollover, Timestamp(keep_since)).expect("an epoch's end");
+        sealed.push(rollover);
+        sealed.retain(|rollover| rollover.start.at.0 >= keep_since);
+        let old = writer;
+        writer = LogWriter::resume(at.clone(), sealed.last().expect("one").start.cursor, KEY);
+        let stale = open().append(&[old.clone().next(&[10])]);
+        assert!(matches!(stale, Err(StoreError::Conflict { .. })), "{stale:?}");
+        {
+            let store = open();
+            let head = head(&*store, &at);
+            assert_eq!((head.end, head.tail_from), (writer.end(), writer.end().seq + 1));
+            assert_eq!(read_tail(&*store, &at, &head), []);
+        }
+        let next = [writer.next(&[20, 5])];
+        append(&*open(), &next);
+        let store = open();
+        let head = head(&*store, &at);
+        assert_eq!(read_tail(&*store, &at, &head), records(&next));
+        let first = &sealed.last().expect("one").first;
+        let stored = head.snapshot.as_ref().expect("the epoch's first snapshot");
+        assert_eq!((stored.cursor, &stored.index), (first.cursor, &first.index));
+        assert_eq!(read_body(&*store, &at, stored, 1_000), first.body);
+        assert_eq!(head.sealed.len(), sealed.len());
+        for (outline, rollover) in head.sealed.iter().zip(&sealed) {
+            let Rollover { last, start, .. } = rollover;
+            assert_eq!((outline.end, outline.start), (last.cursor, *start));
+            let body = store.read_snapshot(&at, outline.end, 0, usize::MAX).expect("a read");
+            assert_eq!(body.as_ref(), Some(&last.body), "round {round}");
+            assert_eq!(outline.body_bytes, last.body.len() as u64);
+        }
+    }
+    // A snapshot of the epoch that goes on leaves the ends of the others.
+    let snapshot = made_up_snapshot(writer.end(), 800);
+    open().put_snapshot(&at, &snapshot, u64::MAX).expect("a snapshot");
+    let store = open();
+    for rollover in &sealed {
+        let cursor = rollover.last.cursor;
+        let body = store.read_snapshot(&at, cursor, 0, usize::MAX).expect("a read");
+        assert_eq!(body.as_ref(), Some(&rollover.last.body));
+    }
+    let first = sealed.last().expect("one").first.cursor;
+    assert_eq!(store.read_snapshot(&at, first, 0, 10).expect("a read"), None, "it was replaced");
 }
 
 fn documents_are_listed_in_order(open: &mut dyn FnMut() -> Box<dyn LogStore>) {

@@ -375,6 +375,21 @@ pub struct Subscribed {
     /// Whether the lease is one that the session held already: unsettled changes under it may be
     /// sent again as they are.
     pub lease_kept: bool,
+    /// Where the log goes on, if the cursor is of an epoch that has ended: `epoch`, `resume` and
+    /// `end_seq` lead to that one's end. The client makes the next one's beginning of it, and
+    /// subscribes again from there.
+    pub next: Option<NextEpoch>,
+}
+
+/// The beginning of the epoch after the one that a client knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct NextEpoch {
+    /// Where its log begins.
+    pub start: WireCursor,
+    /// The only head at its beginning, to compare.
+    pub head: [u8; 32],
+    /// When it began, in milliseconds since the Unix epoch.
+    pub at_ms: u64,
 }
 
 /// Part of a snapshot.

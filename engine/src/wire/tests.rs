@@ -93,6 +93,7 @@ fn subscribed_samples() -> Vec<(&'static str, ServerFrame)> {
         settled: 12,
         lease: Some(LEASE),
         lease_kept: true,
+        next: None,
     };
     let beginning = Subscribed {
         resume: Resume::Beginning,
@@ -105,10 +106,12 @@ fn subscribed_samples() -> Vec<(&'static str, ServerFrame)> {
         ..subscribed.clone()
     };
     let resume = Resume::Snapshot { cursor: CURSOR, bytes: 1 << 20 };
+    let next = Some(NextEpoch { start: CURSOR, head: [0xcc; 32], at_ms: 1_700_000_000_000 });
     vec![
         ("Subscribed", subscribed.into()),
         ("Subscribed.beginning", beginning.clone().into()),
-        ("Subscribed.snapshot", Subscribed { resume, end_seq: 300, ..beginning }.into()),
+        ("Subscribed.snapshot", Subscribed { resume, end_seq: 300, ..beginning.clone() }.into()),
+        ("Subscribed.next", Subscribed { resume, end_seq: 300, next, ..beginning }.into()),
     ]
 }
 
@@ -312,8 +315,19 @@ fn subscribed() -> impl Strategy<Value = Subscribed> {
     ];
     let names = (any::<String>(), any::<u32>(), bytes16());
     let numbers = (any::<u64>(), prop::option::of(bytes16()), any::<u16>(), any::<u64>());
-    (names, resume, numbers, prop::option::of(lease()), any::<bool>()).prop_map(
-        |((address, handle, epoch), resume, (end_seq, seal, may, settled), lease, lease_kept)| {
+    let next = (cursor(), bytes16(), any::<u64>()).prop_map(|(start, half, at_ms)| {
+        let mut head = [0; 32];
+        head[..16].copy_from_slice(&half);
+        NextEpoch { start, head, at_ms }
+    });
+    let lease = (prop::option::of(lease()), any::<bool>(), prop::option::of(next));
+    (names, resume, numbers, lease).prop_map(
+        |(
+            (address, handle, epoch),
+            resume,
+            (end_seq, seal, may, settled),
+            (lease, lease_kept, next),
+        )| {
             Subscribed {
                 address,
                 handle,
@@ -325,6 +339,7 @@ fn subscribed() -> impl Strategy<Value = Subscribed> {
                 settled,
                 lease,
                 lease_kept,
+                next,
             }
         },
     )

@@ -131,10 +131,11 @@ mod tests {
     use std::sync::mpsc::{Sender, channel};
 
     use bytes::Bytes;
+    use syncline_engine::clock::Timestamp;
     use syncline_engine::ids::{Address, Cursor, Epoch, Facet};
     use syncline_engine::storage::conformance::LogWriter;
     use syncline_engine::storage::record::DigestKey;
-    use syncline_engine::storage::{LogHead, Record, Snapshot};
+    use syncline_engine::storage::{LogHead, Record, Rollover, Snapshot};
 
     use super::*;
     use crate::store::MemoryStore;
@@ -177,6 +178,15 @@ mod tests {
 
         fn put_snapshot(&self, at: &Address, put: &Snapshot, keep: u64) -> Result<(), StoreError> {
             self.inner.put_snapshot(at, put, keep)
+        }
+
+        fn roll_over(
+            &self,
+            at: &Address,
+            over: &Rollover,
+            since: Timestamp,
+        ) -> Result<(), StoreError> {
+            self.inner.roll_over(at, over, since)
         }
 
         fn list(&self, after: Option<&Address>, limit: usize) -> Result<Vec<Address>, StoreError> {

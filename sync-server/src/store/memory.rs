@@ -5,9 +5,10 @@ use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
+use syncline_engine::clock::Timestamp;
 use syncline_engine::ids::{Address, Cursor, Epoch, Tip};
 use syncline_engine::storage::{
-    Append, LogHead, LogStore, Record, Snapshot, SnapshotHead, StoreError,
+    Append, LogHead, LogStore, Record, Rollover, Sealed, Snapshot, SnapshotHead, StoreError,
 };
 
 /// A [`LogStore`] that lasts as long as its last clone.
@@ -22,11 +23,13 @@ struct Log {
     /// By first seq.
     records: BTreeMap<u64, Record>,
     snapshot: Option<Snapshot>,
+    /// With the last snapshot of each.
+    sealed: Vec<(Sealed, Snapshot)>,
 }
 
 impl Log {
     const fn new(epoch: Epoch) -> Self {
-        Self { epoch, records: BTreeMap::new(), snapshot: None }
+        Self { epoch, records: BTreeMap::new(), snapshot: None, sealed: Vec::new() }
     }
 
     fn end(&self) -> Cursor {
@@ -76,8 +79,9 @@ impl MemoryStore {
         take: impl FnOnce(&Snapshot) -> T,
     ) -> Option<T> {
         let logs = self.logs();
-        let snapshot = logs.get(address)?.snapshot.as_ref()?;
-        (snapshot.cursor == cursor).then(|| take(snapshot))
+        let Log { snapshot, sealed, .. } = logs.get(address)?;
+        let mut all = snapshot.iter().chain(sealed.iter().map(|(_, last)| last));
+        all.find(|snapshot| snapshot.cursor == cursor).map(take)
     }
 }
 
@@ -117,6 +121,7 @@ impl LogStore for MemoryStore {
             }),
             tail_from: log.records.keys().next().copied().unwrap_or(log.end().seq + 1),
             tail_bytes: log.records.values().map(|record| record.change_bytes() as u64).sum(),
+            sealed: log.sealed.iter().map(|(sealed, _)| *sealed).collect(),
         }))
     }
 
@@ -188,6 +193,33 @@ impl LogStore for MemoryStore {
         let keep_from = keep_from.min(cursor.seq + 1);
         log.records.retain(|_, record| record.last_seq() >= keep_from);
         log.snapshot = Some(snapshot.clone());
+        Ok(())
+    }
+
+    fn roll_over(
+        &self,
+        address: &Address,
+        rollover: &Rollover,
+        keep_since: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut logs = self.logs_mut();
+        let end = rollover.last.cursor;
+        let conflict = |end_seq| StoreError::Conflict {
+            address: address.clone(),
+            end_seq,
+            first_seq: end.seq.saturating_add(1),
+        };
+        let log = logs.get_mut(address).ok_or_else(|| conflict(0))?;
+        if log.end() != end {
+            return Err(conflict(log.end().seq));
+        }
+        let body_bytes = rollover.last.body.len() as u64;
+        let sealed = Sealed { end, body_bytes, start: rollover.start };
+        log.sealed.retain(|(sealed, _)| sealed.start.at >= keep_since);
+        log.sealed.push((sealed, rollover.last.clone()));
+        log.epoch = rollover.start.cursor.epoch;
+        log.records.clear();
+        log.snapshot = Some(rollover.first.clone());
         Ok(())
     }
 

@@ -29,9 +29,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
+use syncline_engine::clock::Timestamp;
 use syncline_engine::ids::{Address, Cursor};
 use syncline_engine::storage::record::DigestKey;
-use syncline_engine::storage::{Append, LogHead, LogStore, Record, Snapshot, StoreError};
+use syncline_engine::storage::{Append, LogHead, LogStore, Record, Rollover, Snapshot, StoreError};
 
 use keeper::{Keeper, Shared};
 use log::Log;
@@ -170,6 +171,18 @@ impl LogStore for SledStore {
         self.shared.with(|log| log.replace_snapshot(address, snapshot, keep_from))?;
         let Snapshot { body, index, attribution, .. } = snapshot;
         self.keeper.note(body.len() + index.len() + attribution.len());
+        Ok(())
+    }
+
+    fn roll_over(
+        &self,
+        address: &Address,
+        rollover: &Rollover,
+        keep_since: Timestamp,
+    ) -> Result<(), StoreError> {
+        let _putting = self.shared.putting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.with(|log| log.end_epoch(address, rollover, keep_since))?;
+        self.keeper.note(rollover.last.body.len() + rollover.first.body.len());
         Ok(())
     }
 

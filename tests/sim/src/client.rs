@@ -65,6 +65,8 @@ pub(crate) struct Client {
     pub(crate) problems: Vec<(Code, String)>,
     /// Documents of which it was told that the server does not take something back.
     pub(crate) gave_up: BTreeSet<Address>,
+    /// Documents of which it was told that they have gone on without it.
+    pub(crate) left_behind: BTreeSet<Address>,
     /// The store was lost or an old copy of it came back.
     pub(crate) store_destroyed: bool,
     pub(crate) store_restored: bool,
@@ -108,6 +110,7 @@ impl Client {
             endings: BTreeMap::new(),
             problems: Vec::new(),
             gave_up: BTreeSet::new(),
+            left_behind: BTreeSet::new(),
             store_destroyed: false,
             store_restored: false,
             status: ConnectionStatus::Idle,
@@ -212,6 +215,9 @@ impl Client {
                 if message.ends_with("does not take them back") =>
             {
                 self.gave_up.insert(address);
+            }
+            Notice::Problem { address: Some(address), code: Code::TooOld, .. } => {
+                self.left_behind.insert(address);
             }
             Notice::Problem { code, message, .. } => self.problems.push((code, message)),
             Notice::Connection(status) => self.status = status,

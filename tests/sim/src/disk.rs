@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use syncline_engine::clock::Timestamp;
 use syncline_engine::ids::{Address, Cursor, Epoch, Tip};
 use syncline_engine::storage::{
-    Append, LogHead, LogStore, Record, Snapshot, SnapshotHead, StoreError, record,
+    Append, LogHead, LogStore, Record, Rollover, Sealed, Snapshot, SnapshotHead, StoreError, record,
 };
 
 /// A log store whose every byte can be spoilt. Clones share it.
@@ -20,6 +21,8 @@ struct Log {
     /// Encoded, by first seq.
     records: BTreeMap<u64, Bytes>,
     snapshot: Option<Stored>,
+    /// With the last snapshot of each.
+    sealed: Vec<(Sealed, Stored)>,
 }
 
 /// A snapshot and the checksum over all of it.
@@ -58,7 +61,7 @@ fn damaged(address: &Address, what: impl ToString) -> StoreError {
 
 impl Log {
     const fn new(epoch: Epoch) -> Self {
-        Self { epoch, records: BTreeMap::new(), snapshot: None }
+        Self { epoch, records: BTreeMap::new(), snapshot: None, sealed: Vec::new() }
     }
 
     fn end(&self, address: &Address) -> Result<Cursor, StoreError> {
@@ -67,6 +70,11 @@ impl Log {
         }
         let begin = Cursor { epoch: self.epoch, seq: 0, tip: Tip::EMPTY };
         self.snapshot.as_ref().map_or(Ok(begin), |stored| Ok(stored.read(address)?.cursor))
+    }
+
+    fn stored_at(&self, cursor: Cursor) -> Option<&Stored> {
+        let mut all = self.snapshot.iter().chain(self.sealed.iter().map(|(_, last)| last));
+        all.find(|stored| stored.snapshot.cursor == cursor)
     }
 
     fn cursor_after(&self, record: &Record) -> Cursor {
@@ -103,6 +111,7 @@ impl Disk {
         let sound = |address: &Address, log: &Log| {
             log.snapshot.as_ref().is_none_or(|stored| stored.read(address).is_ok())
                 && log.records.values().all(|bytes| decode(address, bytes).is_ok())
+                && log.sealed.iter().all(|(_, stored)| stored.read(address).is_ok())
         };
         logs.iter().filter(|(at, log)| !sound(at, log)).map(|(at, _)| at.clone()).collect()
     }
@@ -202,7 +211,8 @@ impl LogStore for Disk {
             tail_bytes += decode(address, bytes)?.change_bytes() as u64;
         }
         let tail_from = log.records.keys().next().copied().unwrap_or(end.seq + 1);
-        Ok(Some(LogHead { end, snapshot, tail_from, tail_bytes }))
+        let sealed = log.sealed.iter().map(|(sealed, _)| *sealed).collect();
+        Ok(Some(LogHead { end, snapshot, tail_from, tail_bytes, sealed }))
     }
 
     fn read(
@@ -238,10 +248,8 @@ impl LogStore for Disk {
         bytes_max: usize,
     ) -> Result<Option<Bytes>, StoreError> {
         let logs = self.logs();
-        let stored = logs.get(address).and_then(|log| log.snapshot.as_ref());
-        let Some(stored) = stored.filter(|stored| stored.snapshot.cursor == cursor) else {
-            return Ok(None);
-        };
+        let stored = logs.get(address).and_then(|log| log.stored_at(cursor));
+        let Some(stored) = stored else { return Ok(None) };
         let body = &stored.read(address)?.body;
         let from = usize::try_from(offset).unwrap_or(usize::MAX).min(body.len());
         Ok(Some(body.slice(from..from.saturating_add(bytes_max).min(body.len()))))
@@ -253,10 +261,8 @@ impl LogStore for Disk {
         cursor: Cursor,
     ) -> Result<Option<Bytes>, StoreError> {
         let logs = self.logs();
-        let stored = logs.get(address).and_then(|log| log.snapshot.as_ref());
-        let Some(stored) = stored.filter(|stored| stored.snapshot.cursor == cursor) else {
-            return Ok(None);
-        };
+        let stored = logs.get(address).and_then(|log| log.stored_at(cursor));
+        let Some(stored) = stored else { return Ok(None) };
         Ok(Some(stored.read(address)?.attribution.clone()))
     }
 
@@ -292,6 +298,37 @@ impl LogStore for Disk {
         }
         log.records = kept;
         log.snapshot = Some(Stored::new(snapshot.clone()));
+        Ok(())
+    }
+
+    fn roll_over(
+        &self,
+        address: &Address,
+        rollover: &Rollover,
+        keep_since: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut logs = self.logs();
+        let end = rollover.last.cursor;
+        let conflict = |end_seq| StoreError::Conflict {
+            address: address.clone(),
+            end_seq,
+            first_seq: end.seq.saturating_add(1),
+        };
+        let log = logs.get_mut(address).ok_or_else(|| conflict(0))?;
+        for bytes in log.records.values() {
+            decode(address, bytes)?;
+        }
+        let stored_end = log.end(address)?;
+        if stored_end != end {
+            return Err(conflict(stored_end.seq));
+        }
+        let body_bytes = rollover.last.body.len() as u64;
+        let sealed = Sealed { end, body_bytes, start: rollover.start };
+        log.sealed.retain(|(sealed, _)| sealed.start.at >= keep_since);
+        log.sealed.push((sealed, Stored::new(rollover.last.clone())));
+        log.epoch = rollover.start.cursor.epoch;
+        log.records.clear();
+        log.snapshot = Some(Stored::new(rollover.first.clone()));
         Ok(())
     }
 

@@ -9,7 +9,9 @@ use syncline_engine::replica::Resolution;
 use syncline_engine::session::ConnectionStatus;
 use syncline_engine::storage::LogStore;
 
+use crate::client::Client;
 use crate::people::token;
+use crate::run::FOR_EVER;
 use crate::world::World;
 
 impl World {
@@ -126,9 +128,10 @@ impl World {
         let mirrored: Vec<ChangeHash> =
             self.oracle.mirror.0.get(address).map(|log| log.hashes.clone()).unwrap_or_default();
         let stored = doc.get_changes_meta(&[]).len();
-        if stored != mirrored.len() + 1 {
-            let what =
-                format!("{address}: {} were durable, {} are there", mirrored.len() + 1, stored);
+        let begun = self.oracle.mirror.0.get(address).map_or((0, 0), |log| log.begun);
+        let durable = 1 + begun.1 + mirrored.len() - begun.0;
+        if stored != durable {
+            let what = format!("{address}: {durable} were durable, {stored} are there");
             self.complain("lost", what);
         }
         for number in 0..self.clients.len() {
@@ -197,7 +200,10 @@ impl World {
     /// Whether a client was told that the server does not take back what it has lost of a document:
     /// others had gone on in a way that leaves no room for it. That is told, and so not silent.
     fn was_given_up(&self, address: &Address) -> bool {
-        self.destroyed && self.clients.iter().any(|client| client.gave_up.contains(address))
+        let told = |client: &Client| {
+            client.gave_up.contains(address) || client.left_behind.contains(address)
+        };
+        self.destroyed && self.clients.iter().any(told)
     }
 
     #[allow(clippy::wildcard_enum_match_arm, reason = "whatever is not expected is a problem")]
@@ -224,6 +230,10 @@ impl World {
         if !self.destroyed {
             let given_up = client.gave_up.iter();
             found.extend(given_up.map(|at| format!("client {number} lost something of {at}")));
+        }
+        if !self.destroyed && self.setup.server.offline_window >= FOR_EVER {
+            let left = client.left_behind.iter();
+            found.extend(left.map(|at| format!("client {number} was left behind in {at}")));
         }
         if let ConnectionStatus::Failed { code, message } = &client.status {
             found.push(format!("client {number} has given up: {code}: {message}"));
@@ -265,8 +275,12 @@ impl World {
             let Some(there) = count_of(*id, command, view) else { continue };
             let endings = client.endings.get(id).map(Vec::as_slice).unwrap_or_default();
             let confirmed = endings.iter().any(|e| e.resolution == Resolution::Confirmed);
-            let refused =
-                endings.iter().any(|e| matches!(e.resolution, Resolution::Refused { .. }));
+            // Of what is too old nobody knows any more how it ended.
+            let is_no = |resolution: &Resolution| match resolution {
+                Resolution::Refused { code, .. } => *code != Code::TooOld,
+                Resolution::Confirmed | Resolution::NoEffect | Resolution::Superseded => false,
+            };
+            let refused = endings.iter().any(|ending| is_no(&ending.resolution));
             if there > 1 {
                 found.push(("twice", format!("{address}: {id} is there {there} times")));
             }

@@ -27,6 +27,15 @@ impl Shadow {
         Self { view: View::read(address.facet(), &doc), doc }
     }
 
+    /// One that goes on from a document.
+    pub(crate) fn of(address: &Address, doc: &Automerge) -> Self {
+        Self { view: View::read(address.facet(), doc), doc: doc.clone() }
+    }
+
+    pub(crate) fn shows(&self, other: &Self) -> bool {
+        self.view == other.view
+    }
+
     /// Applies a change; answers what can be seen of it, with the view before it.
     fn apply(&mut self, change: &[u8]) -> Result<(View, Vec<Event>), String> {
         let change = Change::try_from(change).map_err(|error| error.to_string())?;

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use automerge::Automerge;
 use bytes::Bytes;
 use syncline_engine::change;
 use syncline_engine::codes::Code;
@@ -20,7 +21,10 @@ pub(crate) struct MirroredLog {
     /// By seq, from 1.
     pub(crate) hashes: Vec<ChangeHash>,
     present: BTreeSet<ChangeHash>,
-    settled: BTreeMap<OutboxId, u64>,
+    /// How many there were when the present epoch began, and with how many changes of its own.
+    pub(crate) begun: (usize, usize),
+    /// The highest number, and when it came.
+    settled: BTreeMap<OutboxId, (u64, u64)>,
     shadow: Option<Box<Shadow>>,
 }
 
@@ -38,7 +42,8 @@ impl Mirror {
     }
 
     fn settled(&self, address: &Address, outbox: OutboxId) -> u64 {
-        self.0.get(address).and_then(|log| log.settled.get(&outbox)).copied().unwrap_or(0)
+        let settled = self.0.get(address).and_then(|log| log.settled.get(&outbox));
+        settled.map_or(0, |(number, _)| *number)
     }
 }
 
@@ -56,6 +61,8 @@ pub(crate) struct Talk {
 pub(crate) struct Oracle {
     pub(crate) mirror: Mirror,
     pub(crate) law: Law,
+    /// For how long at least the server remembers what is settled, in milliseconds.
+    offline_window: u64,
     /// (document, actor, seq) names one change in the whole world, for ever.
     names: BTreeMap<(Address, ActorId, u64), ChangeHash>,
     /// Changes that a backup does not have, with who held them when it came back: client and life.
@@ -73,8 +80,8 @@ pub(crate) struct Oracle {
 const OVERHEARD_MAX: usize = 64;
 
 impl Oracle {
-    pub(crate) fn new(asks_tokens: bool) -> Self {
-        Self { law: Law::new(asks_tokens), ..Self::default() }
+    pub(crate) fn new(asks_tokens: bool, offline_window: u64) -> Self {
+        Self { law: Law::new(asks_tokens), offline_window, ..Self::default() }
     }
 
     fn complain(&mut self, rule: &str, what: String) {
@@ -125,11 +132,12 @@ impl Oracle {
         log.hashes.push(header.hash);
         let mut repeated = None;
         if let Some(command) = entry.command {
-            let settled = log.settled.entry(command.outbox).or_default();
-            if command.number <= *settled {
+            let (settled, at) = log.settled.entry(command.outbox).or_default();
+            // What was settled long ago may be forgotten; numbers begin anew then.
+            if command.number <= *settled && entry.at.0 - *at < self.offline_window {
                 repeated = Some(command.number);
             }
-            *settled = command.number;
+            (*settled, *at) = (command.number, entry.at.0);
         }
         if !fresh {
             self.complain("twice", format!("{address}: one change is in the log twice"));
@@ -138,6 +146,28 @@ impl Oracle {
             self.complain("twice", format!("{address}: command {number} is in the log again"));
         }
         self.lost.remove(&(address.clone(), header.hash));
+    }
+
+    /// A document's epoch ended; this is what the next begins with.
+    pub(crate) fn rolled_over(&mut self, address: &Address, begins: &Automerge) {
+        let changes = begins.get_changes(&[]);
+        for change in &changes[1..] {
+            let Ok(header) = change::read(change.raw_bytes()) else {
+                return self.complain("gate", format!("{address}: an epoch begins badly"));
+            };
+            let name = (address.clone(), header.actor, header.seq);
+            if self.names.insert(name, header.hash).is_some() {
+                self.complain("names", format!("{address}: {:?} begins twice", header.actor));
+            }
+        }
+        let log = self.mirror.0.entry(address.clone()).or_default();
+        log.begun = (log.hashes.len(), changes.len() - 1);
+        let before = log.shadow.replace(Box::new(Shadow::of(address, begins)));
+        let shows_same =
+            |before: Box<Shadow>| log.shadow.as_ref().is_some_and(|s| s.shows(&before));
+        if !before.is_none_or(shows_same) {
+            self.complain("rollover", format!("{address}: the next epoch shows something else"));
+        }
     }
 
     /// A client says something.

@@ -70,6 +70,20 @@ pub struct ServerSetup {
     pub connection_pending_bytes_max: usize,
     pub compact_entries: u64,
     pub compact_keep: u64,
+    // Not in runs that were saved before there were rollovers.
+    #[serde(default = "for_ever")]
+    pub rollover_actors: u64,
+    #[serde(default = "for_ever")]
+    pub rollover_bytes: u64,
+    #[serde(default = "for_ever")]
+    pub offline_window: u64,
+}
+
+/// More than any run lasts or counts.
+pub(crate) const FOR_EVER: u64 = 1 << 50;
+
+const fn for_ever() -> u64 {
+    FOR_EVER
 }
 
 impl ServerSetup {
@@ -88,6 +102,9 @@ impl ServerSetup {
             connection_pending_bytes_max: self.connection_pending_bytes_max,
             compact_entries: self.compact_entries,
             compact_keep: self.compact_keep,
+            rollover_actors: usize::try_from(self.rollover_actors).unwrap_or(usize::MAX),
+            rollover_bytes: self.rollover_bytes,
+            offline_window: Duration::from_millis(self.offline_window),
             ..hub::Config::default()
         }
     }
@@ -107,6 +124,17 @@ impl ServerSetup {
             connection_pending_bytes_max: 8_192 << choices.below(10),
             compact_entries: 20 + choices.below(60),
             compact_keep: 5 + choices.below(20),
+            rollover_actors: if choices.per_mille(500) { 2 + choices.below(7) } else { FOR_EVER },
+            rollover_bytes: if choices.per_mille(500) {
+                1_024 << choices.below(5)
+            } else {
+                FOR_EVER
+            },
+            offline_window: if choices.per_mille(150) {
+                choices.between(1_000, 200_000)
+            } else {
+                FOR_EVER
+            },
         }
     }
 }

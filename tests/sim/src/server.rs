@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
+use automerge::Automerge;
 use syncline_engine::clock::Timestamp;
-use syncline_engine::hub::{self, Config, ConnectionId, Hub, Identity, compact};
+use syncline_engine::hub::{self, Config, ConnectionId, Hub, Identity, RolledOver, compact};
 use syncline_engine::ids::{Address, Cursor, Epoch};
 use syncline_engine::machine::Machine;
 use syncline_engine::storage::record::DigestKey;
@@ -80,12 +81,13 @@ impl Server {
         address: &Address,
         cursor: Cursor,
         keep_from: u64,
+        settled_since: Timestamp,
     ) -> Result<LogHead, StoreError> {
         let failed = |why: String| StoreError::Failed(why);
         let old = hub::snapshot(&self.disk, address)?;
         let from_seq = old.as_ref().map_or(1, |old| old.cursor.seq + 1);
         let records = self.disk.read(address, from_seq, usize::MAX)?;
-        let snapshot = compact(address, cursor, old.as_ref(), &records)
+        let snapshot = compact(address, cursor, old.as_ref(), &records, settled_since)
             .map_err(|error| failed(error.to_string()))?;
         self.disk.put_snapshot(address, &snapshot, keep_from)?;
         self.disk.head(address)?.ok_or_else(|| failed("the log is gone".to_owned()))
@@ -256,9 +258,13 @@ impl World {
                 self.report.count_incident("read_snapshot");
                 hub::Input::SnapshotRead { request, result }
             }
-            hub::Effect::Compact { address, cursor, keep_from } => {
-                let result = self.compact(&address, cursor, keep_from);
+            hub::Effect::Compact { address, cursor, keep_from, settled_since } => {
+                let result = self.compact(&address, cursor, keep_from, settled_since);
                 hub::Input::Compacted { address, result }
+            }
+            hub::Effect::RollOver { address, end, at, keep_since } => {
+                let result = self.roll_over(&address, end, at, keep_since);
+                hub::Input::RolledOver { address, result }
             }
         };
         let delay = self.server.disk_delay(self.now);
@@ -271,9 +277,10 @@ impl World {
         address: &Address,
         cursor: Cursor,
         keep_from: u64,
+        settled_since: Timestamp,
     ) -> Result<LogHead, StoreError> {
         let full = self.now < self.server.full_until;
-        let run = || self.server.compact(address, cursor, keep_from);
+        let run = || self.server.compact(address, cursor, keep_from, settled_since);
         let result = if full { unreadable() } else { run() };
         match &result {
             Ok(_) => self.report.count_incident("compaction"),
@@ -281,6 +288,38 @@ impl World {
                 self.report.count_incident("compaction_failed");
             }
             Err(error) => self.complain("store", format!("compaction failed: {error}")),
+        }
+        result
+    }
+
+    fn roll_over(
+        &mut self,
+        address: &Address,
+        end: Cursor,
+        at: Timestamp,
+        keep_since: Timestamp,
+    ) -> Result<RolledOver, StoreError> {
+        let epoch = Epoch(self.server.dice.bytes());
+        if self.now < self.server.full_until {
+            self.report.count_incident("rollover_failed");
+            return unreadable();
+        }
+        let disk = &self.server.disk;
+        let result = hub::roll_over(disk, address, end, epoch, at, keep_since);
+        match &result {
+            Ok(_) => {
+                self.report.count_incident("rollover");
+                let head = self.server.disk.head(address).ok().flatten();
+                let first = head.and_then(|head| head.snapshot).and_then(|first| {
+                    self.server.disk.read_snapshot(address, first.cursor, 0, usize::MAX).ok()?
+                });
+                match first.and_then(|body| Automerge::load(&body).ok()) {
+                    Some(begins) => self.oracle.rolled_over(address, &begins),
+                    None => self.complain("rollover", format!("{address} begins with nothing")),
+                }
+            }
+            Err(_) if self.server.was_damaged => self.report.count_incident("rollover_failed"),
+            Err(error) => self.complain("store", format!("rollover failed: {error}")),
         }
         result
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use syncline_engine::clock::Timestamp;
 use syncline_engine::document::Command;
 use syncline_engine::hub::{
-    Config, ConnectionId, Effect, Hub, Identity, Input, compact, index, load, rules,
+    Config, ConnectionId, Effect, Hub, Identity, Input, compact, index, load, roll_over, rules,
 };
 use syncline_engine::ids::{ActorId, Address, Cursor, Epoch, Lease, Tip, Ulid};
 use syncline_engine::machine::Machine;
@@ -179,15 +179,25 @@ impl World {
                 let result = self.store.read_snapshot(&address, cursor, offset, bytes_max);
                 Some(Input::SnapshotRead { request, result })
             }
-            Effect::Compact { address, cursor, keep_from } => {
-                let result = Ok(self.compact(&address, cursor, keep_from));
+            Effect::Compact { address, cursor, keep_from, settled_since } => {
+                let result = Ok(self.compact(&address, cursor, keep_from, settled_since));
                 Some(Input::Compacted { address, result })
+            }
+            Effect::RollOver { address, end, at, keep_since } => {
+                let result = roll_over(&self.store, &address, end, Epoch([6; 16]), at, keep_since);
+                Some(Input::RolledOver { address, result })
             }
             Effect::Stop => None,
         }
     }
 
-    fn compact(&self, address: &Address, cursor: Cursor, keep_from: u64) -> LogHead {
+    fn compact(
+        &self,
+        address: &Address,
+        cursor: Cursor,
+        keep_from: u64,
+        settled_since: Timestamp,
+    ) -> LogHead {
         let store = &self.store;
         let head = store.head(address).ok().flatten().expect("a log to be compacted");
         let old = head.snapshot.as_ref().map(|old| Snapshot {
@@ -205,7 +215,8 @@ impl World {
                 .expect("the snapshot's attribution"),
         });
         let records = store.read(address, head.tail_from, usize::MAX).expect("a log in memory");
-        let snapshot = compact(address, cursor, old.as_ref(), &records).expect("a good log");
+        let snapshot =
+            compact(address, cursor, old.as_ref(), &records, settled_since).expect("a good log");
         store.put_snapshot(address, &snapshot, keep_from).expect("a store in memory");
         store.head(address).ok().flatten().expect("a log that was compacted")
     }

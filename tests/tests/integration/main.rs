@@ -9,6 +9,7 @@
 mod apart;
 mod crowd;
 mod damage;
+mod epochs;
 mod forgery;
 mod hostile;
 mod large;

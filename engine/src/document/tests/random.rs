@@ -159,7 +159,7 @@ fn command(copy: &Copy, number: u64, step: Step) -> Command {
 }
 
 /// What a view shows, without the units in which it counts.
-fn shown(view: &View) -> String {
+pub(super) fn shown(view: &View) -> String {
     match view {
         View::Post(view) => format!(
             "{:?}",
@@ -211,6 +211,7 @@ fn play(facet: Facet, encoding: TextEncoding, steps: &[Step]) {
     }
     let loaded = Automerge::load(&copies[0].doc.save()).unwrap();
     assert_eq!(shown(&View::read(facet, &loaded)), shown(&copies[0].view));
+    epochs::begins_with_what_was_shown(&copies);
 }
 
 proptest! {

@@ -47,27 +47,35 @@ struct Keeper {
 impl Keeper {
     fn join(world: &mut World, session: u8) -> Self {
         let connection = world.hello(session, 1);
+        let outbox = [session; 16];
+        let mut keeper = Self { connection, handle: 0, doc: AutoCommit::new(), number: 0, outbox };
+        keeper.open(world);
+        keeper
+    }
+
+    fn open(&mut self, world: &mut World) {
         let address = Address::rules_of("town").unwrap();
-        let (name, outbox) = (address.to_string(), [session; 16]);
-        world.say(connection, Subscribe { address: name, cursor: None, outbox, write: true });
+        let (name, outbox) = (address.to_string(), self.outbox);
+        world.say(self.connection, Subscribe { address: name, cursor: None, outbox, write: true });
         let mut doc = AutoCommit::new();
         doc.apply_changes([genesis::change(&address)]).unwrap();
-        let mut handle = 0;
-        for frame in world.heard(connection) {
+        let mut actor = None;
+        for frame in world.heard(self.connection) {
             match frame {
                 ServerFrame::Subscribed(subscribed) => {
-                    handle = subscribed.handle;
-                    let lease = subscribed.lease.unwrap();
-                    doc.set_actor(Writer::from(lease.actor));
+                    self.handle = subscribed.handle;
+                    actor = subscribed.lease.map(|lease| Writer::from(lease.actor));
                 }
                 ServerFrame::Changes(changes) => {
                     let raw = changes.entries.iter().map(|e| &e.change.0[..]);
                     doc.apply_changes(raw.map(|raw| Change::try_from(raw).unwrap())).unwrap();
                 }
+                ServerFrame::SnapshotPart(part) => doc = AutoCommit::load(&part.bytes.0).unwrap(),
+                ServerFrame::SettledAs(_) => {}
                 other => panic!("{other:?}"),
             }
         }
-        Self { connection, handle, doc, number: 0, outbox }
+        self.doc = doc.with_actor(actor.unwrap());
     }
 
     fn part(&self, name: &str) -> automerge::ObjId {
@@ -91,6 +99,9 @@ impl Keeper {
                     world.say(self.connection, RequestLease { handle });
                     world.heard(self.connection);
                     return Code::from_number(reject.code);
+                }
+                ServerFrame::Error(error) if error.code == Code::RolledOver.number() => {
+                    self.open(world);
                 }
                 _ => {}
             }
@@ -343,4 +354,9 @@ fn rules_have_a_size_of_their_own() {
         }
     }
     assert_eq!(refused, Some(Code::DocumentFull));
+    // They began anew on the way there, and are still what they were.
+    let rules = &world.logs[&Address::rules_of("town").unwrap()];
+    assert!(!rules.sealed.is_empty());
+    let shown = owner.doc.length(owner.part("members"));
+    assert_eq!(world.hub.rules_of("town").unwrap().members.len(), shown);
 }

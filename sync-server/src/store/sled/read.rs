@@ -8,7 +8,7 @@ use ::sled::IVec;
 use bytes::Bytes;
 use syncline_engine::ids::{Address, Cursor, Epoch, Tip};
 use syncline_engine::storage::record::{self, RecordHead};
-use syncline_engine::storage::{LogHead, Record, SnapshotHead, StoreError};
+use syncline_engine::storage::{LogHead, Record, Sealed, SnapshotHead, StoreError};
 
 use super::log::Log;
 use super::value::{CHECKSUM_BYTES, CONTENT_BYTES_MAX, Document, RecordPrefix, SnapshotOutline};
@@ -235,7 +235,13 @@ impl Log {
             })
         });
         let snapshot = snapshot.transpose()?;
-        Ok(Some(LogHead { end: end.cursor, snapshot, tail_from, tail_bytes }))
+        let sealed = document.sealed.iter().map(|sealed| Sealed {
+            end: sealed.last.cursor(sealed.epoch),
+            body_bytes: sealed.last.body_bytes,
+            start: sealed.start,
+        });
+        let sealed = sealed.collect();
+        Ok(Some(LogHead { end: end.cursor, snapshot, tail_from, tail_bytes, sealed }))
     }
 
     pub(super) fn read_records(
@@ -297,7 +303,7 @@ impl Log {
         Ok(bytes)
     }
 
-    /// The current snapshot, if it is the one at `cursor`.
+    /// The snapshot at `cursor`, if it is the current one or the last of a sealed epoch.
     fn snapshot_at(
         &self,
         address: &Address,
@@ -306,7 +312,10 @@ impl Log {
         self.check_usable()?;
         let document = self.document(address)?;
         Ok(document.and_then(|document| {
-            document.snapshot.filter(|snapshot| snapshot.cursor(document.epoch) == cursor)
+            let sealed = document.sealed.iter().map(|sealed| (sealed.epoch, sealed.last));
+            let current = document.snapshot.map(|snapshot| (document.epoch, snapshot));
+            let found = sealed.chain(current).find(|(epoch, last)| last.cursor(*epoch) == cursor);
+            found.map(|(_, outline)| outline)
         }))
     }
 

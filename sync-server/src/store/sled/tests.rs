@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use syncline_engine::clock::Timestamp;
 use syncline_engine::ids::{Address, Cursor, Epoch, Facet};
 use syncline_engine::storage::conformance::{
     self, LogWriter, made_up_snapshot, read_body, read_tail,
 };
-use syncline_engine::storage::{Append, LogHead, LogStore, Record, Snapshot, StoreError};
+use syncline_engine::storage::{Append, LogHead, LogStore, Record, Rollover, Snapshot, StoreError};
 
 use super::{OpenError, SledOptions, SledStore, disk, keys, open};
 
@@ -393,6 +394,10 @@ impl LogStore for Reopened {
 
     fn put_snapshot(&self, at: &Address, put: &Snapshot, keep: u64) -> Result<(), StoreError> {
         self.fresh().put_snapshot(at, put, keep)
+    }
+
+    fn roll_over(&self, at: &Address, over: &Rollover, since: Timestamp) -> Result<(), StoreError> {
+        self.fresh().roll_over(at, over, since)
     }
 
     fn list(&self, after: Option<&Address>, limit: usize) -> Result<Vec<Address>, StoreError> {

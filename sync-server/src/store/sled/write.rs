@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{MutexGuard, PoisonError};
 
+use syncline_engine::clock::Timestamp;
 use syncline_engine::ids::{Address, Cursor, Tip};
-use syncline_engine::storage::{Append, Record, Snapshot, StoreError, record};
+use syncline_engine::storage::{Append, Record, Rollover, Snapshot, StoreError, record};
 
 use super::log::Log;
 use super::read::End;
-use super::value::{CONTENT_BYTES_MAX, Document, RecordPrefix, SnapshotOutline};
+use super::value::{CONTENT_BYTES_MAX, Document, RecordPrefix, SealedOutline, SnapshotOutline};
 use super::{keys, value};
 
 /// Values of a snapshot that go into the tree at once: about 1.5 MB, so that the committer never
@@ -100,7 +101,7 @@ impl Log {
         if self.record_between(address, (0, u64::MAX), true)?.is_some() {
             return Err(self.damaged(address, "the document's outline is missing", None));
         }
-        put_document(values, address, &Document { epoch: *epoch, snapshot: None });
+        put_document(values, address, &Document::new(*epoch));
         Ok(End { cursor: Cursor { epoch: *epoch, seq: 0, tip: Tip::EMPTY }, bytes: 0 })
     }
 
@@ -111,31 +112,62 @@ impl Log {
         keep_from: u64,
     ) -> Result<(), StoreError> {
         let document = self.document_for_snapshot(address, snapshot.cursor)?;
-        let generation = document.snapshot.map_or(1, |snapshot| snapshot.generation + 1);
-        let outline = SnapshotOutline {
-            generation,
-            seq: snapshot.cursor.seq,
-            tip: snapshot.cursor.tip,
-            body_bytes: snapshot.body.len() as u64,
-            index_bytes: snapshot.index.len() as u64,
-            attribution_bytes: snapshot.attribution.len() as u64,
-        };
+        let outline = SnapshotOutline::of(document.generation() + 1, snapshot);
         self.write_snapshot(address, &outline, snapshot)?;
 
         let _writing = self.writing()?;
         let keep_from = keep_from.min(snapshot.cursor.seq.saturating_add(1));
         let holder = self.record_with(address, document.epoch, keep_from)?;
         let kept_from = holder.map_or(keep_from, |(first_seq, _)| first_seq);
+        let document = Document { snapshot: Some(outline), ..document };
+        self.keep_only(address, &document, kept_from)
+    }
+
+    /// Ends an epoch: see [`syncline_engine::storage::LogStore::roll_over`].
+    pub(super) fn end_epoch(
+        &self,
+        address: &Address,
+        rollover: &Rollover,
+        keep_since: Timestamp,
+    ) -> Result<(), StoreError> {
+        let Rollover { last, first, start } = rollover;
+        let document = self.document_that_ends_at(address, last.cursor)?;
+        let generation = document.generation();
+        let last_outline = SnapshotOutline::of(generation + 1, last);
+        let first_outline = SnapshotOutline::of(generation + 2, first);
+        self.write_snapshot(address, &last_outline, last)?;
+        self.write_snapshot(address, &first_outline, first)?;
+
+        let _writing = self.writing()?;
+        let mut sealed = document.sealed;
+        sealed.retain(|sealed| sealed.start.at >= keep_since);
+        sealed.push(SealedOutline { epoch: document.epoch, last: last_outline, start: *start });
+        let epoch = start.cursor.epoch;
+        let document = Document { epoch, snapshot: Some(first_outline), sealed };
+        self.keep_only(address, &document, u64::MAX)
+    }
+
+    /// Puts a document's outline, and drops the snapshots that it does not name and the records below
+    /// a seq, in one batch. For who holds `writing`.
+    fn keep_only(
+        &self,
+        address: &Address,
+        document: &Document,
+        kept_from: u64,
+    ) -> Result<(), StoreError> {
         let mut values = ::sled::Batch::default();
-        put_document(&mut values, address, &Document { snapshot: Some(outline), ..document });
-        let dropped = [
-            keys::snapshot_part(address, 0, 0)..keys::snapshot_part(address, generation, 0),
-            keys::record_part(address, 0, 0)..keys::record_part(address, kept_from, 0),
-        ];
-        for range in dropped {
-            for key in self.db.range(range).keys() {
-                values.remove(key.map_err(|error| self.fail(error.to_string()))?);
+        put_document(&mut values, address, document);
+        let snapshots = keys::snapshot_part(address, 0, 0)
+            ..keys::snapshot_part(address, document.generation(), 0);
+        for key in self.db.range(snapshots).keys() {
+            let key = key.map_err(|error| self.fail(error.to_string()))?;
+            if keys::numbers(&key).is_none_or(|(generation, _)| !document.uses(generation)) {
+                values.remove(key);
             }
+        }
+        let records = keys::record_part(address, 0, 0)..keys::record_part(address, kept_from, 0);
+        for key in self.db.range(records).keys() {
+            values.remove(key.map_err(|error| self.fail(error.to_string()))?);
         }
         {
             let _alone = self.deleting.write().unwrap_or_else(PoisonError::into_inner);
@@ -144,6 +176,23 @@ impl Log {
         self.make_durable()?;
         self.written(address);
         Ok(())
+    }
+
+    /// The document's outline, if its log ends at `cursor`.
+    fn document_that_ends_at(
+        &self,
+        address: &Address,
+        cursor: Cursor,
+    ) -> Result<Document, StoreError> {
+        let _writing = self.writing()?;
+        let conflict = |end_seq| StoreError::Conflict {
+            address: address.clone(),
+            end_seq,
+            first_seq: cursor.seq.saturating_add(1),
+        };
+        let document = self.document(address)?.ok_or_else(|| conflict(0))?;
+        let end = self.end(address, &document)?.cursor;
+        if end == cursor { Ok(document) } else { Err(conflict(end.seq)) }
     }
 
     /// The document's outline, if a snapshot at `cursor` may be put.
@@ -180,7 +229,7 @@ impl Log {
         let generation = outline.generation;
         // A put that a crash cut short leaves parts of this very generation.
         let range = keys::snapshot_part(address, generation, 0)
-            ..keys::snapshot_part(address, u64::MAX, u32::MAX);
+            ..=keys::snapshot_part(address, generation, u32::MAX);
         let mut values = ::sled::Batch::default();
         for key in self.db.range(range).keys() {
             values.remove(key.map_err(|error| self.fail(error.to_string()))?);
