@@ -82,6 +82,8 @@ fn config() -> Config {
         compact_bytes: 1_500,
         compact_entries: 3,
         compact_keep: 2,
+        rollover_actors: 5,
+        rollover_bytes: 2_500,
         ..Config::default()
     }
 }
@@ -361,6 +363,9 @@ impl World {
                     hub::roll_over(&self.logs, &address, end, epoch, at, keep_since)
                 };
                 assert!(fails || result.is_ok(), "{address} does not begin anew: {result:?}");
+                if !fails {
+                    self.begin_epoch(&address);
+                }
                 Input::RolledOver { address, result }
             }
             other => panic!("that is no question: {other:?}"),
@@ -408,6 +413,19 @@ impl World {
         }
         assert_eq!(tip, record.tip);
         durable.end = Some(Cursor { epoch: *epoch, seq: record.last_seq(), tip });
+    }
+
+    /// A document is on disk as the next epoch begins it, and everything settled before is settled.
+    fn begin_epoch(&mut self, address: &Address) {
+        let head = self.logs.head(address).expect("a head").expect("there is a log");
+        let first = head.snapshot.expect("an epoch begins with a snapshot");
+        let body = self.logs.read_snapshot(address, first.cursor, 0, usize::MAX);
+        let body = body.expect("a read").expect("its body");
+        let document = automerge::Automerge::load(&body).expect("it loads");
+        let durable = self.durable.get_mut(address).expect("it was written");
+        durable.index = *hub::index(&self.logs, address).expect("it has an index");
+        durable.end = Some(head.end);
+        durable.changes = document.get_changes(&[]).split_off(1);
     }
 
     /// The process ends without a word. What was being written may be on disk.

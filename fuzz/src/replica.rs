@@ -1,6 +1,6 @@
 //! Replicas against a model that is too simple to be wrong: users who each edit their own part of one
 //! document, alone and at the same time, with and without a lease; acknowledgements that get lost,
-//! refusals of any command, servers that begin a new term, restarts, undo and redo. In the end every
+//! refusals of any command, servers that begin a new term or a new epoch, restarts, undo and redo. In the end every
 //! replica shows what a fold over the commands that were not rolled back makes, each of these has
 //! had exactly one end, and nothing of the refused ones is anywhere.
 
@@ -19,14 +19,18 @@ use syncline_engine::clock::Timestamp;
 use syncline_engine::codes::Code;
 use syncline_engine::document::{
     Command, CommentsCommand, Counter, LikesCommand, PostCommand, Target, TextField, View,
+    begin_epoch, genesis,
 };
-use syncline_engine::ids::{ActorId, Address, Cursor, Epoch, Facet, Lease, Tip, Ulid, UserId};
+use syncline_engine::ids::{
+    ActorId, Address, ChangeHash, Cursor, Epoch, EpochStart, Facet, Lease, Tip, Ulid, UserId,
+};
 use syncline_engine::replica::{Outcome, Pending, Replica, Resolution, Stored};
 
 use self::commands::Choices;
 
 const CLIENTS: usize = 3;
 const STEPS_MAX: usize = 80;
+const EPOCHS_MAX: usize = 6;
 const ENCODING: TextEncoding = TextEncoding::UnicodeCodePoint;
 
 /// One input: its bytes are the choices, in order; see [`Choices`].
@@ -56,6 +60,8 @@ struct Part {
 struct Client {
     number: usize,
     replica: Replica,
+    /// The epoch that it is in, and how much of that one's log it has.
+    epoch: usize,
     seen: usize,
     /// What the server knows: the lease with its next seq, and what is settled.
     lease: Option<(ActorId, u64)>,
@@ -67,6 +73,8 @@ struct World {
     address: Address,
     clients: Vec<Client>,
     log: Vec<Change>,
+    /// The logs of the epochs before, and where each went on.
+    sealed: Vec<(Vec<Change>, EpochStart)>,
     slots: u32,
     ticks: u64,
 }
@@ -141,8 +149,9 @@ impl Things {
     }
 }
 
-fn cursor(seq: usize) -> Cursor {
-    Cursor { epoch: Epoch([1; 16]), seq: seq as u64, tip: Tip::EMPTY }
+fn cursor(epoch: usize, seq: usize) -> Cursor {
+    let number = u8::try_from(epoch + 1).expect("few epochs");
+    Cursor { epoch: Epoch([number; 16]), seq: seq as u64, tip: Tip::EMPTY }
 }
 
 impl Client {
@@ -282,13 +291,15 @@ impl World {
                     ENCODING,
                     ActorId::provisional(number as u64),
                 ),
+                epoch: 0,
                 seen: 0,
                 lease: None,
                 settled: 0,
                 parts: Vec::new(),
             })
             .collect();
-        let mut world = Self { address, clients, log: Vec::new(), slots: 0, ticks: 0 };
+        let mut world =
+            Self { address, clients, log: Vec::new(), sealed: Vec::new(), slots: 0, ticks: 0 };
         if facet == Facet::Post {
             world.write_post();
         }
@@ -318,7 +329,7 @@ impl World {
         self.ticks += 1;
         let at = choices.pick(CLIENTS, "client");
         let (now, id) = (Timestamp(self.ticks), Ulid::new(Timestamp(self.ticks), at as u128));
-        match choices.pick(16, "step") {
+        match choices.pick(17, "step") {
             0..=4 => {
                 if let Some(command) = self.clients[at].command(self.ticks, choices) {
                     self.clients[at].issue(id, |replica| replica.execute(now, id, command).ok());
@@ -332,16 +343,58 @@ impl World {
             12 => self.lose_lease(at),
             13 => self.lapse(at),
             14 => self.refuse(at, choices.pick(4, "refused")),
+            15 if self.sealed.len() < EPOCHS_MAX => self.roll_over(),
             _ => self.restart(at),
         }
     }
 
+    /// The log of an epoch.
+    fn log_of(&self, epoch: usize) -> &[Change] {
+        self.sealed.get(epoch).map_or(&self.log, |(log, _)| log)
+    }
+
+    /// The server ends the epoch; who is in it hears of that later.
+    fn roll_over(&mut self) {
+        let old = std::mem::take(&mut self.log);
+        let document = genesis::document_with(&self.address, old.clone(), ENCODING);
+        let document = document.expect("the log has no gap");
+        let (begun, at) = (self.sealed.len() + 1, Timestamp(self.ticks));
+        let next = begin_epoch(&self.address, &document, cursor(begun, 0).epoch, at);
+        let next = next.expect("it is written down again");
+        self.log = next.get_changes(&[]).split_off(1);
+        let head = ChangeHash(next.get_heads()[0].0);
+        let cursor = cursor(begun, self.log.len());
+        self.sealed.push((old, EpochStart { cursor, head, at }));
+        self.clients.iter_mut().for_each(|client| client.lease = None);
+    }
+
+    /// Reads the epochs that have ended to their ends, and goes on in the present one.
+    fn enter(&mut self, at: usize) {
+        while self.clients[at].epoch < self.sealed.len() {
+            let client = &mut self.clients[at];
+            let outcome = client.replica.reconcile(client.settled);
+            client.take(outcome);
+            self.catch_up(at, usize::MAX);
+            let client = &mut self.clients[at];
+            let start = self.sealed[client.epoch].1;
+            let shown = Things::of(client.replica.view());
+            let outcome = client.replica.roll_over(start).expect("it goes on");
+            client.take(outcome.expect("it begins as the server's does"));
+            assert_eq!(Things::of(client.replica.view()), shown, "a new epoch shows the same");
+            client.epoch += 1;
+            client.seen = usize::try_from(start.cursor.seq).expect("few changes");
+        }
+    }
+
     fn catch_up(&mut self, at: usize, count: usize) {
+        let log = self.log_of(self.clients[at].epoch);
+        let (seen, epoch) = (self.clients[at].seen, self.clients[at].epoch);
+        let to = seen.saturating_add(count).min(log.len());
+        let changes = log[seen..to].to_vec();
         let client = &mut self.clients[at];
-        let to = (client.seen + count).min(self.log.len());
-        let changes = self.log[client.seen..to].to_vec();
         if !changes.is_empty() {
-            let outcome = client.replica.accept(changes, cursor(to)).expect("the log has no gap");
+            let outcome =
+                client.replica.accept(changes, cursor(epoch, to)).expect("the log has no gap");
             client.seen = to;
             client.take(outcome);
         }
@@ -351,7 +404,8 @@ impl World {
         if self.clients[at].lease.is_some() {
             return;
         }
-        self.catch_up(at, self.log.len());
+        self.enter(at);
+        self.catch_up(at, usize::MAX);
         self.slots += 1;
         let actor = ActorId::leased(1, self.slots);
         let lease = Lease { actor, next_seq: 1, after: self.log.len() as u64 };
@@ -392,6 +446,7 @@ impl World {
     }
 
     fn lose_lease(&mut self, at: usize) {
+        self.enter(at);
         let client = &mut self.clients[at];
         client.lease = None;
         let outcome = client.replica.reconcile(client.settled);
@@ -438,10 +493,11 @@ impl World {
     }
 
     fn restart(&mut self, at: usize) {
+        let tail = self.log_of(self.clients[at].epoch)[..self.clients[at].seen].to_vec();
         let client = &mut self.clients[at];
         let before = client.replica.view().clone();
         let stored = Stored {
-            tail: self.log[..client.seen].to_vec(),
+            tail,
             cursor: client.replica.cursor(),
             settled: client.replica.settled(),
             outbox: client.replica.pending().cloned().collect(),
@@ -462,7 +518,7 @@ impl World {
             self.push(at, usize::MAX, true);
         }
         for at in 0..CLIENTS {
-            self.catch_up(at, self.log.len());
+            self.catch_up(at, usize::MAX);
         }
         let mut model = Things::default();
         for client in &self.clients {
