@@ -223,8 +223,6 @@ pub enum Effect {
         cursor: Cursor,
         /// What to keep below it for clients that are a little behind.
         keep_from: u64,
-        /// What is settled of an outbox is forgotten if it has brought nothing since.
-        settled_since: Timestamp,
     },
     /// End a document's epoch and begin the next ([`roll_over`]).
     RollOver {

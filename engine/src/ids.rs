@@ -352,6 +352,14 @@ impl ActorId {
         Self(bytes)
     }
 
+    /// The server itself, as the writer of merges in an epoch of a document.
+    #[must_use]
+    pub fn server(term: u64, epoch: Epoch) -> Self {
+        let mut actor = Self::leased(term, 0);
+        actor.0[12..].copy_from_slice(&epoch.0[..4]);
+        actor
+    }
+
     /// The writer of the first changes of an epoch that another one was rolled over into.
     #[must_use]
     pub fn rollover(epoch: Epoch) -> Self {

@@ -347,12 +347,9 @@ impl World {
                 let result = self.logs.read_snapshot(&address, cursor, offset, bytes_max);
                 Input::SnapshotRead { request, result: if fails { Err(failed()) } else { result } }
             }
-            Effect::Compact { address, cursor, keep_from, settled_since } => {
-                let result = if fails {
-                    Err(failed())
-                } else {
-                    self.compact(&address, cursor, keep_from, settled_since)
-                };
+            Effect::Compact { address, cursor, keep_from } => {
+                let result =
+                    if fails { Err(failed()) } else { self.compact(&address, cursor, keep_from) };
                 Input::Compacted { address, result }
             }
             Effect::RollOver { address, end, at, keep_since } => {
@@ -377,11 +374,10 @@ impl World {
         address: &Address,
         cursor: Cursor,
         keep_from: u64,
-        settled_since: Timestamp,
     ) -> Result<LogHead, StoreError> {
         let old = hub::snapshot(&self.logs, address)?;
         let records = self.logs.read(address, 0, usize::MAX)?;
-        let new = hub::compact(address, cursor, old.as_ref(), &records, settled_since);
+        let new = hub::compact(address, cursor, old.as_ref(), &records);
         let new = new.unwrap_or_else(|error| panic!("{address} can't be compacted: {error}"));
         self.logs.put_snapshot(address, &new, keep_from)?;
         Ok(self.logs.head(address)?.expect("there is a log"))
@@ -520,7 +516,7 @@ impl World {
             let index = hub::index(&self.logs, &address).expect("what was committed loads");
             assert!(index.heads().eq(durable.index.heads()), "{address} has other heads");
             if let Some(end) = durable.end {
-                self.compact(&address, end, 0, Timestamp(0)).expect("it can be compacted");
+                self.compact(&address, end, 0).expect("it can be compacted");
                 let index = hub::index(&self.logs, &address).expect("a snapshot loads");
                 assert!(index.heads().eq(durable.index.heads()), "{address} has other heads");
             }

@@ -183,7 +183,7 @@ settings! {
     /// Changes that stay readable below a snapshot, for clients a little behind [default: 500]
     #[clap(value_name = "N")]
     compact_keep("SYNCLINE_COMPACT_KEEP"): u64,
-    /// Writers at one time above which a document begins a new epoch without its history [default: 1000]
+    /// Past writers after which a document begins a new epoch without its history [default: 1000]
     #[clap(value_name = "N")]
     rollover_actors("SYNCLINE_ROLLOVER_ACTORS"): u32,
     /// Bytes of changes above which a document begins a new epoch without its history [default: 16777216]

@@ -168,8 +168,8 @@ impl<M: Machine<Input = Input, Effect = Effect>> HubTask<M> {
                         move |_, result| Input::SnapshotRead { request, result },
                     );
                 }
-                Effect::Compact { address, cursor, keep_from, settled_since } => {
-                    self.work.compact(Compaction { address, cursor, keep_from, settled_since });
+                Effect::Compact { address, cursor, keep_from } => {
+                    self.work.compact(Compaction { address, cursor, keep_from });
                 }
                 Effect::RollOver { address, end, at, keep_since } => match fresh_epoch() {
                     Ok(fresh_epoch) => {

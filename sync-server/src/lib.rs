@@ -26,7 +26,6 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use syncline_engine::clock::Timestamp;
 use syncline_engine::hub::{self, Authenticator, Effect, Hub, Identity, Input, TakesNames};
 use syncline_engine::ids::{Address, Cursor};
 use syncline_engine::machine::Machine;
@@ -291,7 +290,6 @@ fn make_snapshot(
     cursor: Cursor,
     old: Option<&Snapshot>,
     records: &[Record],
-    settled_since: Timestamp,
 ) -> Result<Snapshot, String> {
-    hub::compact(address, cursor, old, records, settled_since).map_err(|error| error.to_string())
+    hub::compact(address, cursor, old, records).map_err(|error| error.to_string())
 }

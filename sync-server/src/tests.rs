@@ -160,7 +160,7 @@ async fn within<T>(work: impl Future<Output = T>) -> T {
 
 async fn start(config: Config) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let make_snapshot = |_: &Address, _: Cursor, _: Option<&Snapshot>, _: &[Record], _| {
+    let make_snapshot = |_: &Address, _: Cursor, _: Option<&Snapshot>, _: &[Record]| {
         Err("this store has none".to_owned())
     };
     Server::run(listener, Script::default(), Arc::new(Broken), make_snapshot, &config)

@@ -22,14 +22,13 @@ const COMPACT_STACK_BYTES: usize = 64 << 20;
 /// Makes a snapshot from the one before it and the records above that. The error says what is
 /// wrong with what is stored.
 pub(crate) type MakeSnapshot =
-    fn(&Address, Cursor, Option<&Snapshot>, &[Record], Timestamp) -> Result<Snapshot, String>;
+    fn(&Address, Cursor, Option<&Snapshot>, &[Record]) -> Result<Snapshot, String>;
 
 /// A snapshot to be made.
 pub(crate) struct Compaction {
     pub(crate) address: Address,
     pub(crate) cursor: Cursor,
     pub(crate) keep_from: u64,
-    pub(crate) settled_since: Timestamp,
 }
 
 /// An epoch to be ended.
@@ -224,13 +223,13 @@ fn compact(
     compaction: &Compaction,
     make_snapshot: MakeSnapshot,
 ) -> Result<LogHead, StoreError> {
-    let Compaction { address, cursor, keep_from, settled_since } = compaction;
+    let Compaction { address, cursor, keep_from } = compaction;
     let started = Instant::now();
     let compacted = guarded(address, || {
         let old = hub::snapshot(store, address)?;
         let from_seq = old.as_ref().map_or(1, |old| old.cursor.seq + 1);
         let records = store.read(address, from_seq, usize::MAX)?;
-        let snapshot = make_snapshot(address, *cursor, old.as_ref(), &records, *settled_since)
+        let snapshot = make_snapshot(address, *cursor, old.as_ref(), &records)
             .map_err(|what| damaged(address, &what))?;
         let bytes = snapshot.body.len();
         store.put_snapshot(address, &snapshot, *keep_from)?;

@@ -58,7 +58,7 @@ fn from_log_and_snapshot(what: &str, facet: Facet, count: usize) {
             lanes.push(2 + at, world.in_hub);
             assert_eq!(again.len(), messages.len());
             sizes[at] = world.bytes_down;
-            lanes.push(4 + at, followed(facet, &messages, count));
+            lanes.push(4 + at, followed(facet, &messages, changes.len() - 1));
         }
         lanes.time(6, || applied(&changes));
         lanes.time(7, || {
@@ -101,7 +101,10 @@ fn written(facet: Facet, count: usize, config: hub::Config) -> (World, Vec<Chang
             body: String::new(),
             tags: vec![],
         };
-        turn(&mut world, &mut devices, 0, vec![Command::Post(create)]);
+        let add = |number| Command::Post(PostCommand::AddEditor { user: user(number) });
+        let mut commands = vec![Command::Post(create)];
+        commands.extend((1..WRITERS).map(add));
+        turn(&mut world, &mut devices, 0, commands);
         made = 1;
     }
     while made < count {

@@ -238,7 +238,7 @@ fn local() {
         ("comment, 120 bytes", Facet::Comments, [20, 2_000], "comments"),
         ("one character", Facet::Post, [1_000, 10_000], "characters"),
     ] {
-        for count in sizes.map(|count| size(count, 20)) {
+        for count in sizes.map(|count| size(count, count.min(1_000))) {
             let saved = filled(facet, count).save();
             let lanes = local_rounds(facet, &saved, count, rounds);
             report(what, &format!("{count} {unit}"), &lanes, 1.0);
@@ -304,7 +304,7 @@ fn remote() {
         ("comment", Facet::Comments, [20, 2_000], "comments"),
         ("character", Facet::Post, [1_000, 10_000], "characters"),
     ] {
-        for count in sizes.map(|count| size(count, 20)) {
+        for count in sizes.map(|count| size(count, count.min(1_000))) {
             let doc = filled(facet, count);
             let saved = doc.save();
             for batch in [1_u16, 50] {

@@ -29,6 +29,10 @@ pub(crate) fn docs() -> anyhow::Result<()> {
 pub(crate) fn test() -> anyhow::Result<()> {
     need_build_tools()?;
     step("Rust tests", || run(cargo().args(["test", "--workspace", "--locked"])))?;
+    // In small, so that none of them is broken without a word.
+    step("benchmarks run", || {
+        run(cargo().args(["test", "--package", "syncline-tests", "--benches", "--locked"]))
+    })?;
     step("wasm build", || wasm::build().map(drop))?;
     step("Node tests", node_tests)
 }

@@ -26,6 +26,10 @@ use crate::limits::{CHANGE_BYTES_MAX, CHANGE_OPS_MAX};
 const OPS: usize = CHANGE_OPS_MAX / 8;
 /// Bytes of values after which a change is closed: a single value of any size then still fits.
 const BYTES: usize = CHANGE_BYTES_MAX / 4;
+/// How far a counter of likes moves at once, and how far one of a schemaless document begins and moves:
+/// what the gate lets in. There are never more moves than made the counter.
+const COUNT_MAX: i64 = 1 << 32;
+const JSON_COUNTER_MAX: i64 = 1 << 53;
 /// Characters of a text that are written at once.
 const CHARS: usize = 512;
 
@@ -171,11 +175,29 @@ impl Scribe<'_> {
             (Some((Value::Scalar(there), _)), ScalarValue::Counter(_))
                 if matches!(*there, ScalarValue::Counter(_)) =>
             {
-                let by = value.as_i64().unwrap_or(0) - there.as_i64().unwrap_or(0);
-                self.document.increment(to, key, by)
+                let by = value.as_i64().unwrap_or(0).wrapping_sub(there.as_i64().unwrap_or(0));
+                self.count(to, &Prop::from(key), by, COUNT_MAX)
+            }
+            (_, ScalarValue::Counter(_)) => {
+                let whole = value.as_i64().unwrap_or(0);
+                let first = whole.clamp(-JSON_COUNTER_MAX, JSON_COUNTER_MAX);
+                self.document.put(to, key, ScalarValue::counter(first))?;
+                self.count(to, &Prop::from(key), whole.wrapping_sub(first), JSON_COUNTER_MAX)
             }
             _ => self.document.put(to, key, value),
         }
+    }
+
+    /// Moves a counter, by no more at once than the gate lets in.
+    fn count(&mut self, of: &ObjId, prop: &Prop, by: i64, most: i64) -> Result<(), AutomergeError> {
+        let mut left = by;
+        while left != 0 {
+            self.room(0);
+            let step = left.clamp(-most, most);
+            self.document.increment(of, prop.clone(), step)?;
+            left -= step;
+        }
+        Ok(())
     }
 
     /// Writes the comments, each after the one that it answers and in one change.
@@ -229,7 +251,15 @@ impl Scribe<'_> {
                 }
                 Value::Scalar(value) => {
                     self.room(bytes_of(&value));
-                    self.document.insert(to, index, value.into_owned())?;
+                    if let ScalarValue::Counter(_) = &*value {
+                        let whole = value.as_i64().unwrap_or(0);
+                        let first = whole.clamp(-JSON_COUNTER_MAX, JSON_COUNTER_MAX);
+                        self.document.insert(to, index, ScalarValue::counter(first))?;
+                        let rest = whole.wrapping_sub(first);
+                        self.count(to, &Prop::from(index), rest, JSON_COUNTER_MAX)?;
+                    } else {
+                        self.document.insert(to, index, value.into_owned())?;
+                    }
                 }
             }
         }

@@ -116,6 +116,8 @@ fn measure(chars: impl Iterator<Item = char>, units: usize, encoding: TextEncodi
 /// that begin between the same two characters as others.
 pub(crate) fn marks_of(doc: &impl ReadDoc, text: &ObjId) -> Result<Vec<Mark>, AutomergeError> {
     let mut marks: Vec<Mark> = Vec::new();
+    // Where the last one of each name is: no two of a name lie over each other.
+    let mut last: BTreeMap<String, usize> = BTreeMap::new();
     let mut start = 0;
     for span in doc.spans(text)? {
         let (length, set) = match span {
@@ -123,16 +125,13 @@ pub(crate) fn marks_of(doc: &impl ReadDoc, text: &ObjId) -> Result<Vec<Mark>, Au
             automerge::Span::Block(_) => (1, None),
         };
         for (name, value) in set.iter().flat_map(|set| set.iter()) {
-            let goes_on = |mark: &&mut Mark| {
-                mark.end == start && mark.name() == name && mark.value() == value
-            };
-            match marks.iter_mut().rev().find(goes_on) {
-                Some(mark) => mark.end = start + length,
-                None => {
-                    let (name, value) = (name.to_owned(), value.clone());
-                    marks.push(Mark::new(name, value, start, start + length));
-                }
+            let before = last.get(name).and_then(|place| marks.get_mut(*place));
+            if let Some(mark) = before.filter(|mark| mark.end == start && mark.value() == value) {
+                mark.end = start + length;
+                continue;
             }
+            last.insert(name.to_owned(), marks.len());
+            marks.push(Mark::new(name.to_owned(), value.clone(), start, start + length));
         }
         start += length;
     }

@@ -16,6 +16,8 @@ use crate::policy::Refusal;
 pub const JSON_COUNTER_MAX: u64 = 1 << 53;
 /// How far one operation moves a counter beside the likes.
 const COUNT_MAX: i64 = 1 << 32;
+/// With it a change still has room for the rest of what it needs, also when it is written anew.
+const JSON_VALUE_BYTES_MAX: usize = 60 << 10;
 /// Bytes of a key in a schemaless document.
 const JSON_KEY_BYTES_MAX: usize = 256;
 
@@ -255,6 +257,12 @@ fn json(depth: usize, name: Name<'_>, action: &Action<'_>) -> Result<(), Refusal
             if by.unsigned_abs() > JSON_COUNTER_MAX =>
         {
             refuse("a counter begins and moves within 2^53")
+        }
+        Action::Set(Value::Str(text)) if text.len() > JSON_VALUE_BYTES_MAX => {
+            refuse("a value has at most 60 KiB")
+        }
+        Action::Set(Value::Bytes(bytes)) if bytes.len() > JSON_VALUE_BYTES_MAX => {
+            refuse("a value has at most 60 KiB")
         }
         Action::Set(Value::Float(number)) if !number.is_finite() => {
             refuse("a number must be finite")

@@ -462,7 +462,7 @@ impl<'a> Walk<'a> {
             Ask::FillComment(_) | Ask::ReplyTo(_) if !(is_new && untouched()) => {
                 return refuse(Code::NotInSchema, "this field of a comment never changes");
             }
-            Ask::ReplyTo(parent) if !self.comment_is_there(*parent) => {
+            Ask::ReplyTo(parent) if !self.comment_is_there(*parent, subject.id) => {
                 return refuse(Code::NotFound, "the comment that this one answers is not there");
             }
             Ask::SetStatus | Ask::EditComment | Ask::DeleteComment
@@ -528,13 +528,13 @@ impl<'a> Walk<'a> {
         decide(user, *may, what(author))
     }
 
-    /// Whether a comment was there for this change.
-    fn comment_is_there(&self, id: Ulid) -> bool {
+    /// Whether a comment was there before another, so that no two answer each other.
+    fn comment_is_there(&self, id: Ulid, before: Id) -> bool {
         let key = id.to_string();
         let is_it =
             |made: &Made| made.object.is_some_and(|object| object.place == Place::Comment(id));
-        if self.made.iter().any(is_it) {
-            return true;
+        if let Some(offset) = self.made.iter().position(is_it) {
+            return self.own(offset) < before;
         }
         let buckets = self.index.buckets;
         let child = |parent: Id, key: &str| {

@@ -9,7 +9,6 @@ use super::attribution::Attribution;
 use super::index::Index;
 use super::stored::StoredError;
 use crate::change::reader::{self, ReadError};
-use crate::clock::Timestamp;
 use crate::document::genesis;
 use crate::ids::{Address, ChangeHash, Cursor};
 use crate::storage::{Record, Snapshot};
@@ -53,7 +52,6 @@ pub enum CompactError {
 
 /// Makes the snapshot that stands for `cursor`, from the snapshot before it (if there is one) and
 /// the records above that; records at or below the old snapshot and above `cursor` are passed over.
-/// Of outboxes that have brought nothing since `settled_since`, it forgets what is settled.
 ///
 /// # Errors
 /// [`CompactError`] says which part is damaged, missing or not accepted by automerge.
@@ -62,7 +60,6 @@ pub fn compact(
     cursor: Cursor,
     old: Option<&Snapshot>,
     records: &[Record],
-    settled_since: Timestamp,
 ) -> Result<Snapshot, CompactError> {
     let mut work = Work::start(address, old)?;
     for record in records {
@@ -75,7 +72,6 @@ pub fn compact(
     if reached != Some(cursor.tip) {
         return Err(CompactError::Gap { wanted: cursor.seq, got: work.seq });
     }
-    work.index.forget_settled_before(settled_since);
     let (index, attribution) = (work.index.encode(), work.attribution.encode());
     Ok(Snapshot { cursor, body: work.body()?, index, attribution })
 }

@@ -28,13 +28,15 @@ pub struct Config {
     pub live_documents_max: usize,
     /// Actors that one document may have.
     pub actors_max: usize,
-    /// Actors above which a document begins a new epoch, with the same content and none of them.
+    /// Actors that write no more, after which a document begins a new epoch with the same content and
+    /// none of them. It must have grown by a quarter for that.
     pub rollover_actors: usize,
     /// Bytes of changes above which a document begins a new epoch, unless there are not four times
-    /// as many as the epoch began with.
+    /// as many as the epoch began with, or it comes near to how many it may have.
     pub rollover_bytes: u64,
     /// For how long at least the end of an epoch is kept after the next began, and what is settled
-    /// of an outbox after its last command, for clients that were offline meanwhile.
+    /// of an outbox after its last command, for clients that were offline meanwhile. What is older is
+    /// forgotten when the next epoch begins.
     pub offline_window: Duration,
     /// Bytes under way to one connection above which it gets no more changes until it has drained.
     pub outstanding_bytes_max: usize,

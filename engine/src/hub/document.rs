@@ -464,7 +464,6 @@ impl Hub {
         };
         match live {
             Ok(mut live) => {
-                live.index.forget_settled_before(now.before(self.config.offline_window));
                 live.leases = Leases::above(self.slots_spent);
                 live.openings = openings;
                 document.state = State::Live(Box::new(live));
@@ -502,6 +501,10 @@ impl Hub {
         let Some(handle) = self.documents.handle(address) else { return };
         let Some(live) = self.documents.live_mut(handle) else { return };
         let Gate::Opening(asked) = mem::replace(&mut live.gate, Gate::Closed) else { return };
+        if live.is_ending() {
+            // It may be of the next epoch already. Who waits for it is told to open the document again.
+            return;
+        }
         let gate = gate.map_err(LoadError::from).and_then(|gate| {
             // Nothing was appended meanwhile: whatever is, comes through the gate.
             let same = gate.heads().eq(live.index.heads());
@@ -643,7 +646,6 @@ impl Hub {
                 address: document.address.clone(),
                 cursor: Cursor { epoch: live.epoch, seq, tip },
                 keep_from,
-                settled_since: now.before(self.config.offline_window),
             });
         }
     }
@@ -660,7 +662,6 @@ impl Hub {
             return;
         }
         self.compacting = false;
-        live.index.forget_settled_before(now.before(self.config.offline_window));
         let stalled = mem::take(&mut live.stalled);
         // After an error the next attempt comes when the log has grown as much again.
         if let Ok(LogHead { snapshot: Some(snapshot), tail_from, .. }) = result {

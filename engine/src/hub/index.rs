@@ -111,6 +111,13 @@ impl Index {
         begun && !header.actor.is_rollover() && genesis.is_some_and(|g| header.deps.contains(&g))
     }
 
+    /// The highest slot of a term that has written.
+    pub(super) fn slots_of_term(&self, term: u64) -> u32 {
+        let first = ActorId::leased(term, 0);
+        let of_term = self.actors.range(first..).take_while(|(actor, _)| actor.term() == term);
+        of_term.map(|(actor, _)| actor.slot()).max().unwrap_or(0)
+    }
+
     /// Whether nobody but this actor has written anything.
     pub(super) fn is_only_of(&self, actor: ActorId) -> bool {
         self.actors.keys().all(|known| *known == ActorId::GENESIS || *known == actor)

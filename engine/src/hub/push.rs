@@ -233,7 +233,7 @@ impl Intake<'_> {
     /// Follows all heads by an empty change of the server's own actor, so that those who write next
     /// need not name them all.
     fn merge_heads(&mut self) {
-        let actor = ActorId::leased(self.identity.term, 0);
+        let actor = ActorId::server(self.identity.term, self.live.epoch);
         let index = &self.live.index;
         let deps = index.deps_on_heads(actor);
         let bytes = empty_change(actor, index.last_seq(actor) + 1, index.max_op() + 1, &deps);

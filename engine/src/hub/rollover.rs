@@ -78,7 +78,7 @@ pub(super) fn make(
     at: Timestamp,
     settled_since: Timestamp,
 ) -> Result<(Rollover, RolledOver), CompactError> {
-    let last = compact(address, end, old, records, settled_since)?;
+    let last = compact(address, end, old, records)?;
     let body = |error: automerge::AutomergeError| CompactError::Body(error.to_string());
     let old = Automerge::load(&last.body).map_err(body)?;
     let new = begin_epoch(address, &old, epoch, at).map_err(body)?;
@@ -101,7 +101,9 @@ pub(super) fn make(
         attribution.note(header.actor, header.seq, &server, at);
         index.apply(&header, bytes.len(), None, at);
     }
+    // Who comes back from the old epoch knows its commands in that by their hashes.
     index.begin(&Index::decode(&last.index)?);
+    index.forget_settled_before(settled_since);
     let head = index.heads().next().unwrap_or(ChangeHash(first.hash().0));
 
     let mut tip = Tip::EMPTY;
@@ -134,15 +136,20 @@ impl Hub {
     /// Whether a document's epoch should end.
     pub(super) fn outgrew_epoch(&self, address: &Address, live: &Live) -> bool {
         let (index, config) = (&live.index, &self.config);
-        let most = if address.is_rules() {
-            config.rollover_bytes.min(config.rules_bytes_max / 2)
+        let (most, full) = if address.is_rules() {
+            (config.rollover_bytes.min(config.rules_bytes_max / 2), config.rules_bytes_max)
         } else {
-            config.rollover_bytes
+            (config.rollover_bytes, config.document_bytes_max)
         };
-        // Genesis and what the epoch began with are no writers.
-        let crowded = index.actors().saturating_sub(2) >= config.rollover_actors;
-        let long = index.bytes() >= most.max(GROWTH * index.begun_with());
-        (crowded || long) && index.bytes() >= live.ending_failed_at.saturating_mul(2)
+        let (bytes, begun_with) = (index.bytes(), index.begun_with());
+        // Genesis, what the epoch began with, and who writes at the moment are there in the next too.
+        let past = index.actors().saturating_sub(2 + live.leases.len());
+        // The end of each epoch is kept for a while, so nobody may bring many about with little.
+        let crowded = past >= config.rollover_actors && bytes >= begun_with + begun_with / 4;
+        // One that begins large ends before it is full.
+        let grown = (GROWTH * begun_with).min(begun_with.midpoint(full));
+        let long = bytes >= most.max(grown);
+        (crowded || long) && bytes >= live.ending_failed_at.saturating_mul(2)
     }
 
     /// Takes nothing more into a document, and has the next epoch made once all is durable.
@@ -216,7 +223,8 @@ impl Hub {
     /// Lets go of a document whose log goes on in another epoch. None of its actors comes again.
     fn close_epoch(&mut self, handle: Handle) {
         let Some(live) = self.documents.live(handle) else { return };
-        self.slots_spent = self.slots_spent.max(live.leases.slots());
+        let written = live.index.slots_of_term(self.identity.term);
+        self.slots_spent = self.slots_spent.max(live.leases.slots()).max(written);
         for (session, wake) in live.leases.timers() {
             self.timers.disarm(wake, Timer::Lease(handle, session));
         }

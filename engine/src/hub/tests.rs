@@ -195,7 +195,7 @@ impl World {
                 });
                 Some(Input::SnapshotRead { request, result: Ok(part) })
             }
-            Effect::Compact { address, cursor, keep_from, settled_since: _ } => {
+            Effect::Compact { address, cursor, keep_from } => {
                 self.held_compaction = Some((address, cursor, keep_from));
                 if self.hold_compactions { None } else { Some(self.compact()) }
             }
@@ -281,9 +281,7 @@ impl World {
         self.compactions += 1;
         let (address, cursor, keep_from) = self.held_compaction.take().unwrap();
         let log = self.logs.get_mut(&address).unwrap();
-        let since = Timestamp(0);
-        let snapshot =
-            compact(&address, cursor, log.snapshot.as_ref(), &log.records, since).unwrap();
+        let snapshot = compact(&address, cursor, log.snapshot.as_ref(), &log.records).unwrap();
         log.snapshot = Some(snapshot);
         log.records.retain(|record| record.last_seq() >= keep_from);
         let head = log.head();

@@ -39,7 +39,7 @@ impl Replica {
         snapshot: Option<&[u8]>,
         cursor: Cursor,
     ) -> Result<Outcome, ReplicaError> {
-        if snapshot.is_none() && self.cursor.is_none() {
+        if snapshot.is_none() && self.cursor.is_none() && self.received.is_none() {
             // Nothing was ever accepted here, so the server can't lack any of it.
             self.cursor = Some(cursor);
             return Ok(Outcome::default());
@@ -56,10 +56,13 @@ impl Replica {
             .collect::<BTreeSet<_>>();
         let mut before = self.take_accepted()?;
         let known = before.get_heads().iter().all(|head| received.contains(&ChangeHash(head.0)));
-        let accepted = if known {
-            server
-        } else if began_by(&before) != began_by(&server) {
+        // What a log without a snapshot begins with, its first changes tell.
+        let elsewhere = snapshot.is_some() && began_by(&before) != began_by(&server);
+        // What was pushed on nothing but genesis may be in an epoch that is forgotten.
+        let accepted = if elsewhere && (!known || self.leased_author().is_some()) {
             return Ok(self.begin_elsewhere(server, cursor, received));
+        } else if known {
+            server
         } else {
             let mut accepted = before.clone();
             if accepted.merge(&mut server).is_err() {

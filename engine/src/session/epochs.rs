@@ -1,9 +1,9 @@
 //! From one epoch of a document's log to the next. Must never know what is in a document: the replica
 //! makes the next one's beginning.
 
-use super::Session;
 use super::frames::cursor_from;
 use super::open::{Body, OpenDocument};
+use super::{Session, layout};
 use crate::clock::Timestamp;
 use crate::codes::Code;
 use crate::ids::{Address, ChangeHash, EpochStart};
@@ -35,12 +35,21 @@ impl Session {
         }
         let Some(document) = self.documents.get_mut(address) else { return };
         let Body::Ready(replica) = &mut document.body else { return };
-        match replica.roll_over(start) {
-            Ok(Some(outcome)) => {
-                self.absorb(address, outcome, false);
+        // What another copy of the store has brought is looked for in each epoch on the way.
+        let moved = document.begun.as_ref().map(|begun| replica.renumber(&begun.heads)).transpose();
+        let entered = moved.and_then(|moved| Ok((moved, replica.roll_over(start)?)));
+        match entered {
+            Ok((moved, Some(outcome))) => {
+                if let Some(begun) = &mut document.begun {
+                    begun.heads = vec![start.head];
+                    self.writes.push(layout::put_move(address, begun));
+                }
+                let mut both = moved.unwrap_or_default();
+                both.join(outcome);
+                self.absorb(address, both, false);
                 self.store_base(address);
             }
-            Ok(None) => replica.leave_epoch(),
+            Ok((_, None)) => replica.leave_epoch(),
             Err(error) => return self.broken(address, &error),
         }
         self.ask_again(now, address);

@@ -384,7 +384,7 @@ impl Session {
         if let Sync::CatchingUp { handle, end_seq } = document.sync
             && seq >= end_seq
         {
-            if document.next.is_some() && document.begun.is_none() {
+            if document.next.is_some() {
                 return self.enter_next_epoch(now, address);
             }
             let frames = document.restore_frames(handle);

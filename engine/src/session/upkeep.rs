@@ -75,7 +75,11 @@ impl Session {
     /// Subscribes anew: the answer says what of the outbox is settled, and the rest is pushed again.
     pub(super) fn ask_again(&mut self, now: Timestamp, address: &Address) {
         let Some(document) = self.documents.get_mut(address) else { return };
-        let Some(subscribe) = document.subscribe() else { return };
+        let Some(subscribe) = document.subscribe() else {
+            // It is asked for once it is read from the store.
+            document.sync = Sync::Apart;
+            return;
+        };
         document.sync = Sync::Asked;
         document.lease_asked = subscribe.write;
         document.heard = now;

@@ -212,7 +212,8 @@ impl Client {
                 return Some((id, resolution));
             }
             Notice::Problem { address: Some(address), message, .. }
-                if message.ends_with("does not take them back") =>
+                if message.ends_with("does not take them back")
+                    || message.ends_with("does not take it again") =>
             {
                 self.gave_up.insert(address);
             }

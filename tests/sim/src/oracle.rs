@@ -160,6 +160,8 @@ impl Oracle {
                 self.complain("names", format!("{address}: {:?} begins twice", header.actor));
             }
         }
+        // What a backup lacked can't come back as it was any more: who has it is told, or makes it anew.
+        self.lost.retain(|(lost, _), _| lost != address);
         let log = self.mirror.0.entry(address.clone()).or_default();
         log.begun = (log.hashes.len(), changes.len() - 1);
         let before = log.shadow.replace(Box::new(Shadow::of(address, begins)));

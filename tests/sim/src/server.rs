@@ -81,13 +81,12 @@ impl Server {
         address: &Address,
         cursor: Cursor,
         keep_from: u64,
-        settled_since: Timestamp,
     ) -> Result<LogHead, StoreError> {
         let failed = |why: String| StoreError::Failed(why);
         let old = hub::snapshot(&self.disk, address)?;
         let from_seq = old.as_ref().map_or(1, |old| old.cursor.seq + 1);
         let records = self.disk.read(address, from_seq, usize::MAX)?;
-        let snapshot = compact(address, cursor, old.as_ref(), &records, settled_since)
+        let snapshot = compact(address, cursor, old.as_ref(), &records)
             .map_err(|error| failed(error.to_string()))?;
         self.disk.put_snapshot(address, &snapshot, keep_from)?;
         self.disk.head(address)?.ok_or_else(|| failed("the log is gone".to_owned()))
@@ -258,8 +257,8 @@ impl World {
                 self.report.count_incident("read_snapshot");
                 hub::Input::SnapshotRead { request, result }
             }
-            hub::Effect::Compact { address, cursor, keep_from, settled_since } => {
-                let result = self.compact(&address, cursor, keep_from, settled_since);
+            hub::Effect::Compact { address, cursor, keep_from } => {
+                let result = self.compact(&address, cursor, keep_from);
                 hub::Input::Compacted { address, result }
             }
             hub::Effect::RollOver { address, end, at, keep_since } => {
@@ -277,10 +276,9 @@ impl World {
         address: &Address,
         cursor: Cursor,
         keep_from: u64,
-        settled_since: Timestamp,
     ) -> Result<LogHead, StoreError> {
         let full = self.now < self.server.full_until;
-        let run = || self.server.compact(address, cursor, keep_from, settled_since);
+        let run = || self.server.compact(address, cursor, keep_from);
         let result = if full { unreadable() } else { run() };
         match &result {
             Ok(_) => self.report.count_incident("compaction"),

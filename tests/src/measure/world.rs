@@ -179,8 +179,8 @@ impl World {
                 let result = self.store.read_snapshot(&address, cursor, offset, bytes_max);
                 Some(Input::SnapshotRead { request, result })
             }
-            Effect::Compact { address, cursor, keep_from, settled_since } => {
-                let result = Ok(self.compact(&address, cursor, keep_from, settled_since));
+            Effect::Compact { address, cursor, keep_from } => {
+                let result = Ok(self.compact(&address, cursor, keep_from));
                 Some(Input::Compacted { address, result })
             }
             Effect::RollOver { address, end, at, keep_since } => {
@@ -191,13 +191,7 @@ impl World {
         }
     }
 
-    fn compact(
-        &self,
-        address: &Address,
-        cursor: Cursor,
-        keep_from: u64,
-        settled_since: Timestamp,
-    ) -> LogHead {
+    fn compact(&self, address: &Address, cursor: Cursor, keep_from: u64) -> LogHead {
         let store = &self.store;
         let head = store.head(address).ok().flatten().expect("a log to be compacted");
         let old = head.snapshot.as_ref().map(|old| Snapshot {
@@ -215,8 +209,7 @@ impl World {
                 .expect("the snapshot's attribution"),
         });
         let records = store.read(address, head.tail_from, usize::MAX).expect("a log in memory");
-        let snapshot =
-            compact(address, cursor, old.as_ref(), &records, settled_since).expect("a good log");
+        let snapshot = compact(address, cursor, old.as_ref(), &records).expect("a good log");
         store.put_snapshot(address, &snapshot, keep_from).expect("a store in memory");
         store.head(address).ok().flatten().expect("a log that was compacted")
     }

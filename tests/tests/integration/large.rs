@@ -77,7 +77,7 @@ fn store_compacted(
 ) -> Bytes {
     let records = records(store, address, commands);
     let end = append(store, address, &records);
-    let made = compact(address, end, None, &records, Timestamp(0)).expect("it compacts");
+    let made = compact(address, end, None, &records).expect("it compacts");
     let body = edit(made.body);
     let snapshot = Snapshot { body: body.clone(), ..made };
     store.put_snapshot(address, &snapshot, end.seq + 1).expect("it is stored");

@@ -93,6 +93,22 @@ fn many_likes_and_threads_begin_anew() {
     begins_with_what_was_shown(&[comments]);
 }
 
+#[test]
+fn counters_of_any_size_begin_anew() {
+    let mut likes = Copy::new(Facet::Likes, 1, POINTS);
+    for by in [1 << 32, 1 << 32, 7] {
+        likes.run(&Command::Likes(LikesCommand::Count { counter: Counter::Views, by })).unwrap();
+    }
+    begins_with_what_was_shown(&[likes]);
+    let mut json = Copy::new(Facet::Json, 1, POINTS);
+    let path = || vec!["c".into()];
+    json.run(&Command::Json(JsonCommand::PutCounter { path: path(), value: -(1 << 53) })).unwrap();
+    for by in [-(1 << 53), -1] {
+        json.run(&Command::Json(JsonCommand::Increment { path: path(), by })).unwrap();
+    }
+    begins_with_what_was_shown(&[json]);
+}
+
 /// The heads with which epochs begin after these commands: whoever makes others can't follow.
 #[test]
 fn an_epoch_begins_as_it_always_did() {

@@ -2,6 +2,7 @@
 //! that the format offers.
 
 use super::*;
+use automerge::transaction::Transactable;
 
 const EVE: &str = "eve";
 
@@ -258,4 +259,38 @@ fn nothing_is_done_to_a_post_before_it_is_created() {
     assert_eq!(house.refuses("ann", vec![text.clone()]), Code::NotFound);
     let author = put(ObjectId::Root, "author", vec![], "ann");
     assert_eq!(house.refuses("ann", vec![author, text]), Code::NotInSchema, "half a creation");
+}
+
+#[test]
+fn comments_that_answer_each_other_are_refused() {
+    let house = House::new(Facet::Comments);
+    let mut doc =
+        house.server.clone().with_actor(automerge::ActorId::from(ActorId::leased(1, 9).0));
+    let (one, two) = (id(1).to_string(), id(2).to_string());
+    let buckets = [&one, &two].map(|key| in_bucket(&doc, "comments", key));
+    let mut tx = doc.transaction();
+    let made = [(&buckets[0], &one), (&buckets[1], &two)]
+        .map(|(bucket, key)| tx.put_object(bucket, key.as_str(), automerge::ObjType::Map).unwrap());
+    for (comment, parent) in [(&made[0], &two), (&made[1], &one)] {
+        tx.put(comment, "author", "ann").unwrap();
+        tx.put(comment, "created", ScalarValue::Timestamp(1)).unwrap();
+        tx.put(comment, "body", "hello").unwrap();
+        tx.put(comment, "parent", parent.as_str()).unwrap();
+    }
+    tx.commit();
+    let change = doc.get_last_local_change().unwrap();
+    assert_eq!(house.check("ann", change.raw_bytes()), Err(Code::NotFound));
+}
+
+#[test]
+fn a_value_that_could_not_be_written_anew_is_refused() {
+    let house = House::new(Facet::Json);
+    let root = path(&house.server, &["root"]);
+    let mut doc =
+        house.server.clone().with_actor(automerge::ActorId::from(ActorId::leased(1, 9).0));
+    let mut tx = doc.transaction();
+    tx.put(&root, "long", "x".repeat(62 << 10)).unwrap();
+    tx.commit();
+    let change = doc.get_last_local_change().unwrap();
+    assert_eq!(house.check("ann", change.raw_bytes()), Err(Code::NotInSchema));
 }

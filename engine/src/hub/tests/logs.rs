@@ -330,21 +330,21 @@ fn compaction_in_steps_ends_like_compaction_at_once() {
         let record = &log.records[place];
         Cursor { epoch: log.epoch, seq: record.last_seq(), tip: record.tip }
     };
-    let half = compact(&address(), at(4), None, &log.records, Timestamp(0)).unwrap();
-    let whole = compact(&address(), at(11), None, &log.records, Timestamp(0)).unwrap();
-    let stepped = compact(&address(), at(11), Some(&half), &log.records, Timestamp(0)).unwrap();
+    let half = compact(&address(), at(4), None, &log.records).unwrap();
+    let whole = compact(&address(), at(11), None, &log.records).unwrap();
+    let stepped = compact(&address(), at(11), Some(&half), &log.records).unwrap();
     assert_eq!(stepped, whole);
 
-    let gap = compact(&address(), at(11), None, &log.records[1..], Timestamp(0));
+    let gap = compact(&address(), at(11), None, &log.records[1..]);
     assert!(matches!(gap, Err(CompactError::Gap { .. })));
     let wrong_tip = Cursor { tip: Tip([3; 16]), ..at(11) };
-    let gap = compact(&address(), wrong_tip, None, &log.records, Timestamp(0));
+    let gap = compact(&address(), wrong_tip, None, &log.records);
     assert!(matches!(gap, Err(CompactError::Gap { .. })));
     let cut = Snapshot { body: half.body.slice(..half.body.len() - 3), ..half.clone() };
-    let body = compact(&address(), at(11), Some(&cut), &log.records, Timestamp(0));
+    let body = compact(&address(), at(11), Some(&cut), &log.records);
     assert!(matches!(body, Err(CompactError::Body(_))));
     let other = Snapshot { body: whole.body, ..half };
-    let body = compact(&address(), at(11), Some(&other), &log.records, Timestamp(0));
+    let body = compact(&address(), at(11), Some(&other), &log.records);
     assert!(matches!(body, Err(CompactError::Body(_))));
 }
 
