@@ -25,6 +25,8 @@ use crate::storage::record::{DigestKey, Seal, advance, seal};
 use crate::storage::{Entry, LogHead, Record, Sealed, StoreError};
 use crate::wire::frame::ServerFrame;
 
+/// Times that a gate's index is made again because it was of another log than the document's.
+const GATE_TRIES_MAX: u8 = 2;
 /// Digests that are kept of one log; a cursor below them is served by a snapshot.
 const TIPS: usize = 1 << 16;
 
@@ -152,6 +154,8 @@ pub(super) struct Live {
     pub(super) epoch: Epoch,
     pub(super) index: Index,
     pub(super) gate: Gate,
+    /// How often its index was asked for again.
+    gate_tries: u8,
     /// The end of the log with everything that was accepted.
     pub(super) assigned: End,
     /// The end of the log on disk; nobody is told of anything above.
@@ -273,6 +277,7 @@ impl Live {
             epoch,
             index: Index::new(ChangeHash(genesis.hash().0), genesis.max_op()),
             gate: Gate::Closed,
+            gate_tries: 0,
             assigned: start,
             durable: start,
             tips: VecDeque::from([Tip::EMPTY]),
@@ -500,9 +505,18 @@ impl Hub {
     ) {
         let Some(handle) = self.documents.handle(address) else { return };
         let Some(live) = self.documents.live_mut(handle) else { return };
+        if !matches!(live.gate, Gate::Opening(_)) {
+            return;
+        }
+        // One that was asked for in the epoch before, of which this may be the index.
+        let is_other = |gate: &gate::Index| !gate.heads().eq(live.index.heads());
+        if gate.as_ref().is_ok_and(|gate| is_other(gate)) && live.gate_tries < GATE_TRIES_MAX {
+            live.gate_tries += 1;
+            return self.out.push(Effect::Index { address: address.clone() });
+        }
         let Gate::Opening(asked) = mem::replace(&mut live.gate, Gate::Closed) else { return };
         if live.is_ending() {
-            // It may be of the next epoch already. Who waits for it is told to open the document again.
+            // Who waits for it is told to open the document again.
             return;
         }
         let gate = gate.map_err(LoadError::from).and_then(|gate| {

@@ -270,7 +270,7 @@ fn comments_that_answer_each_other_are_refused() {
     let buckets = [&one, &two].map(|key| in_bucket(&doc, "comments", key));
     let mut tx = doc.transaction();
     let made = [(&buckets[0], &one), (&buckets[1], &two)]
-        .map(|(bucket, key)| tx.put_object(bucket, key.as_str(), automerge::ObjType::Map).unwrap());
+        .map(|(bucket, key)| tx.put_object(bucket, key.as_str(), ObjType::Map).unwrap());
     for (comment, parent) in [(&made[0], &two), (&made[1], &one)] {
         tx.put(comment, "author", "ann").unwrap();
         tx.put(comment, "created", ScalarValue::Timestamp(1)).unwrap();
