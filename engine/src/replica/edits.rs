@@ -35,7 +35,7 @@ impl Replica {
         self.history.lengths()
     }
 
-    /// Says how many commands can be undone at most; [`UNDO_MAX`] unless this was called. What can be
+    /// Says how many commands can be undone at most; [`UNDO_MAX`](super::UNDO_MAX) unless this was called. What can be
     /// undone does not outlive the replica.
     pub fn set_undo_max(&mut self, max: usize) {
         self.history.set_max(max);

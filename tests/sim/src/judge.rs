@@ -5,8 +5,8 @@ use automerge::{Automerge, Change, TextEncoding};
 use syncline_engine::codes::Code;
 use syncline_engine::document::{Command, CommentsCommand, PostCommand, View, genesis};
 use syncline_engine::ids::{Address, ChangeHash, Ulid};
-use syncline_engine::replica::Resolution;
-use syncline_engine::session::ConnectionStatus;
+use syncline_engine::replica::{Replica, Resolution};
+use syncline_engine::session::{ConnectionStatus, DocumentStatus};
 use syncline_engine::storage::LogStore;
 
 use crate::client::Client;
@@ -23,10 +23,20 @@ impl World {
                 client.is_quiet()
                     && client.documents.iter().all(|address| {
                         let end = self.oracle.mirror.end(address);
-                        client.session.status(address).is_some_and(|status| status.seq == end)
+                        let there = |status: DocumentStatus| status.seq == end;
+                        client.session.status(address).is_some_and(there)
+                            && self.knows_the_end(client, address)
                     })
             })
             && self.is_silent()
+    }
+
+    /// Whether a client's place in a log is the log's end, and not the same place of another that it
+    /// has not heard the last of.
+    fn knows_the_end(&self, client: &Client, address: &Address) -> bool {
+        let Ok(Some(head)) = self.server.disk.head(address) else { return true };
+        let cursor = client.session.replica(address).and_then(Replica::cursor);
+        cursor.is_some_and(|cursor| cursor == head.end)
     }
 
     /// Whether nobody is there any more and the hub has noticed.
