@@ -557,7 +557,9 @@ impl Replica {
             pending.number = number;
         }
         if self.pending.is_empty() {
-            return self.rewrite(None, None);
+            // What is stored must say that nothing is settled, or it would say so of the next commands.
+            let outcome = self.rewrite(None, None)?;
+            return Ok(Outcome { rewritten: true, ..outcome });
         }
         let accepted = self.take_accepted()?;
         let since: Vec<_> = heads.iter().map(|head| automerge::ChangeHash(head.0)).collect();

@@ -73,7 +73,9 @@ impl Replica {
         let refusal = Resolution::Refused { code: Code::TooOld, message: message.to_owned() };
         let mut outcome = Outcome { rewritten: true, left_behind: true, ..Outcome::default() };
         let pending: Vec<Pending> = self.pending.drain(..).collect();
-        for pending in pending.into_iter().filter(|pending| pending.number > self.settled) {
+        // What was said to be confirmed was in the log that is not known any more.
+        let open = |pending: &Pending| pending.number > self.settled && !pending.announced;
+        for pending in pending.into_iter().filter(open) {
             outcome.ended.push((pending, refusal.clone()));
         }
         self.writer = Writer::Provisional;

@@ -281,7 +281,11 @@ impl Oracle {
         });
         let address = talk.handles.get(&reject.handle);
         let change = talk.pushed.get(&(reject.handle, reject.number));
-        if let (Some(address), Some(hash), false) = (address, change, about_place) {
+        // What was in the log once may come back from others, whatever its author may do by then.
+        let was_there = |hash: &ChangeHash| self.names.values().any(|name| name == hash);
+        if let (Some(address), Some(hash), false) = (address, change, about_place)
+            && !was_there(hash)
+        {
             self.refused.insert((address.clone(), *hash));
         }
     }
