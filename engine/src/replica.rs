@@ -25,6 +25,7 @@ use automerge::{
     TextEncoding,
 };
 
+use self::epoch::begins_epoch;
 use self::rebase::{Fate, reauthor};
 use self::undo::History;
 pub use self::undo::{UNDO_MAX, UndoError};
@@ -565,6 +566,13 @@ impl Replica {
         let since: Vec<_> = heads.iter().map(|head| automerge::ChangeHash(head.0)).collect();
         let times: BTreeSet<i64> = self.pending.iter().map(|p| p.change.timestamp()).collect();
         let metas = accepted.get_changes_meta(&since);
+        if let (Some(cursor), true) = (self.cursor, metas.iter().any(|meta| begins_epoch(meta))) {
+            // What the other copy has brought may be in an epoch that this one never saw.
+            drop(metas);
+            let outcome = self.begin_elsewhere(accepted, cursor, BTreeSet::new());
+            self.received = None;
+            return Ok(outcome);
+        }
         let metas = metas.iter().filter(|meta| times.contains(&meta.timestamp));
         let mut there: Vec<Change> =
             metas.filter_map(|meta| accepted.get_change_by_hash(&meta.hash)).collect();

@@ -288,8 +288,11 @@ impl Hub {
     }
 
     pub(super) fn unknown_handle(&mut self, slot: Slot, handle: Handle) {
-        // It was said before the client heard that the document was taken out of its hands.
-        if self.connections.open(slot).is_some_and(|open| open.closed.contains(&handle)) {
+        // It was said before the client heard that the document was taken out of its hands, or while it
+        // is opening it anew.
+        let closed = self.connections.open(slot).is_some_and(|open| open.closed.contains(&handle));
+        let live = self.documents.live(handle);
+        if closed || live.is_some_and(|live| live.openings.contains_key(&slot)) {
             return;
         }
         self.complain(slot, Code::UnknownHandle, "no document with this handle is open", None);

@@ -110,6 +110,11 @@ impl Replica {
     }
 }
 
+/// Whether a change is one of those that an epoch begins with.
+pub(super) fn begins_epoch(meta: &automerge::ChangeMetadata<'_>) -> bool {
+    actor_of(&meta.actor).is_rollover()
+}
+
 /// Who began the epoch that a document is of; `None` for the first.
 pub(super) fn began_by(document: &Automerge) -> Option<ActorId> {
     let metas = document.get_changes_meta(&[]);

@@ -248,7 +248,10 @@ impl World {
         // A document without a log has another epoch in each life of the server, and who wrote there
         // first can't know whether that came into one that has ended since.
         let one_life = self.server.life <= 1;
-        if !self.destroyed && one_life && self.setup.server.offline_window >= FOR_EVER {
+        // Nor can a copy of a store know what another did in epochs that it never saw.
+        let may_not_know = client.store_restored || client.store_destroyed;
+        let keeps = self.setup.server.offline_window >= FOR_EVER;
+        if !self.destroyed && one_life && keeps && !may_not_know {
             let left = client.left_behind.iter();
             found.extend(left.map(|at| format!("client {number} was left behind in {at}")));
         }
