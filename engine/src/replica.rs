@@ -25,7 +25,7 @@ use automerge::{
     TextEncoding,
 };
 
-use self::epoch::begins_epoch;
+use self::epoch::{actor_of, begins_epoch};
 use self::rebase::{Fate, reauthor};
 use self::undo::History;
 pub use self::undo::{UNDO_MAX, UndoError};
@@ -786,12 +786,7 @@ fn is_of_same_command(found: &Change, own: &Change) -> bool {
 }
 
 fn author_of(pending: &Pending) -> ActorId {
-    let mut bytes = [0; 16];
-    let actor = pending.change.actor_id().to_bytes();
-    if actor.len() == 16 {
-        bytes.copy_from_slice(actor);
-    }
-    ActorId(bytes)
+    actor_of(pending.change.actor_id())
 }
 
 fn automerge_actor(actor: ActorId) -> automerge::ActorId {

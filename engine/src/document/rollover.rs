@@ -6,6 +6,12 @@
 //! every replica that has read the old log to its end make the same changes, byte for byte. So nobody
 //! who is up to date has to be sent anything, and what was pending on the old document finds its places
 //! in the new one ([`same_places`]).
+//!
+//! The order is part of the protocol, and so are the limits below. Of a map first the scalars, then the
+//! objects, each in the order of their keys; what genesis made already is filled and not made again.
+//! Comments come last, each in one change and after what it answers: by their depth in the thread, then
+//! by id. A text is written in pieces and then marked, stretch by stretch. A change is closed before what
+//! would make it larger than `OPS` or `BYTES`. All have the time at which the epoch begins.
 
 use std::collections::BTreeMap;
 
@@ -179,10 +185,9 @@ impl Scribe<'_> {
                 self.count(to, &Prop::from(key), by, COUNT_MAX)
             }
             (_, ScalarValue::Counter(_)) => {
-                let whole = value.as_i64().unwrap_or(0);
-                let first = whole.clamp(-JSON_COUNTER_MAX, JSON_COUNTER_MAX);
+                let (first, rest) = counts(&value);
                 self.document.put(to, key, ScalarValue::counter(first))?;
-                self.count(to, &Prop::from(key), whole.wrapping_sub(first), JSON_COUNTER_MAX)
+                self.count(to, &Prop::from(key), rest, JSON_COUNTER_MAX)
             }
             _ => self.document.put(to, key, value),
         }
@@ -209,18 +214,8 @@ impl Scribe<'_> {
             let parent = parent.and_then(|(value, _)| value.as_str().map(str::to_owned));
             parents.insert(comment.key.clone(), parent);
         }
-        // No thread is deeper than there are comments, even if they name each other in a circle.
-        let depth = |comment: &Comment| {
-            let mut above = parents.get(&comment.key);
-            let mut depth = 0;
-            while let Some(Some(parent)) = above
-                && depth < parents.len()
-            {
-                above = parents.get(parent);
-                depth += 1;
-            }
-            depth
-        };
+        let depths = depths(&parents);
+        let depth = |comment: &Comment| depths.get(&comment.key).copied().unwrap_or(usize::MAX);
         comments.sort_by_cached_key(|comment| (depth(comment), comment.key.clone()));
         for Comment { from, bucket, key } in comments {
             self.room(key.len());
@@ -252,10 +247,8 @@ impl Scribe<'_> {
                 Value::Scalar(value) => {
                     self.room(bytes_of(&value));
                     if let ScalarValue::Counter(_) = &*value {
-                        let whole = value.as_i64().unwrap_or(0);
-                        let first = whole.clamp(-JSON_COUNTER_MAX, JSON_COUNTER_MAX);
+                        let (first, rest) = counts(&value);
                         self.document.insert(to, index, ScalarValue::counter(first))?;
-                        let rest = whole.wrapping_sub(first);
                         self.count(to, &Prop::from(index), rest, JSON_COUNTER_MAX)?;
                     } else {
                         self.document.insert(to, index, value.into_owned())?;
@@ -286,6 +279,34 @@ impl Scribe<'_> {
         }
         Ok(())
     }
+}
+
+/// With what a counter of a schemaless document begins, and how much is left to count.
+fn counts(value: &ScalarValue) -> (i64, i64) {
+    let whole = value.as_i64().unwrap_or(0);
+    let first = whole.clamp(-JSON_COUNTER_MAX, JSON_COUNTER_MAX);
+    (first, whole.wrapping_sub(first))
+}
+
+/// How deep in its thread each comment is, from what each answers. Comments that answer each other in a
+/// circle, which the gate lets nobody make, are in no thread.
+fn depths(parents: &BTreeMap<String, Option<String>>) -> BTreeMap<String, usize> {
+    let mut replies: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut level: Vec<&str> = Vec::new();
+    for (id, parent) in parents {
+        match parent.as_deref().filter(|parent| parents.contains_key(*parent)) {
+            Some(parent) => replies.entry(parent).or_default().push(id),
+            None => level.push(id),
+        }
+    }
+    let mut depths = BTreeMap::new();
+    let mut depth = 0;
+    while !level.is_empty() {
+        let next = level.iter().filter_map(|id| replies.get(id)).flatten().copied().collect();
+        depths.extend(level.into_iter().map(|id| (id.to_owned(), depth)));
+        (level, depth) = (next, depth + 1);
+    }
+    depths
 }
 
 fn bytes_of(value: &ScalarValue) -> usize {

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 
 use super::connection::{SessionKey, Slot};
 use super::document::{Follower, Gate, Live, Opening, Progress, State};
-use super::rollover::Ending;
 use super::timers::Timer;
 use super::{Handle, Hub, Phase};
 use crate::clock::Timestamp;
@@ -321,10 +320,11 @@ impl Hub {
         let Some(live) = self.documents.live_mut(handle) else {
             return self.unknown_handle(slot, handle);
         };
+        let ending = live.is_ending();
         let Some(follower) = live.followers.get_mut(&slot) else {
             return self.unknown_handle(slot, handle);
         };
-        if live.ending != Ending::Not || follower.is_behind(&live.sealed) {
+        if ending || follower.is_behind(&live.sealed) {
             return;
         }
         if !matches!(live.gate, Gate::Open(_)) {

@@ -121,6 +121,6 @@ pub(super) fn began_by(document: &Automerge) -> Option<ActorId> {
     metas.iter().map(|meta| actor_of(&meta.actor)).find(|actor| actor.is_rollover())
 }
 
-fn actor_of(actor: &automerge::ActorId) -> ActorId {
+pub(super) fn actor_of(actor: &automerge::ActorId) -> ActorId {
     actor.to_bytes().try_into().map_or(ActorId::GENESIS, ActorId)
 }
