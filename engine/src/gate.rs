@@ -58,7 +58,6 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-pub use self::schema::JSON_COUNTER_MAX;
 pub use crate::policy::Refusal;
 
 impl From<ReadError> for Refusal {

@@ -7,6 +7,14 @@
 pub const FRAME_BYTES_MAX: usize = 1 << 20;
 /// One automerge change, header included. Long pastes are split by the client into several.
 pub const CHANGE_BYTES_MAX: usize = 64 << 10;
+/// How far one operation moves a counter beside the likes.
+pub const COUNT_MAX: u64 = 1 << 32;
+/// How far a counter of a schemaless document may begin from zero, and move at a time: as far as
+/// JSON's numbers are exact.
+pub const JSON_COUNTER_MAX: u64 = 1 << 53;
+/// One value of a schemaless document: its change still has room for the rest of what it needs, also
+/// when it is written anew at the beginning of an epoch.
+pub const JSON_VALUE_BYTES_MAX: usize = 60 << 10;
 /// Operations in one change: bounds what a reader does for one change (MEASURED: a run length can
 /// claim 10^15 operations in 110 bytes).
 pub const CHANGE_OPS_MAX: usize = 8_192;

@@ -16,11 +16,10 @@ use super::command::CommandError;
 use super::place::{self, Put, Spot, bucket};
 use super::{Event, saved};
 use crate::ids::{NameError, Ulid, UserId, check_reaction};
+use crate::limits::COUNT_MAX;
 
 /// The bucket maps' key at the root.
 const SET: &str = "likes";
-/// How far one command moves a counter.
-const COUNT_MAX: u64 = 1 << 32;
 
 /// What is liked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

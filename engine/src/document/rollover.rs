@@ -26,16 +26,12 @@ use super::text::marks_of;
 use super::{genesis, width_of};
 use crate::clock::Timestamp;
 use crate::ids::{ActorId, Address, Epoch, Facet};
-use crate::limits::{CHANGE_BYTES_MAX, CHANGE_OPS_MAX};
+use crate::limits::{CHANGE_BYTES_MAX, CHANGE_OPS_MAX, COUNT_MAX, JSON_COUNTER_MAX};
 
 /// Operations after which a change is closed.
 const OPS: usize = CHANGE_OPS_MAX / 8;
 /// Bytes of values after which a change is closed: a single value of any size then still fits.
 const BYTES: usize = CHANGE_BYTES_MAX / 4;
-/// How far a counter of likes moves at once, and how far one of a schemaless document begins and moves:
-/// what the gate lets in. There are never more moves than made the counter.
-const COUNT_MAX: i64 = 1 << 32;
-const JSON_COUNTER_MAX: i64 = 1 << 53;
 /// Characters of a text that are written at once.
 const CHARS: usize = 512;
 
@@ -193,9 +189,9 @@ impl Scribe<'_> {
         }
     }
 
-    /// Moves a counter, by no more at once than the gate lets in.
-    fn count(&mut self, of: &ObjId, prop: &Prop, by: i64, most: i64) -> Result<(), AutomergeError> {
-        let mut left = by;
+    /// Moves a counter, by no more at once than the gate lets in: never more often than it was moved.
+    fn count(&mut self, of: &ObjId, prop: &Prop, by: i64, most: u64) -> Result<(), AutomergeError> {
+        let (most, mut left) = (most.cast_signed(), by);
         while left != 0 {
             self.room(0);
             let step = left.clamp(-most, most);
@@ -284,7 +280,8 @@ impl Scribe<'_> {
 /// With what a counter of a schemaless document begins, and how much is left to count.
 fn counts(value: &ScalarValue) -> (i64, i64) {
     let whole = value.as_i64().unwrap_or(0);
-    let first = whole.clamp(-JSON_COUNTER_MAX, JSON_COUNTER_MAX);
+    let most = JSON_COUNTER_MAX.cast_signed();
+    let first = whole.clamp(-most, most);
     (first, whole.wrapping_sub(first))
 }
 

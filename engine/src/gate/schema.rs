@@ -8,16 +8,9 @@ use crate::document::{
     Command, Counter, JSON_DEPTH_MAX, MarkName, MarkValue, PostCommand, PostStatus, Target, bucket,
 };
 use crate::ids::{Facet, Ulid, UserId, check_reaction};
-use crate::limits::COMMENT_BYTES_MAX;
+use crate::limits::{COMMENT_BYTES_MAX, COUNT_MAX, JSON_COUNTER_MAX, JSON_VALUE_BYTES_MAX};
 use crate::policy::Refusal;
 
-/// How far a counter of a schemaless document may begin from zero, and move at a time: as far as
-/// JSON's numbers are exact.
-pub const JSON_COUNTER_MAX: u64 = 1 << 53;
-/// How far one operation moves a counter beside the likes.
-const COUNT_MAX: i64 = 1 << 32;
-/// With it a change still has room for the rest of what it needs, also when it is written anew.
-const JSON_VALUE_BYTES_MAX: usize = 60 << 10;
 /// Bytes of a key in a schemaless document.
 const JSON_KEY_BYTES_MAX: usize = 256;
 
@@ -149,7 +142,7 @@ fn root(facet: Facet, key: &str, action: &Action<'_>) -> Result<Ask, Refusal> {
         (Facet::Post, "status", Action::Delete) => Ok(Ask::SetStatus),
         (Facet::Likes, _, Action::Increment(by)) => {
             let known = Counter::ALL.iter().any(|counter| counter.as_str() == key);
-            fits(known && (-COUNT_MAX..=COUNT_MAX).contains(&by) && by != 0, Ask::Count(by))
+            fits(known && by.unsigned_abs() <= COUNT_MAX && by != 0, Ask::Count(by))
         }
         _ => refuse("nothing else may be written at the root"),
     }

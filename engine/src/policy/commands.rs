@@ -7,8 +7,8 @@ use crate::codes::Code;
 use crate::document::{
     Command, CommentsCommand, JsonCommand, LikesCommand, PostCommand, PostView, View,
 };
-use crate::gate::JSON_COUNTER_MAX;
 use crate::ids::Address;
+use crate::limits::JSON_COUNTER_MAX;
 
 /// Whether a principal may carry a command out on the document at `address`, which `view` shows.
 ///

@@ -356,7 +356,7 @@ pub enum Resume {
 pub struct Subscribed {
     /// Which document, as asked.
     pub address: String,
-    /// Its short name from here on, the same for all connections until the server restarts.
+    /// Its short name from here on, the same for all connections at that time.
     pub handle: u32,
     /// The log's incarnation.
     pub epoch: [u8; 16],
