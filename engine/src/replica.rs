@@ -142,6 +142,9 @@ pub struct Replica {
     provisional: ActorId,
     pending: VecDeque<Pending>,
     settled: u64,
+    /// What of that the server told when the document was opened: the log up to the end that it
+    /// announced with it brings no more.
+    reconciled: u64,
     cursor: Option<Cursor>,
     view: View,
     /// While the log is read anew from its beginning: what of it has arrived.
@@ -187,6 +190,7 @@ impl Replica {
             provisional,
             pending: VecDeque::new(),
             settled: 0,
+            reconciled: 0,
             cursor: None,
             received: None,
             proof: None,
@@ -242,6 +246,7 @@ impl Replica {
             history: History::default(),
             pending: stored.outbox.into(),
             settled: stored.settled,
+            reconciled: stored.settled,
             cursor: stored.cursor,
             received: None,
             proof: stored.proof,
@@ -456,6 +461,7 @@ impl Replica {
     /// outbox. That may be less than was acknowledged before: a server that was restored from an
     /// older copy has forgotten some. What it forgot and the log has not brought is pending again.
     pub fn reconcile(&mut self, settled: u64) -> Outcome {
+        self.reconciled = settled;
         if settled >= self.settled {
             return self.acknowledge(settled);
         }
@@ -553,7 +559,7 @@ impl Replica {
     pub fn renumber(&mut self, heads: &[ChangeHash]) -> Result<Outcome, ReplicaError> {
         self.writer = Writer::Provisional;
         self.apart = None;
-        self.settled = 0;
+        (self.settled, self.reconciled) = (0, 0);
         for (number, pending) in (1..).zip(&mut self.pending) {
             pending.number = number;
         }

@@ -131,8 +131,9 @@ impl Replica {
         let Some(received) = &self.received else {
             return Vec::new();
         };
-        let unsettled: BTreeSet<ChangeHash> =
-            self.pending.iter().filter(|p| p.number > self.settled).map(Pending::hash).collect();
+        // What was acknowledged since the document was opened, the log brings after what was read.
+        let to_come: BTreeSet<ChangeHash> =
+            self.pending.iter().filter(|p| p.number > self.reconciled).map(Pending::hash).collect();
         // Nearly always nothing is missing, and only changes that are have to be built.
         self.doc
             .get_changes_meta(&[])
@@ -140,7 +141,7 @@ impl Replica {
             .filter(|meta| {
                 let hash = ChangeHash(meta.hash.0);
                 !received.contains(&hash)
-                    && !unsettled.contains(&hash)
+                    && !to_come.contains(&hash)
                     && meta.actor.to_bytes() != ActorId::GENESIS.0
             })
             .filter_map(|meta| self.doc.get_change_by_hash(&meta.hash))

@@ -463,6 +463,34 @@ fn what_the_server_lost_and_does_not_take_back_is_let_go_of_rs4() {
 }
 
 #[test]
+fn what_is_acknowledged_while_a_snapshot_comes_is_not_missing_rs1() {
+    let address = Address::new("town", "square", Facet::Post).unwrap();
+    let (mut ada, mut log) = (Client::new(&address, 1), Log::default());
+    ada.adopt(0, &mut log);
+    ada.does(1, create("kept"));
+    ada.push(0, &mut log, 1, true);
+    ada.does(2, splice(4, 0, " and pushed again"));
+    let encoding = TextEncoding::UnicodeCodePoint;
+    let snapshot = genesis::document_with(&address, log.changes.clone(), encoding).unwrap().save();
+
+    // The server has begun a new term, and answers what it gets again before the snapshot has come.
+    let outcome = ada.replica.reconcile(1);
+    ada.take(outcome);
+    ada.replica.lapse();
+    log.changes.push(ada.replica.pending().last().unwrap().change.clone());
+    let outcome = ada.replica.acknowledge(2);
+    ada.take(outcome);
+    let outcome = ada.replica.start_over(Some(&snapshot), log.cursor(0, 1)).unwrap();
+    ada.take(outcome);
+    assert!(ada.replica.missing_at_server().is_empty(), "the log brings it");
+    ada.replica.finish_starting_over();
+    ada.read = 1;
+    ada.read_to(&log, 2);
+    let View::Post(post) = ada.replica.view() else { panic!("a post") };
+    assert_eq!(post.body(), "kept and pushed again");
+}
+
+#[test]
 fn an_actor_and_seq_name_one_change_also_after_a_loss_rs4() {
     let address = Address::new("town", "square", Facet::Post).unwrap();
     let (mut ada, mut log) = (Client::new(&address, 1), Log::default());
