@@ -58,6 +58,10 @@ codes! {
     SlowReader = 108, "slow_reader";
     /// As many attempts to connect failed as the client makes.
     Unreachable = 109, "unreachable";
+    /// More is asked for than is allowed in such a time; it goes on more slowly, or later.
+    RateLimited = 110, "rate_limited";
+    /// There are as many connections as there may be, of the user or from the address.
+    TooManyConnections = 111, "too_many_connections";
     // 2xx: who and where.
     /// The name or token is missing or not acceptable.
     Unauthenticated = 200, "unauthenticated";

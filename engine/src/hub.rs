@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -34,6 +35,7 @@ mod index;
 mod lease;
 mod load;
 mod push;
+mod quota;
 mod relay;
 mod restore;
 mod rollover;
@@ -49,6 +51,7 @@ pub use authenticate::{AuthenticateError, Authenticator, Credentials, TakesNames
 pub use compact::{CompactError, compact};
 pub use config::{Config, Identity};
 pub use load::{Loaded, index, load, rules, snapshot};
+pub use quota::Quotas;
 pub use rollover::{RolledOver, roll_over};
 pub use space::Rulebook;
 pub use stored::StoredError;
@@ -163,6 +166,14 @@ pub enum Effect {
         /// The whole message; the same bytes may go to many connections.
         message: Bytes,
     },
+    /// Read nothing more from a connection for a while: it goes too fast. What was read already
+    /// may still be handed in.
+    Hold {
+        /// Which connection.
+        connection: ConnectionId,
+        /// For how long.
+        pause: Duration,
+    },
     /// Close a connection after everything sent on it so far.
     Close {
         /// Which connection.
@@ -246,6 +257,8 @@ pub struct Stats {
     pub connections: usize,
     /// Sessions that are connected or within their grace time.
     pub sessions: usize,
+    /// Users with a session.
+    pub users: usize,
     /// Documents in memory, those that are being loaded included.
     pub documents: usize,
     /// Connections that follow a document, summed over the documents.
@@ -301,6 +314,7 @@ pub struct Hub {
     out: connection::Outgoing,
     connections: connection::Connections,
     sessions: connection::Sessions,
+    users: quota::Users,
     documents: document::Documents,
     spaces: space::Spaces,
     timers: timers::Timers,
@@ -333,6 +347,7 @@ impl Hub {
             out: connection::Outgoing::default(),
             connections: connection::Connections::default(),
             sessions: connection::Sessions::default(),
+            users: quota::Users::default(),
             documents: document::Documents::default(),
             spaces: space::Spaces::new(),
             timers: timers::Timers::default(),
@@ -364,6 +379,7 @@ impl Hub {
         let mut stats = Stats {
             connections: self.connections.len(),
             sessions: self.sessions.len(),
+            users: self.users.len(),
             pending_entries: self.pending_entries,
             pending_bytes: self.pending_bytes,
             accepted_entries: self.accepted.entries,

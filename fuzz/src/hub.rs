@@ -465,6 +465,9 @@ impl World {
                 assert!(self.closed.insert(connection), "closed twice");
                 self.peers.retain(|peer| peer.connection != connection);
             }
+            Effect::Hold { connection, .. } => {
+                assert!(!self.closed.contains(&connection), "held after the end");
+            }
             Effect::Stop => self.stopped = true,
             Effect::Commit { .. } => {
                 let other = self.asked.iter().any(|asked| matches!(asked, Effect::Commit { .. }));

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{Extension, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing};
 use syncline_engine::hub::ConnectionId;
 use syncline_engine::wire::SUBPROTOCOL;
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use crate::addresses::Addresses;
 use crate::listener::Peer;
 use crate::mailbox::Mailbox;
 use crate::socket;
@@ -29,6 +30,8 @@ pub(crate) struct App {
     pub(crate) closing: watch::Receiver<bool>,
     /// One permit per connection that may be open.
     pub(crate) seats: Arc<Semaphore>,
+    /// What each address may do.
+    pub(crate) addresses: Arc<Addresses>,
     /// Bounds a write that makes no progress.
     pub(crate) write_stall: Duration,
     /// The number of the next connection.
@@ -68,6 +71,7 @@ async fn ready(State(app): State<Arc<App>>) -> Response {
 async fn sync(
     State(app): State<Arc<App>>,
     Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
     let upgrade = socket::configure(upgrade).protocols([SUBPROTOCOL]);
@@ -75,6 +79,10 @@ async fn sync(
         let help = format!("this server speaks the WebSocket subprotocol {SUBPROTOCOL}\n");
         return (StatusCode::BAD_REQUEST, help).into_response();
     }
+    let place = match app.addresses.seat(app.addresses.origin(peer.address.ip(), &headers)) {
+        Ok(place) => place,
+        Err(wait) => return too_many(wait),
+    };
     let seat = Arc::clone(&app.seats).try_acquire_owned();
     let (Ok(seat), Some(alive), false) = (seat, app.alive.upgrade(), *app.closing.borrow()) else {
         let refusal = (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "5")]);
@@ -82,7 +90,14 @@ async fn sync(
     };
     let connection = ConnectionId(app.next_connection.fetch_add(1, Ordering::Relaxed));
     upgrade.on_upgrade(move |socket| async move {
-        socket::serve(socket, connection, peer, app.mailbox.clone(), app.write_stall).await;
-        drop((seat, alive));
+        socket::serve(socket, connection, peer, &place, app.mailbox.clone(), app.write_stall).await;
+        drop((place, seat, alive));
     })
+}
+
+fn too_many(wait: Duration) -> Response {
+    let seconds = wait.as_secs_f64().ceil();
+    let help = "this address has, or opens, as many connections as it may\n";
+    (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, seconds.to_string())], help)
+        .into_response()
 }

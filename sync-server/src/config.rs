@@ -2,16 +2,17 @@
 //! before default.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
-use syncline_engine::hub::{self, Authenticator};
+use syncline_engine::hub::{self, Authenticator, Quotas};
 use syncline_engine::ids::{NameError, UserId};
 use syncline_engine::policy::Role;
 
+pub use crate::addresses::AddressLimits;
 use crate::store::SledOptions;
 
 /// The settings cannot be used.
@@ -64,6 +65,17 @@ pub enum LogFormat {
     Text,
     /// One JSON object per line.
     Json,
+}
+
+/// Whether users, spaces and addresses have limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Limited {
+    /// The ones that are set, and the defaults.
+    #[default]
+    On,
+    /// None, for measuring, and behind something else that limits.
+    Off,
 }
 
 /// Where the log of documents is kept.
@@ -192,6 +204,43 @@ settings! {
     /// How long a client may be offline and still find its place after that [default: 2592000000]
     #[clap(value_name = "MS")]
     offline_window_ms("SYNCLINE_OFFLINE_WINDOW_MS"): u64,
+    /// Whether users, spaces and addresses have limits at all; each may be set to 0 for none [default: on]
+    #[clap(value_enum)]
+    limits("SYNCLINE_LIMITS"): Limited,
+    /// Connections that one user may have at a time [default: 200]
+    #[clap(value_name = "N")]
+    user_connections_max("SYNCLINE_USER_CONNECTIONS_MAX"): u32,
+    /// Documents that one user may hold open, over all connections [default: 20000]
+    #[clap(value_name = "N")]
+    user_documents_max("SYNCLINE_USER_DOCUMENTS_MAX"): u32,
+    /// Documents that one user may open in a second; of all rates, what was not used for 20 seconds may
+    /// be used at once [default: 500]
+    #[clap(value_name = "N")]
+    user_opens_per_s("SYNCLINE_USER_OPENS_PER_S"): u32,
+    /// Changes that one user may push in a second, importers excepted [default: 1000]
+    #[clap(value_name = "N")]
+    user_changes_per_s("SYNCLINE_USER_CHANGES_PER_S"): u32,
+    /// Bytes that one user may send in a second [default: 8388608]
+    #[clap(value_name = "BYTES")]
+    user_bytes_per_s("SYNCLINE_USER_BYTES_PER_S"): u32,
+    /// Changes that may be pushed in one space in a second [default: 20000]
+    #[clap(value_name = "N")]
+    space_changes_per_s("SYNCLINE_SPACE_CHANGES_PER_S"): u32,
+    /// Bytes of pushes that may be sent for one space in a second [default: 67108864]
+    #[clap(value_name = "BYTES")]
+    space_bytes_per_s("SYNCLINE_SPACE_BYTES_PER_S"): u32,
+    /// Connections that one address may have at a time [default: 10000]
+    #[clap(value_name = "N")]
+    address_connections_max("SYNCLINE_ADDRESS_CONNECTIONS_MAX"): u32,
+    /// Connections that one address may open in a second [default: 500]
+    #[clap(value_name = "N")]
+    address_connects_per_s("SYNCLINE_ADDRESS_CONNECTS_PER_S"): u32,
+    /// Bytes that one address may send in a second; above, it is read more slowly [default: 67108864]
+    #[clap(value_name = "BYTES")]
+    address_bytes_per_s("SYNCLINE_ADDRESS_BYTES_PER_S"): u32,
+    /// Addresses of proxies whose X-Forwarded-For is believed
+    #[clap(value_name = "ADDRESSES", value_delimiter = ',')]
+    trusted_proxies("SYNCLINE_TRUSTED_PROXIES"): Vec<IpAddr>,
 }
 
 impl Settings {
@@ -217,6 +266,7 @@ impl Settings {
         self.check()?;
         let (hub, roles, default) = (self.hub(), self.roles()?, Config::default());
         Ok(Config {
+            addresses: self.addresses(),
             roles,
             listen: self.listen.unwrap_or(default.listen),
             storage: self.data.map_or(default.storage, Storage::Directory),
@@ -251,7 +301,39 @@ impl Settings {
                 .unwrap_or(default.rollover_actors),
             rollover_bytes: self.rollover_bytes.unwrap_or(default.rollover_bytes),
             offline_window: millis(self.offline_window_ms, default.offline_window),
+            quotas: self.quotas(),
             ..default
+        }
+    }
+
+    fn quotas(&self) -> Quotas {
+        let default = match self.limits.unwrap_or_default() {
+            Limited::On => Quotas::default(),
+            Limited::Off => return Quotas::none(),
+        };
+        Quotas {
+            user_connections: self.user_connections_max.unwrap_or(default.user_connections),
+            user_documents: self.user_documents_max.unwrap_or(default.user_documents),
+            user_opens_per_s: self.user_opens_per_s.unwrap_or(default.user_opens_per_s),
+            user_changes_per_s: self.user_changes_per_s.unwrap_or(default.user_changes_per_s),
+            user_bytes_per_s: self.user_bytes_per_s.unwrap_or(default.user_bytes_per_s),
+            space_changes_per_s: self.space_changes_per_s.unwrap_or(default.space_changes_per_s),
+            space_bytes_per_s: self.space_bytes_per_s.unwrap_or(default.space_bytes_per_s),
+            ..default
+        }
+    }
+
+    fn addresses(&self) -> AddressLimits {
+        let trusted_proxies = self.trusted_proxies.clone().unwrap_or_default();
+        let default = match self.limits.unwrap_or_default() {
+            Limited::On => AddressLimits::default(),
+            Limited::Off => return AddressLimits { trusted_proxies, ..AddressLimits::none() },
+        };
+        AddressLimits {
+            connections_max: self.address_connections_max.unwrap_or(default.connections_max),
+            connects_per_s: self.address_connects_per_s.unwrap_or(default.connects_per_s),
+            bytes_per_s: self.address_bytes_per_s.unwrap_or(default.bytes_per_s),
+            trusted_proxies,
         }
     }
 
@@ -319,6 +401,8 @@ pub struct Config {
     pub write_stall: Duration,
     /// How long a graceful end may take.
     pub shutdown: Duration,
+    /// What one address may do.
+    pub addresses: AddressLimits,
     /// What the hub may be told.
     pub hub: hub::Config,
 }
@@ -335,6 +419,7 @@ impl Default for Config {
             connections_max: 50_000,
             write_stall: Duration::from_secs(60),
             shutdown: Duration::from_secs(10),
+            addresses: AddressLimits::default(),
             hub: hub::Config::default(),
         }
     }

@@ -13,6 +13,7 @@ use syncline_engine::hub::{ConnectionId, Effect, Input};
 use syncline_engine::ids::Epoch;
 use syncline_engine::machine::{Machine, Wake};
 use syncline_engine::wire::{ClientFrame, ServerFrame};
+use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::mailbox::{Letters, Mail};
@@ -142,6 +143,11 @@ impl<M: Machine<Input = Input, Effect = Effect>> HubTask<M> {
                 Effect::Close { connection, code } => {
                     if let Some(state) = self.connections.get(&connection) {
                         state.outgoing.close(code);
+                    }
+                }
+                Effect::Hold { connection, pause } => {
+                    if let Some(state) = self.connections.get(&connection) {
+                        state.outgoing.hold(Instant::now() + pause);
                     }
                 }
                 Effect::ReadRules { space } => self.work.rules(space),

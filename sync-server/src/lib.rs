@@ -35,6 +35,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
+mod addresses;
 mod app;
 mod clock;
 pub mod config;
@@ -53,6 +54,7 @@ mod work;
 pub use hub_task::HubFailure;
 pub use tokens::{KeysError, Tokens};
 
+use addresses::Addresses;
 use app::App;
 use config::{Authentication, Config, Storage};
 use hub_task::HubTask;
@@ -156,6 +158,7 @@ impl Server {
             mailbox: mailbox.clone(),
             closing: closed.clone(),
             seats: Arc::new(Semaphore::new(config.connections_max.max(1) as usize)),
+            addresses: Addresses::new(config.addresses.clone()),
             write_stall: config.write_stall,
             next_connection: AtomicU64::new(1),
             alive: alive_in.downgrade(),

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use syncline_engine::codes::Code;
 use syncline_engine::wire::CloseCode;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// Above this a connection's requests are left in its socket until it has taken its answers.
 pub(crate) const PAUSE_READING_BYTES: usize = 1 << 20;
@@ -34,6 +35,8 @@ struct State {
     messages: VecDeque<Bytes>,
     bytes: usize,
     close: Option<CloseCode>,
+    /// Until when the connection is not to be read.
+    held: Option<Instant>,
 }
 
 /// The queue of one connection.
@@ -91,10 +94,20 @@ impl Outgoing {
         self.filled.notified().await;
     }
 
-    /// Waits until there is little enough queued to read on. For one waiting task.
+    /// Has the connection not be read until a moment.
+    pub(crate) fn hold(&self, until: Instant) {
+        self.state().held = Some(until);
+    }
+
+    /// Waits until there is little enough queued, and the connection may be read. For one waiting
+    /// task.
     pub(crate) async fn room(&self) {
         while self.state().bytes > PAUSE_READING_BYTES {
             self.room.notified().await;
+        }
+        let held = self.state().held.take();
+        if let Some(until) = held {
+            tokio::time::sleep_until(until).await;
         }
     }
 

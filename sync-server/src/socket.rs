@@ -14,6 +14,7 @@ use syncline_engine::wire::CloseCode;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 
+use crate::addresses::Seat;
 use crate::listener::Peer;
 use crate::mailbox::Mailbox;
 use crate::outgoing::{Next, Outgoing};
@@ -56,6 +57,7 @@ pub(crate) async fn serve(
     socket: WebSocket,
     connection: ConnectionId,
     peer: Peer,
+    seat: &Seat,
     mailbox: Mailbox,
     stall: Duration,
 ) {
@@ -64,7 +66,7 @@ pub(crate) async fn serve(
     mailbox.opened(connection, peer.clone(), Arc::clone(&outgoing)).await;
     let (mut sink, stream) = socket.split();
     let end = tokio::select! {
-        end = read(stream, connection, &outgoing, &mailbox) => end,
+        end = read(stream, connection, seat, &outgoing, &mailbox) => end,
         end = write(&mut sink, connection, &outgoing, &mailbox, &peer, stall) => end,
         end = close_without_hub(&outgoing, &mailbox) => end,
     };
@@ -79,6 +81,7 @@ pub(crate) async fn serve(
 async fn read(
     mut stream: impl Stream<Item = Result<Message, axum::Error>> + Unpin,
     connection: ConnectionId,
+    seat: &Seat,
     outgoing: &Outgoing,
     mailbox: &Mailbox,
 ) -> End {
@@ -87,7 +90,11 @@ async fn read(
         outgoing.room().await;
         match stream.next().await {
             Some(Ok(Message::Binary(message))) => {
+                let pause = seat.has_read(message.len());
                 mailbox.received(connection, message).await;
+                if !pause.is_zero() {
+                    tokio::time::sleep(pause).await;
+                }
             }
             Some(Ok(Message::Text(_))) => return End::Refused(Code::BadFrame),
             // Answered by tungstenite while it is read on.

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
@@ -23,11 +23,14 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use crate::config::Config;
+use crate::config::{AddressLimits, Config};
 use crate::{HubFailure, Server};
 
 /// Fails a test that waits for what does not come.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long the script has a connection not read.
+const HOLD: Duration = Duration::from_millis(200);
 
 type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -51,6 +54,10 @@ impl Script {
             Some(b'e') => self.send(connection, message),
             Some(b'o') => self.send(connection, self.open.len().to_string()),
             Some(b'b') => self.send(connection, self.received_bytes.to_string()),
+            Some(b'h') => {
+                self.effects.push_back(Effect::Hold { connection, pause: HOLD });
+                self.send(connection, message);
+            }
             Some(b'c') => self
                 .effects
                 .push_back(Effect::Close { connection, code: CloseCode::of(Code::Replaced) }),
@@ -167,11 +174,16 @@ async fn start(config: Config) -> Server {
         .expect("the server starts")
 }
 
-async fn connect(server: &Server) -> Client {
+fn request(server: &Server) -> tungstenite::handshake::client::Request {
     let mut request = server.url().into_client_request().expect("a URL");
     request
         .headers_mut()
         .insert("sec-websocket-protocol", SUBPROTOCOL.parse().expect("a header value"));
+    request
+}
+
+async fn connect(server: &Server) -> Client {
+    let request = request(server);
     let config = WebSocketConfig::default().max_write_buffer_size(usize::MAX);
     let connecting = tokio_tungstenite::connect_async_with_config(request, Some(config), true);
     within(connecting).await.expect("the handshake succeeds").0
@@ -349,13 +361,38 @@ async fn connections_beyond_the_limit_are_told_to_come_later() {
     let server = start(Config { connections_max: 1, ..Config::default() }).await;
     let mut client = connect(&server).await;
     assert_eq!(ask(&mut client, "echo").await, "echo");
-    let mut request = server.url().into_client_request().expect("a URL");
-    request
-        .headers_mut()
-        .insert("sec-websocket-protocol", SUBPROTOCOL.parse().expect("a header value"));
-    let refused = within(tokio_tungstenite::connect_async(request)).await;
+    assert_eq!(refusal(&server).await.status(), 503);
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_connections_and_is_told_when_to_come_back() {
+    let addresses = AddressLimits { connections_max: 1, ..AddressLimits::default() };
+    let server = start(Config { addresses, ..Config::default() }).await;
+    let mut client = connect(&server).await;
+    assert_eq!(ask(&mut client, "echo").await, "echo");
+    let answer = refusal(&server).await;
+    assert_eq!(answer.status(), 429);
+    let wait = answer.headers()["retry-after"].to_str().ok().and_then(|wait| wait.parse().ok());
+    assert!(wait.is_some_and(|wait: u32| wait >= 1), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_connection_on_hold_is_not_read_and_loses_nothing() {
+    let server = start(Config::default()).await;
+    let mut client = connect(&server).await;
+    let held = Instant::now();
+    assert_eq!(ask(&mut client, "hold").await, "hold");
+    // One more is read by whoever reads already.
+    assert_eq!(ask(&mut client, "echo 1").await, "echo 1");
+    assert_eq!(ask(&mut client, "echo 2").await, "echo 2");
+    assert!(held.elapsed() >= HOLD, "nothing is read before the time");
+}
+
+/// The answer to a handshake that the server refuses.
+async fn refusal(server: &Server) -> tungstenite::handshake::client::Response {
+    let refused = within(tokio_tungstenite::connect_async(request(server))).await;
     let Err(tungstenite::Error::Http(answer)) = refused else { panic!("{refused:?}") };
-    assert_eq!(answer.status(), 503);
+    *answer
 }
 
 async fn http(server: &Server, path: &str) -> String {

@@ -120,7 +120,8 @@ impl Server {
     fn syncline() -> Result<Self, Failure> {
         let data = tempfile::tempdir()?;
         let mut command = Command::new(executable("syncline-server")?);
-        command.args(["--listen", "127.0.0.1:0", "--log", "warn", "--data"]).arg(data.path());
+        command.args(["--listen", "127.0.0.1:0", "--log", "warn", "--limits", "off", "--data"]);
+        command.arg(data.path());
         Self::start(command, "syncline", data)
     }
 

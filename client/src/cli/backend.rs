@@ -8,10 +8,11 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use syncline_engine::hub;
 use syncline_engine::ids::UserId;
 use syncline_engine::policy::Role;
 use syncline_server::Server;
-use syncline_server::config::{Config, Storage};
+use syncline_server::config::{AddressLimits, Config, Storage};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
@@ -42,7 +43,10 @@ impl Backend {
         let importer = UserId::new(IMPORTER)?;
         let roles = BTreeMap::from([(importer, Role::Importer)]);
         let storage = Storage::Directory(data);
-        let config = Config { listen, storage, roles, ..Config::default() };
+        // What is measured is the server, not its patience.
+        let hub = hub::Config { quotas: hub::Quotas::none(), ..hub::Config::default() };
+        let addresses = AddressLimits::none();
+        let config = Config { listen, storage, roles, hub, addresses, ..Config::default() };
         let server = Server::start(config).await.context("can't start the embedded server")?;
         Ok(Self::Embedded(Box::new(server)))
     }

@@ -2,10 +2,12 @@
 //! is bounded per connection is bounded here. Must not know what a document contains.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::authenticate::Credentials;
+use super::quota::Returns;
 use super::timers::Timer;
 use super::{ConnectionId, Effect, Handle, Hub, Phase, RequestId};
 use crate::clock::Timestamp;
@@ -39,6 +41,8 @@ pub(super) struct Connection {
     heard: Timestamp,
     /// For when its timer is armed.
     wake: Timestamp,
+    /// When it was last told that it goes too fast.
+    pub(super) told_to_slow_down: Option<Timestamp>,
     /// Bytes sent since it last drained.
     pub(super) outstanding: usize,
     /// Bytes of its changes that are accepted and not durable yet.
@@ -249,6 +253,7 @@ impl Hub {
             talk: Talk::Greeting,
             heard: now,
             wake,
+            told_to_slow_down: None,
             outstanding: 0,
             pending: 0,
         });
@@ -284,6 +289,9 @@ impl Hub {
                 return self.fail(now, slot, code, &error.to_string());
             }
         };
+        if !self.count(now, slot, &frame, message.len()) {
+            return;
+        }
         match frame {
             ClientFrame::Hello(hello) if greeting => self.hello(now, slot, &hello),
             ClientFrame::Hello(_) => {
@@ -316,6 +324,14 @@ impl Hub {
         };
         let user = credentials.user.clone();
         let name = (SessionId(hello.session), user);
+        let before = self.sessions.by_name.get(&name).and_then(|key| self.sessions.get(*key));
+        let returns = before.map_or(Returns::Not, |session| match session.place {
+            Place::Connected(_) => Returns::InPlace,
+            Place::Away(_) => Returns::Known,
+        });
+        if let Some((code, wait)) = self.has_no_room_for(now, &name.1, returns) {
+            return self.send_away(now, slot, code, wait);
+        }
         let session = if let Some(key) = self.sessions.by_name.get(&name).copied() {
             let generation = self.sessions.get(key).map_or(0, |session| session.generation);
             if hello.generation <= generation {
@@ -327,8 +343,10 @@ impl Hub {
             self.sessions.last += 1;
             let key = SessionKey(self.sessions.last);
             self.sessions.by_name.insert(name.clone(), key);
+            self.users.session_begun(&name.1);
             key
         };
+        self.users.connected(&name.1, slot);
         let slots = self.sessions.by_key.remove(&session).map(|s| s.slots).unwrap_or_default();
         self.sessions.by_key.insert(
             session,
@@ -395,8 +413,9 @@ impl Hub {
     pub(super) fn grace_over(&mut self, now: Timestamp, session: SessionKey) {
         if self.sessions.get(session).is_some_and(|s| s.slot().is_none()) {
             self.end_leases_of(now, session);
-            let slots = self.sessions.remove(session).map(|s| s.slots).unwrap_or_default();
-            for handle in slots {
+            let Some(session_over) = self.sessions.remove(session) else { return };
+            self.users.session_over(&session_over.user);
+            for handle in session_over.slots {
                 if let Some(live) = self.documents.live_mut(handle) {
                     live.leases.forfeit(session);
                 }
@@ -452,6 +471,14 @@ impl Hub {
         self.send(slot, frame);
     }
 
+    /// Tells a connection that something takes longer.
+    pub(super) fn complain_for(&mut self, slot: Slot, code: Code, message: &str, wait: Duration) {
+        let message = message.to_owned();
+        let (address, retry_after_ms) = (None, Some(millis(wait)));
+        let frame = Error { code: code.number(), message, address, fatal: false, retry_after_ms };
+        self.send(slot, frame);
+    }
+
     /// Tells a connection what was wrong and ends it.
     pub(super) fn fail(&mut self, now: Timestamp, slot: Slot, code: Code, message: &str) {
         let message = message.to_owned();
@@ -471,6 +498,14 @@ impl Hub {
     pub(super) fn dismiss(&mut self, now: Timestamp, slot: Slot, code: Code) {
         let Some(id) = self.connections.get(slot).map(|connection| connection.id) else { return };
         let retry_after_ms = if fatal(code) { None } else { Some(spread(id)) };
+        self.send(slot, Goodbye { code: code.number(), retry_after_ms });
+        self.close(now, slot, CloseCode::of(code));
+    }
+
+    /// Says goodbye to a connection that may come back after a while.
+    pub(super) fn send_away(&mut self, now: Timestamp, slot: Slot, code: Code, wait: Duration) {
+        let Some(id) = self.connections.get(slot).map(|connection| connection.id) else { return };
+        let retry_after_ms = Some(millis(wait).saturating_add(spread(id)));
         self.send(slot, Goodbye { code: code.number(), retry_after_ms });
         self.close(now, slot, CloseCode::of(code));
     }
@@ -508,6 +543,7 @@ impl Hub {
         let Some(connection) = self.connections.remove(slot) else { return };
         self.timers.disarm(connection.wake, Timer::Silence(connection.id));
         let Talk::Open(open) = connection.talk else { return };
+        self.users.disconnected(&open.credentials.user, slot);
         if let Some(at) = open.credentials.expires {
             self.timers.disarm(at, Timer::Expiry(connection.id));
         }
@@ -534,6 +570,10 @@ impl Hub {
             self.pump(slot);
         }
     }
+}
+
+fn millis(wait: Duration) -> u32 {
+    u32::try_from(wait.as_millis()).unwrap_or(u32::MAX)
 }
 
 /// When to come back: spread over some seconds, so that not all come at once.

@@ -7,6 +7,7 @@ use automerge::{Automerge, Change, TextEncoding};
 
 use super::connection::Slot;
 use super::document::State;
+use super::quota::Pace;
 use super::{Effect, Handle, Hub};
 use crate::clock::Timestamp;
 use crate::codes::Code;
@@ -69,6 +70,8 @@ pub(super) struct Space {
     documents: usize,
     /// Documents that wait for the rules before they are loaded.
     waiting: BTreeSet<Handle>,
+    /// How fast it is written in.
+    pub(super) pace: Pace,
     /// `None` until they are read.
     pub(super) rules: Option<Box<Rulebook>>,
 }

@@ -94,9 +94,13 @@ impl Hub {
             let why = "you may not read here";
             return self.complain(slot, Code::Forbidden, why, Some(frame.address.clone()));
         }
-        let crowded = self.documents.len() >= self.config.live_documents_max;
+        if known.is_none() && self.holds_too_many(&open.credentials.user) {
+            let why = "you have as many documents open as one user may; close some";
+            return self.complain(slot, Code::TooManyDocuments, why, Some(frame.address.clone()));
+        }
+        let crowded = self.documents.len() >= self.config.live_documents_max || self.is_strained();
         if crowded && self.documents.handle(&address).is_none() {
-            let why = "the server has as many documents open as it may";
+            let why = "the server has as much to do as it can; documents that are open go on";
             return self.complain(slot, Code::Overloaded, why, Some(frame.address.clone()));
         }
         let handle = self.handle_of(&address);

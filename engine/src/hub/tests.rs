@@ -26,6 +26,7 @@ mod frames;
 mod leases;
 mod logs;
 mod pushes;
+mod quotas;
 mod restores;
 mod rollovers;
 mod rules;
@@ -78,6 +79,8 @@ struct World {
     /// Bytes sent on a connection since it last drained.
     unread: BTreeMap<u64, usize>,
     closed: BTreeMap<u64, CloseCode>,
+    /// Connections that were not to be read for a while.
+    holds: Vec<(u64, Duration)>,
     /// Connections that take nothing.
     stuck: Vec<u64>,
     hold_commits: bool,
@@ -106,6 +109,7 @@ impl World {
             inbox: BTreeMap::new(),
             unread: BTreeMap::new(),
             closed: BTreeMap::new(),
+            holds: vec![],
             stuck: vec![],
             hold_commits: false,
             held_commit: None,
@@ -163,6 +167,10 @@ impl World {
             Effect::Close { connection, code } => {
                 self.closed.insert(connection.0, code);
                 self.unread.remove(&connection.0);
+                None
+            }
+            Effect::Hold { connection, pause } => {
+                self.holds.push((connection.0, pause));
                 None
             }
             Effect::Load { .. } | Effect::ReadRules { .. } | Effect::Index { .. } => {
@@ -328,7 +336,7 @@ impl World {
     }
 
     /// Lets time pass, waking the hub exactly when it asks for it.
-    fn pass(&mut self, duration: std::time::Duration) {
+    fn pass(&mut self, duration: Duration) {
         let end = self.now + duration;
         while let Some(wake) = self.hub.poll_timeout().filter(|wake| wake.at <= end) {
             self.now = self.now.max(wake.at);

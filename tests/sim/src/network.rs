@@ -2,6 +2,7 @@
 //! lost with them. Looks into messages only to tell the oracle what passed.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use bytes::Bytes;
 use syncline_engine::hub::{self, ConnectionId};
@@ -39,6 +40,8 @@ pub(crate) struct Wire {
     /// What is sent on it from here on never arrives, and nobody is told.
     pub(crate) stalled: bool,
     server_heard: bool,
+    /// Until when the server does not read it.
+    held_until: u64,
     pub(crate) talk: Talk,
     /// What its client has proved to the server.
     pub(crate) proved: Option<Proved>,
@@ -127,6 +130,7 @@ impl World {
             carries: true,
             stalled: false,
             server_heard: false,
+            held_until: 0,
             talk: Talk::default(),
             proved: None,
         };
@@ -202,6 +206,9 @@ impl World {
         if !wire.carries || wire.stalled {
             return;
         }
+        if up && wire.held_until > self.now {
+            return self.at(wire.held_until - self.now, Event::Deliver { wire: id, up });
+        }
         if let Some(client) = wire.client() {
             let mut until = self.dark_until(client).unwrap_or(0);
             if !up {
@@ -224,6 +231,15 @@ impl World {
             } else {
                 self.arrive_at_client(id, message);
             }
+        }
+    }
+
+    /// The server does not read a connection for a while.
+    pub(crate) fn hold(&mut self, id: u64, pause: Duration) {
+        self.report.count_incident("held");
+        let until = self.now + u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        if let Some(wire) = self.network.wires.get_mut(&id) {
+            wire.held_until = until;
         }
     }
 

@@ -77,6 +77,9 @@ pub struct ServerSetup {
     pub rollover_bytes: u64,
     #[serde(default = "for_ever")]
     pub offline_window: u64,
+    // Not in runs that were saved before there were quotas.
+    #[serde(default)]
+    pub user_changes_per_s: u32,
 }
 
 /// More than any run lasts or counts.
@@ -105,6 +108,12 @@ impl ServerSetup {
             rollover_actors: usize::try_from(self.rollover_actors).unwrap_or(usize::MAX),
             rollover_bytes: self.rollover_bytes,
             offline_window: Duration::from_millis(self.offline_window),
+            quotas: hub::Quotas {
+                user_changes_per_s: self.user_changes_per_s,
+                burst: Duration::from_secs(2),
+                hold_max: Duration::from_secs(3),
+                ..hub::Quotas::none()
+            },
             ..hub::Config::default()
         }
     }
@@ -134,6 +143,11 @@ impl ServerSetup {
                 choices.between(1_000, 200_000)
             } else {
                 FOR_EVER
+            },
+            user_changes_per_s: if choices.per_mille(150) {
+                u32::try_from(choices.between(1, 8)).unwrap_or(0)
+            } else {
+                0
             },
         }
     }

@@ -211,6 +211,9 @@ impl World {
                 let ConnectionId(id) = connection;
                 return self.close_from_server(id, code);
             }
+            hub::Effect::Hold { connection, pause } => {
+                return self.hold(connection.0, pause);
+            }
             hub::Effect::Commit { appends } => {
                 if self.server.committing.is_some() {
                     self.complain("store", "two commits at once".to_owned());

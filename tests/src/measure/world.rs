@@ -187,7 +187,7 @@ impl World {
                 let result = roll_over(&self.store, &address, end, Epoch([6; 16]), at, keep_since);
                 Some(Input::RolledOver { address, result })
             }
-            Effect::Stop => None,
+            Effect::Hold { .. } | Effect::Stop => None,
         }
     }
 

@@ -217,7 +217,7 @@ proptest! {
         for (who, step, mood) in steps {
             hostile[who].act(&mut world, &mut ada, step);
             match mood {
-                0 => world.pass(std::time::Duration::from_secs(17)),
+                0 => world.pass(Duration::from_secs(17)),
                 1 => {
                     world.hold_commits = !world.hold_commits;
                     world.finish_commit();
