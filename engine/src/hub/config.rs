@@ -60,6 +60,9 @@ pub struct Config {
     pub compact_entries: u64,
     /// Entries that stay readable below a snapshot, for clients that are a little behind.
     pub compact_keep: u64,
+    /// Connections that come back in a second after all were sent away, on average: the more there
+    /// were, the longer the time over which they are spread.
+    pub returns_per_second: u32,
 }
 
 impl Default for Config {
@@ -87,6 +90,7 @@ impl Default for Config {
             compact_bytes: 512 << 10,
             compact_entries: 2_000,
             compact_keep: 500,
+            returns_per_second: 500,
         }
     }
 }
