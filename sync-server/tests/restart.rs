@@ -123,7 +123,8 @@ async fn live_through(
 #[tokio::test(flavor = "multi_thread")]
 async fn five_hundred_clients_come_back_spread_out_to_a_server_that_took_over_gb1() {
     let dir = tempfile::tempdir().expect("a directory");
-    let rate = ["--returns-per-second", "100"];
+    // A pipe that nobody reads takes only so many lines.
+    let rate = ["--returns-per-second", "100", "--log", "warn"];
     let first = ["--listen", "127.0.0.1:0", "--data", text(dir.path())];
     let first = Process::start(command(&[&first[..], &rate].concat())).await;
     let at = first.at();
@@ -212,9 +213,13 @@ async fn systemd_hears_that_it_is_ready_well_and_stopping() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("notify");
     let systemd = UnixDatagram::bind(&path).expect("a socket");
-    let mut command =
-        command(&["--listen", "127.0.0.1:0", "--data", text(&dir.path().join("data"))]);
-    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "200000");
+    let watched = "export WATCHDOG_USEC=200000 WATCHDOG_PID=$$; exec \"$0\" \"$@\"";
+    let mut command = tokio::process::Command::new("sh");
+    quiet(&mut command);
+    command
+        .args(["-c", watched, env!("CARGO_BIN_EXE_syncline-server")])
+        .args(["--listen", "127.0.0.1:0", "--data", text(&dir.path().join("data"))])
+        .env("NOTIFY_SOCKET", &path);
     let server = Process::start(command).await;
     let mut buffer = [0; 256];
     let mut hear = async |wanted: &str| {
@@ -281,7 +286,7 @@ async fn a_thousand_times(at: SocketAddr) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_who_come_and_go_leave_nothing_behind() {
     let dir = tempfile::tempdir().expect("a directory");
-    let soon = ["--lease-grace-ms", "50", "--evict-idle-ms", "50"];
+    let soon = ["--lease-grace-ms", "50", "--evict-idle-ms", "50", "--log", "warn"];
     let arguments = ["--listen", "127.0.0.1:0", "--data", text(dir.path())];
     let server = Process::start(command(&[&arguments[..], &soon].concat())).await;
     let at = server.at();
