@@ -26,12 +26,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use axum::Router;
 use futures_util::FutureExt;
 use syncline_engine::hub::{self, Authenticator, Effect, Hub, Identity, Input, TakesNames};
 use syncline_engine::ids::{Address, Cursor};
 use syncline_engine::machine::Machine;
 use syncline_engine::storage::record::DigestKey;
 use syncline_engine::storage::{LogStore, Record, Snapshot, StoreError};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -227,20 +229,14 @@ impl Server {
         if let Some(certificates) = &certificates {
             onlookers.spawn(Arc::clone(certificates).follow());
         }
-        let mut router = app::router(Arc::clone(&app));
-        if let Some(listener) = listeners.metrics {
-            let router = internal::open_router(internal).merge(app::health(app));
-            // Until the very end, so that the end can be watched.
-            let never = watch::Sender::new(false);
-            let (sockets, never_closed) = (sockets(None), never.subscribe());
-            onlookers.spawn(async move {
-                listener::serve(listener, router, sockets, never_closed).await;
-                drop(never);
-            });
+        let router = if let Some(listener) = listeners.metrics {
+            let pages = internal::open_router(internal).merge(app::health(Arc::clone(&app)));
+            onlookers.spawn(show(listener, pages, sockets(None)));
+            app::router(app)
         } else {
-            router =
-                router.merge(internal::guarded_router(internal, config.seen_from.clone().into()));
-        }
+            let seen_from = config.seen_from.clone().into();
+            app::router(app).merge(internal::guarded_router(internal, seen_from))
+        };
         let listener = listener::serve(listeners.sync, router, sockets(tls), closed);
         let listener = tokio::spawn(listener);
         Ok(Self {
@@ -359,6 +355,12 @@ fn authenticator(config: &Config) -> Result<Arc<dyn Authenticator>, StartError> 
         }
         Authentication::Custom(authenticator) => Ok(Arc::clone(authenticator)),
     }
+}
+
+/// Serves pages until the very end, so that the end can be watched. Never ends.
+async fn show(listener: TcpListener, pages: Router, sockets: Sockets) {
+    let never = watch::Sender::new(false);
+    listener::serve(listener, pages, sockets, never.subscribe()).await;
 }
 
 /// What a server begins with.

@@ -152,12 +152,18 @@ pub(crate) struct Meters {
     turned_away: IntCounterVec,
     work: IntCounterVec,
     tls_reloads: IntCounterVec,
+    times: Times,
+    published: Notify,
+}
+
+/// How long things took, and how large commits were.
+#[derive(Debug)]
+struct Times {
     commit_seconds: Histogram,
     commit_changes: Histogram,
     commit_bytes: Histogram,
     delivery_seconds: Histogram,
     work_seconds: HistogramVec,
-    published: Notify,
 }
 
 fn register<C: Collector + Clone + 'static>(
@@ -202,7 +208,10 @@ impl Gauges {
                 "syncline_pending_changes",
                 "Changes that are accepted and not on disk yet.",
             ),
-            pending_bytes: gauge("syncline_pending_bytes", "Their bytes."),
+            pending_bytes: gauge(
+                "syncline_pending_bytes",
+                "Bytes of changes that are accepted and not on disk yet.",
+            ),
             behind: gauge(
                 "syncline_followers_behind",
                 "Followers that have not been sent all that is on disk.",
@@ -220,7 +229,7 @@ impl Gauges {
                 "Bytes that connections were sent and have not taken.",
             ),
             queue_messages: gauge("syncline_queue_messages", "Messages that wait for the hub."),
-            queue_bytes: gauge("syncline_queue_bytes", "Their bytes."),
+            queue_bytes: gauge("syncline_queue_bytes", "Bytes of messages that wait for the hub."),
             queue_answers: gauge(
                 "syncline_queue_answers",
                 "Answers of the store and of sockets that wait for the hub.",
@@ -234,11 +243,51 @@ impl Totals {
         let counter = |name, help| counter(registry, name, help);
         Self {
             changes: counter("syncline_accepted_changes_total", "Changes that were accepted."),
-            operations: counter("syncline_accepted_operations_total", "Their operations."),
-            bytes: counter("syncline_accepted_bytes_total", "Their bytes."),
+            operations: counter(
+                "syncline_accepted_operations_total",
+                "Operations in the changes that were accepted.",
+            ),
+            bytes: counter(
+                "syncline_accepted_bytes_total",
+                "Bytes of the changes that were accepted.",
+            ),
             evictions: counter(
                 "syncline_evictions_total",
                 "Documents that left memory because nobody used them.",
+            ),
+        }
+    }
+}
+
+impl Times {
+    fn new(all: &Registry) -> Self {
+        let seconds = HistogramOpts::new(
+            "syncline_work_duration_seconds",
+            "How long the store's larger tasks took, by what was done.",
+        );
+        Self {
+            commit_seconds: histogram(
+                all,
+                "syncline_commit_duration_seconds",
+                "From handing a commit to the store until it is on disk.",
+                SECONDS,
+            ),
+            commit_changes: histogram(
+                all,
+                "syncline_commit_changes",
+                "Changes in a commit.",
+                CHANGES,
+            ),
+            commit_bytes: histogram(all, "syncline_commit_size_bytes", "Bytes in a commit.", BYTES),
+            delivery_seconds: histogram(
+                all,
+                "syncline_delivery_duration_seconds",
+                "From reading a change off a socket until it is handed to its followers' sockets.",
+                SECONDS,
+            ),
+            work_seconds: register(
+                all,
+                HistogramVec::new(seconds.buckets(SECONDS.to_vec()), &["work"]),
             ),
         }
     }
@@ -254,10 +303,6 @@ impl Meters {
         let info = Opts::new("syncline_build_info", "The version that runs; always 1.")
             .const_label("version", env!("CARGO_PKG_VERSION"));
         register(&all, IntGauge::with_opts(info)).set(1);
-        let seconds = HistogramOpts::new(
-            "syncline_work_duration_seconds",
-            "How long the store's larger tasks took, by what was done.",
-        );
         let meters = Self {
             gauges: Gauges::new(&all),
             totals: Totals::new(&all),
@@ -298,34 +343,7 @@ impl Meters {
                 "Times that the certificate was read again, by how it went.",
                 &["outcome"],
             ),
-            commit_seconds: histogram(
-                &all,
-                "syncline_commit_duration_seconds",
-                "From handing a commit to the store until it is on disk.",
-                SECONDS,
-            ),
-            commit_changes: histogram(
-                &all,
-                "syncline_commit_changes",
-                "Changes in a commit.",
-                CHANGES,
-            ),
-            commit_bytes: histogram(
-                &all,
-                "syncline_commit_size_bytes",
-                "Bytes in a commit.",
-                BYTES,
-            ),
-            delivery_seconds: histogram(
-                &all,
-                "syncline_delivery_duration_seconds",
-                "From reading a change off a socket until it is handed to its followers' sockets.",
-                SECONDS,
-            ),
-            work_seconds: register(
-                &all,
-                HistogramVec::new(seconds.buckets(SECONDS.to_vec()), &["work"]),
-            ),
+            times: Times::new(&all),
             published: Notify::new(),
             registry: all,
         };
@@ -439,7 +457,7 @@ impl Meters {
     /// A task of the store has ended.
     pub(crate) fn worked(&self, task: Task, took: Duration, well: bool) {
         self.work.with_label_values(&[task.name(), outcome(well)]).inc();
-        self.work_seconds.with_label_values(&[task.name()]).observe(took.as_secs_f64());
+        self.times.work_seconds.with_label_values(&[task.name()]).observe(took.as_secs_f64());
     }
 
     /// A commit of so many changes and bytes is on disk.
@@ -449,15 +467,15 @@ impl Meters {
             reason = "a commit has far fewer than 2^52 of either"
         )]
         let (changes, bytes) = (changes as f64, bytes as f64);
-        self.commit_seconds.observe(took.as_secs_f64());
-        self.commit_changes.observe(changes);
-        self.commit_bytes.observe(bytes);
+        self.times.commit_seconds.observe(took.as_secs_f64());
+        self.times.commit_changes.observe(changes);
+        self.times.commit_bytes.observe(bytes);
     }
 
     /// So many changes that came at the same time went out to their followers.
     pub(crate) fn delivered(&self, after: Duration, changes: u64) {
         for _ in 0..changes {
-            self.delivery_seconds.observe(after.as_secs_f64());
+            self.times.delivery_seconds.observe(after.as_secs_f64());
         }
     }
 

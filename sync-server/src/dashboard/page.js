@@ -32,7 +32,7 @@ const text = ([value, unit]) => (unit ? `${value} ${unit}` : value);
 
 const TILES = [
   ["Connections", (s) => count(s.connections), (s) => `${text(count(s.sessions))} sessions`],
-  ["Documents", (s) => count(s.documents), (s) => `${text(count(s.followers))} followers, ${text(count(s.leases))} leases`],
+  ["Documents", (s) => count(s.documents), (s) => `${text(count(s.followers))} followers`],
   ["Changes accepted", (s) => per(count)(s.changes), (s) => text(per(bytes)(s.accepted_bytes))],
   ["Delivery p99", (s) => millis(s.delivery_p99), (s) => `p50 ${text(millis(s.delivery_p50))}`],
   ["Commit p99", (s) => millis(s.commit_p99), (s) => `${text(per(count)(s.commits))}, p50 ${text(millis(s.commit_p50))}`],
@@ -43,12 +43,12 @@ const TILES = [
 
 const CHARTS = [
   { title: "Changes accepted", unit: per(count), series: [["changes", "changes", "a"]] },
-  { title: "Delivery", note: "from the author's socket to the followers'", unit: millis, series: [["delivery_p50", "p50", "a"], ["delivery_p99", "p99", "b"]] },
+  { title: "Delivery", note: "from socket to sockets", unit: millis, series: [["delivery_p50", "p50", "a"], ["delivery_p99", "p99", "b"]] },
   { title: "Commit", note: "until it is on disk", unit: millis, series: [["commit_p50", "p50", "a"], ["commit_p99", "p99", "b"]] },
   { title: "Traffic", unit: per(bytes), series: [["bytes_in", "in", "a"], ["bytes_out", "out", "c"]] },
   { title: "Frames", unit: per(count), series: [["frames_in", "in", "a"], ["frames_out", "out", "c"]] },
-  { title: "Connections", unit: count, series: [["connections", "connections", "a"], ["followers", "followers", "c"]] },
-  { title: "Behind", note: "changes that followers have not been sent", unit: count, series: [["lag", "all together", "b"], ["lag_max", "the farthest", "d"]] },
+  { title: "Connections", unit: count, series: [["connections", "connections", "a"], ["followers", "followers", "c"], ["leases", "leases", "b"]] },
+  { title: "Behind", note: "changes not sent yet", unit: count, series: [["lag", "all together", "b"], ["lag_max", "the farthest", "d"]] },
   { title: "Memory", unit: bytes, series: [["memory", "resident", "a"], ["outgoing_bytes", "sent and not taken", "b"]] },
 ];
 

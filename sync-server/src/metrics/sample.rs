@@ -83,9 +83,9 @@ impl Snapshot {
             frames_in: received.messages.load(Ordering::Relaxed),
             frames_out: sent.messages.load(Ordering::Relaxed),
             busy: meters.hub_busy_seconds.get(),
-            commits: meters.commit_seconds.get_sample_count(),
-            commit: buckets(&meters.commit_seconds),
-            delivery: buckets(&meters.delivery_seconds),
+            commits: meters.times.commit_seconds.get_sample_count(),
+            commit: buckets(&meters.times.commit_seconds),
+            delivery: buckets(&meters.times.delivery_seconds),
         }
     }
 }

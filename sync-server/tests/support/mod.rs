@@ -99,7 +99,7 @@ pub struct Client<S>(pub WebSocketStream<S>);
 impl Client<TcpStream> {
     pub async fn open(at: SocketAddr) -> Self {
         let stream = within(TcpStream::connect(at)).await.expect("it listens");
-        Client::over(stream).await
+        Self::over(stream).await
     }
 }
 
