@@ -25,6 +25,7 @@ use crate::likes::Likes;
 use crate::post::Post;
 use crate::status::{ClientClosed, Problem, SyncStatus};
 use crate::store::{MemoryStore, Pair, SledStore, Store, StoreError, StoreOpenError};
+use crate::trust::{Trust, TrustError};
 use crate::writer::Which;
 
 /// Whose store it is. Not the session's: to it a store has no owner.
@@ -37,6 +38,9 @@ pub enum OpenError {
     /// The server's address can't be used.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
+    /// The certificates of those who vouch for the server can't be used.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// The user's name is missing or not acceptable.
     #[error(transparent)]
     User(#[from] NameError),
@@ -84,6 +88,7 @@ pub struct Builder {
     url: String,
     user: String,
     token: Option<String>,
+    ca: Option<PathBuf>,
     agent: String,
     place: Place,
     online: bool,
@@ -103,6 +108,14 @@ impl Builder {
     #[must_use]
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(token.into());
+        self
+    }
+
+    /// Takes for the server only whom the certificates in this file (PEM) vouch for, instead of whom
+    /// the system and Mozilla do.
+    #[must_use]
+    pub fn ca_file(mut self, path: impl AsRef<Path>) -> Self {
+        self.ca = Some(path.as_ref().to_owned());
         self
     }
 
@@ -165,6 +178,7 @@ impl Builder {
             // An app that has chosen one keeps it; without any, rustls would panic.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
+        let trust = self.ca.as_deref().map(Trust::of_file).transpose()?.unwrap_or_default();
         let mut random = [0; 64];
         getrandom::fill(&mut random).map_err(|e| OpenError::Random(e.to_string()))?;
         let (mut seed, mut secret) = ([0; 32], [0; 32]);
@@ -181,7 +195,8 @@ impl Builder {
         };
         let identity = Identity { user, token: self.token, agent: self.agent, seed };
         let session = Session::new(identity, self.config, &stored)?;
-        let driver = Driver::start(session, store, endpoint, secret, Clock::start(), self.by_hand)
+        let server = (endpoint, trust);
+        let driver = Driver::start(session, store, server, secret, Clock::start(), self.by_hand)
             .map_err(OpenError::Thread)?;
         if self.online {
             driver.input(Input::SetOnline(true));
@@ -241,6 +256,7 @@ impl Client {
             url: url.into(),
             user: String::new(),
             token: None,
+            ca: None,
             agent: concat!("syncline-client/", env!("CARGO_PKG_VERSION")).to_owned(),
             place: Place::Nowhere,
             online: true,

@@ -19,10 +19,11 @@ use tokio_tungstenite::tungstenite::error::Error as WsError;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use crate::driver::Driver;
 use crate::endpoint::Endpoint;
+use crate::trust::Trust;
 
 /// Messages that wait for the socket. What the session has in flight is bounded far below, so a
 /// full queue means a socket that takes nothing.
@@ -69,12 +70,12 @@ impl End {
 pub(crate) async fn run(
     driver: Arc<Driver>,
     connection: ConnectionId,
-    endpoint: Endpoint,
+    (endpoint, trust): (Endpoint, Trust),
     mut outgoing: mpsc::Receiver<Outgoing>,
     let_go: oneshot::Receiver<()>,
 ) {
     let dialled = tokio::select! {
-        dialled = dial(&endpoint) => dialled,
+        dialled = dial(&endpoint, &trust) => dialled,
         // Nothing is sent before `Connected`: the session has changed its mind.
         _ = outgoing.recv() => Err(End::because("given up")),
     };
@@ -103,7 +104,7 @@ pub(crate) async fn run(
     driver.input(Input::Disconnected { connection, code: end.code, reason: end.reason });
 }
 
-async fn dial(endpoint: &Endpoint) -> Result<Socket, End> {
+async fn dial(endpoint: &Endpoint, trust: &Trust) -> Result<Socket, End> {
     let failed = |why: String| End::because(format!("can't connect to {endpoint}: {why}"));
     let mut request = endpoint.as_str().into_client_request().map_err(|e| failed(e.to_string()))?;
     request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(SUBPROTOCOL));
@@ -112,7 +113,18 @@ async fn dial(endpoint: &Endpoint) -> Result<Socket, End> {
         .write_buffer_size(BUFFER_BYTES)
         .max_message_size(Some(FRAME_BYTES_MAX))
         .max_frame_size(Some(FRAME_BYTES_MAX));
-    let dialling = connect_async_with_config(request, Some(config), true);
+    #[cfg(feature = "tls")]
+    let dialling = tokio_tungstenite::connect_async_tls_with_config(
+        request,
+        Some(config),
+        true,
+        trust.connector(),
+    );
+    #[cfg(not(feature = "tls"))]
+    let dialling = {
+        let Trust = trust;
+        tokio_tungstenite::connect_async_with_config(request, Some(config), true)
+    };
     match timeout(CONNECT_TIMEOUT, dialling).await {
         Ok(Ok((socket, _response))) => Ok(socket),
         Ok(Err(WsError::Http(response))) => {

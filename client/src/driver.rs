@@ -30,6 +30,7 @@ use crate::document::{Change, CommandError};
 use crate::endpoint::Endpoint;
 use crate::status::{ClientClosed, DocumentState, Problem, SyncStatus};
 use crate::store::Store;
+use crate::trust::Trust;
 use crate::writer::{Request, Which, Writer};
 
 /// Writes that the store has not answered, above which nothing more is read from the server.
@@ -52,6 +53,7 @@ pub(crate) struct Driver {
     core: Mutex<Core>,
     user: UserId,
     endpoint: Endpoint,
+    trust: Trust,
     runtime: Handle,
     /// Rings when the session's next timeout may have moved.
     timer: Notify,
@@ -145,7 +147,7 @@ impl Driver {
     pub(crate) fn start(
         session: Session,
         store: Box<dyn Store>,
-        endpoint: Endpoint,
+        (endpoint, trust): (Endpoint, Trust),
         secret: [u8; 32],
         clock: Clock,
         by_hand: bool,
@@ -168,6 +170,7 @@ impl Driver {
             user: session.user().clone(),
             core: Mutex::new(Core::new(session, clock, Ids::new(secret), writer, by_hand)),
             endpoint,
+            trust,
             runtime: Handle::current(),
             timer: Notify::new(),
             connection: watch::Sender::new(ConnectionStatus::Idle),
@@ -302,10 +305,10 @@ impl Driver {
         let (queue, outgoing) = mpsc::channel(SEND_QUEUE_MAX);
         let (hold, let_go) = oneshot::channel();
         core.link = Some(Link { connection, queue, _hold: hold });
-        let endpoint = self.endpoint.clone();
+        let server = (self.endpoint.clone(), self.trust.clone());
         self.connections.send_modify(|count| *count += 1);
         self.runtime.spawn(async move {
-            connection::run(Arc::clone(&driver), connection, endpoint, outgoing, let_go).await;
+            connection::run(Arc::clone(&driver), connection, server, outgoing, let_go).await;
             driver.connections.send_modify(|count| *count -= 1);
         });
     }

@@ -29,6 +29,7 @@ mod commit;
 mod compact;
 mod config;
 mod connection;
+mod counters;
 mod document;
 mod follow;
 mod index;
@@ -50,6 +51,7 @@ pub use attribution::Attribution;
 pub use authenticate::{AuthenticateError, Authenticator, Credentials, TakesNames};
 pub use compact::{CompactError, compact};
 pub use config::{Config, Identity};
+pub use counters::Counters;
 pub use load::{Loaded, index, load, rules, snapshot};
 pub use quota::Quotas;
 pub use rollover::{RolledOver, roll_over};
@@ -265,6 +267,15 @@ pub struct Stats {
     pub followers: usize,
     /// Leases that are held, summed over the documents.
     pub leases: usize,
+    /// Followers that have not been sent all that is durable of the log, and those of them that
+    /// are being sent a snapshot.
+    pub behind: usize,
+    /// Changes that followers on the log have not been sent, summed over them.
+    pub lag_entries: u64,
+    /// The most that one of them has not been sent.
+    pub lag_entries_max: u64,
+    /// Bytes that connections were sent and have not taken.
+    pub outstanding_bytes: usize,
     /// Changes that are accepted and not durable yet.
     pub pending_entries: usize,
     /// Their bytes.
@@ -273,12 +284,6 @@ pub struct Stats {
     pub accepted_entries: u64,
     /// Their bytes.
     pub accepted_bytes: u64,
-}
-
-#[derive(Debug, Default)]
-struct Accepted {
-    entries: u64,
-    bytes: u64,
 }
 
 /// How far a hub is in its life.
@@ -330,9 +335,11 @@ pub struct Hub {
     wanting_compaction: BTreeSet<Handle>,
     pending_entries: usize,
     pending_bytes: usize,
-    accepted: Accepted,
+    counters: Counters,
     /// Slots up to this one may have unanswered changes in documents that were evicted.
     slots_spent: u32,
+    /// What the times at which connections are told to come back are drawn from.
+    jitter: u64,
 }
 
 impl Hub {
@@ -360,8 +367,9 @@ impl Hub {
             wanting_compaction: BTreeSet::new(),
             pending_entries: 0,
             pending_bytes: 0,
-            accepted: Accepted::default(),
+            counters: Counters::default(),
             slots_spent: 0,
+            jitter: 0,
         }
     }
 
@@ -373,7 +381,21 @@ impl Hub {
         self
     }
 
-    /// How much it holds. Walks over the documents.
+    /// The same hub, which draws from a random number the times at which those that it sends away
+    /// are to come back.
+    #[must_use]
+    pub const fn with_jitter(mut self, jitter: u64) -> Self {
+        self.jitter = jitter;
+        self
+    }
+
+    /// What it has done since it was made.
+    #[must_use]
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// How much it holds. Walks over the documents and their followers.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let mut stats = Stats {
@@ -382,8 +404,9 @@ impl Hub {
             users: self.users.len(),
             pending_entries: self.pending_entries,
             pending_bytes: self.pending_bytes,
-            accepted_entries: self.accepted.entries,
-            accepted_bytes: self.accepted.bytes,
+            outstanding_bytes: self.connections.outstanding(),
+            accepted_entries: self.counters.accepted_entries,
+            accepted_bytes: self.counters.accepted_bytes,
             ..Stats::default()
         };
         for document in self.documents.all() {
@@ -391,6 +414,7 @@ impl Hub {
             if let document::State::Live(live) = &document.state {
                 stats.followers += live.followers.len();
                 stats.leases += live.leases.len();
+                live.count_lag(&mut stats);
             }
         }
         stats

@@ -12,11 +12,14 @@ use axum::{Router, routing};
 use syncline_engine::hub::ConnectionId;
 use syncline_engine::wire::SUBPROTOCOL;
 use tokio::sync::{Semaphore, mpsc, watch};
+use tracing::Instrument;
 
 use crate::addresses::Addresses;
+use crate::health::{Health, Trouble};
 use crate::listener::Peer;
 use crate::mailbox::Mailbox;
-use crate::socket;
+use crate::metrics::{Meters, TurnedAway};
+use crate::{socket, trace};
 
 /// Where the sync WebSocket is.
 pub(crate) const SYNC_PATH: &str = "/v1/sync";
@@ -38,15 +41,34 @@ pub(crate) struct App {
     pub(crate) next_connection: AtomicU64,
     /// Held by every connection, so that an end can wait for all.
     pub(crate) alive: mpsc::WeakSender<()>,
+    /// What the hub's loop says of itself.
+    pub(crate) health: Arc<Health>,
+    /// What is counted of connections.
+    pub(crate) meters: Arc<Meters>,
+}
+
+impl App {
+    fn trouble(&self) -> Option<Trouble> {
+        let full = self.seats.available_permits() == 0;
+        let full = full.then_some(Trouble::Overloaded("no room for another connection"));
+        self.health.trouble(*self.closing.borrow()).or(full)
+    }
 }
 
 /// The routes around `app`.
 pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/", routing::get(page))
+        .route(SYNC_PATH, routing::any(sync))
+        .with_state(Arc::clone(&app))
+        .merge(health(app))
+}
+
+/// The pages that say how the server is, for whoever sends it work.
+pub(crate) fn health(app: Arc<App>) -> Router {
+    Router::new()
         .route("/healthz", routing::get(async || "ok\n"))
         .route("/readyz", routing::get(ready))
-        .route(SYNC_PATH, routing::any(sync))
         .with_state(app)
 }
 
@@ -55,16 +77,15 @@ async fn page() -> String {
         "This is a Syncline sync server ({version}).\n\n\
          Clients connect by WebSocket to {SYNC_PATH} with the subprotocol {SUBPROTOCOL}, for example:\n\n\
          \tsyncline --server http://HOST:PORT --user ada post town/square \"Hello\"\n\n\
-         /healthz answers 200 while the process lives, /readyz while it takes connections.\n",
+         /healthz answers 200 while the process lives, /readyz while it takes work.\n",
         version = env!("CARGO_PKG_VERSION"),
     )
 }
 
 async fn ready(State(app): State<Arc<App>>) -> Response {
-    if *app.closing.borrow() {
-        (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n").into_response()
-    } else {
-        "ready\n".into_response()
+    match app.trouble() {
+        Some(trouble) => (StatusCode::SERVICE_UNAVAILABLE, format!("{trouble}\n")).into_response(),
+        None => "ready\n".into_response(),
     }
 }
 
@@ -81,17 +102,26 @@ async fn sync(
     }
     let place = match app.addresses.seat(app.addresses.origin(peer.address.ip(), &headers)) {
         Ok(place) => place,
-        Err(wait) => return too_many(wait),
+        Err(wait) => {
+            app.meters.turned_away(TurnedAway::Address);
+            return too_many(wait);
+        }
     };
     let seat = Arc::clone(&app.seats).try_acquire_owned();
     let (Ok(seat), Some(alive), false) = (seat, app.alive.upgrade(), *app.closing.borrow()) else {
+        app.meters.turned_away(TurnedAway::Full);
         let refusal = (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "5")]);
         return (refusal.0, refusal.1, "no room for another connection\n").into_response();
     };
     let connection = ConnectionId(app.next_connection.fetch_add(1, Ordering::Relaxed));
-    upgrade.on_upgrade(move |socket| async move {
-        socket::serve(socket, connection, peer, &place, app.mailbox.clone(), app.write_stall).await;
-        drop((place, seat, alive));
+    let span = trace::connection(connection, &peer);
+    upgrade.on_upgrade(move |socket| {
+        let serving = async move {
+            let (mailbox, stall) = (app.mailbox.clone(), app.write_stall);
+            socket::serve(socket, connection, peer, &place, mailbox, &app.meters, stall).await;
+            drop((place, seat, alive));
+        };
+        serving.instrument(span)
     })
 }
 

@@ -14,6 +14,7 @@ use syncline_engine::policy::Role;
 
 pub use crate::addresses::AddressLimits;
 use crate::store::SledOptions;
+use crate::tls::TlsFiles;
 
 /// The settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +46,14 @@ pub enum ConfigError {
         setting: &'static str,
         /// Why not.
         source: NameError,
+    },
+    /// A setting that means nothing without another.
+    #[error("{given} needs {missing} beside it")]
+    Incomplete {
+        /// The one that was given.
+        given: &'static str,
+        /// The one that was not.
+        missing: &'static str,
     },
     /// A number that makes no sense.
     #[error("{name} must be at least {min}")]
@@ -131,6 +140,23 @@ settings! {
     /// Address and port to listen on; port 0 picks a free one [default: 127.0.0.1:4400]
     #[clap(value_name = "ADDRESS")]
     listen("SYNCLINE_LISTEN"): SocketAddr,
+    /// Certificate chain in PEM, for TLS; read again when the file changes, or on SIGHUP
+    #[clap(value_name = "FILE")]
+    tls_cert("SYNCLINE_TLS_CERT"): PathBuf,
+    /// The certificate's private key in PEM
+    #[clap(value_name = "FILE")]
+    tls_key("SYNCLINE_TLS_KEY"): PathBuf,
+    /// Address and port of a listener for /metrics, /dashboard and the health pages, open to all who
+    /// reach it [default: on --listen, for this machine only]
+    #[clap(value_name = "ADDRESS")]
+    metrics_listen("SYNCLINE_METRICS_LISTEN"): SocketAddr,
+    /// How long to wait for a process that holds the data directory or the address [default: 0]
+    #[clap(value_name = "MS")]
+    takeover_ms("SYNCLINE_TAKEOVER_MS"): u64,
+    /// Clients that come back in a second after the server ended, on average: the more there were,
+    /// the longer the time over which they are spread [default: 500]
+    #[clap(value_name = "N")]
+    returns_per_second("SYNCLINE_RETURNS_PER_SECOND"): u32,
     /// Directory of the documents' log [default: ./syncline-data]
     #[clap(value_name = "DIR")]
     data("SYNCLINE_DATA"): PathBuf,
@@ -153,6 +179,10 @@ settings! {
     /// How log lines look [default: text]
     #[clap(value_enum)]
     log_format("SYNCLINE_LOG_FORMAT"): LogFormat,
+    /// Where to send traces to, an OTLP collector's HTTP endpoint such as http://127.0.0.1:4318; needs a
+    /// build with the feature otlp [default: nowhere]
+    #[clap(value_name = "URL")]
+    otlp_endpoint("SYNCLINE_OTLP_ENDPOINT"): String,
     /// Connections that may be open at the same time [default: 50000]
     #[clap(value_name = "N")]
     connections_max("SYNCLINE_CONNECTIONS_MAX"): u32,
@@ -261,13 +291,23 @@ impl Settings {
     ///
     /// # Errors
     /// [`ConfigError::TooSmall`] if a number makes no sense, [`ConfigError::Name`] if no user can
-    /// have a name.
+    /// have a name, [`ConfigError::Incomplete`] if half of something is given.
     pub fn config(self) -> Result<Config, ConfigError> {
         self.check()?;
         let (hub, roles, default) = (self.hub(), self.roles()?, Config::default());
+        let tls = match (self.tls_cert, self.tls_key) {
+            (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
+            (None, None) => None,
+            (Some(_), None) => return Err(incomplete("tls_cert", "tls_key")),
+            (None, Some(_)) => return Err(incomplete("tls_key", "tls_cert")),
+        };
         Ok(Config {
             addresses: self.addresses(),
             roles,
+            tls,
+            metrics_listen: self.metrics_listen,
+            seen_from: default.seen_from,
+            takeover: millis(self.takeover_ms, default.takeover),
             listen: self.listen.unwrap_or(default.listen),
             storage: self.data.map_or(default.storage, Storage::Directory),
             authentication: match self.auth_keys {
@@ -278,6 +318,7 @@ impl Settings {
             cache_idle: millis(self.cache_idle_ms, default.cache_idle),
             connections_max: self.connections_max.unwrap_or(default.connections_max),
             write_stall: millis(self.write_stall_ms, default.write_stall),
+            request_wait: default.request_wait,
             shutdown: millis(self.shutdown_ms, default.shutdown),
             hub,
         })
@@ -302,6 +343,7 @@ impl Settings {
             rollover_bytes: self.rollover_bytes.unwrap_or(default.rollover_bytes),
             offline_window: millis(self.offline_window_ms, default.offline_window),
             quotas: self.quotas(),
+            returns_per_second: self.returns_per_second.unwrap_or(default.returns_per_second),
             ..default
         }
     }
@@ -366,6 +408,7 @@ impl Settings {
             ("compact_bytes", self.compact_bytes, 1),
             ("rollover_actors", self.rollover_actors.map(u64::from), 1),
             ("rollover_bytes", self.rollover_bytes, 1),
+            ("returns_per_second", self.returns_per_second.map(u64::from), 1),
         ];
         for (name, value, min) in smallest {
             if value.is_some_and(|value| value < min) {
@@ -374,6 +417,10 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+const fn incomplete(given: &'static str, missing: &'static str) -> ConfigError {
+    ConfigError::Incomplete { given, missing }
 }
 
 fn millis(setting: Option<u64>, default: Duration) -> Duration {
@@ -385,6 +432,14 @@ fn millis(setting: Option<u64>, default: Duration) -> Duration {
 pub struct Config {
     /// Where to listen; port 0 picks a free one.
     pub listen: SocketAddr,
+    /// The certificate to show; without one the server speaks in the clear.
+    pub tls: Option<TlsFiles>,
+    /// Where metrics and the dashboard are, if not where clients connect.
+    pub metrics_listen: Option<SocketAddr>,
+    /// From which addresses they can be seen where clients connect; none means the loopback addresses.
+    pub seen_from: Vec<IpAddr>,
+    /// How long to wait for a process that holds the data directory or the address.
+    pub takeover: Duration,
     /// Where the log is kept.
     pub storage: Storage,
     /// How clients prove who they are.
@@ -399,6 +454,8 @@ pub struct Config {
     pub connections_max: u32,
     /// A connection whose socket took nothing for this long is closed.
     pub write_stall: Duration,
+    /// How long TLS may take to be agreed on, a request's head to come, and the next to begin.
+    pub request_wait: Duration,
     /// How long a graceful end may take.
     pub shutdown: Duration,
     /// What one address may do.
@@ -411,6 +468,10 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 4400)),
+            tls: None,
+            metrics_listen: None,
+            seen_from: Vec::new(),
+            takeover: Duration::ZERO,
             storage: Storage::Directory(PathBuf::from("./syncline-data")),
             authentication: Authentication::Names,
             roles: BTreeMap::new(),
@@ -418,6 +479,7 @@ impl Default for Config {
             cache_idle: SledOptions::CACHE_IDLE,
             connections_max: 50_000,
             write_stall: Duration::from_secs(60),
+            request_wait: Duration::from_secs(10),
             shutdown: Duration::from_secs(10),
             addresses: AddressLimits::default(),
             hub: hub::Config::default(),

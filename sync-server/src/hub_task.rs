@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use syncline_engine::clock::Timestamp;
@@ -13,11 +13,13 @@ use syncline_engine::hub::{ConnectionId, Effect, Input};
 use syncline_engine::ids::Epoch;
 use syncline_engine::machine::{Machine, Wake};
 use syncline_engine::wire::{ClientFrame, ServerFrame};
-use tokio::time::Instant;
+use tracing::Span;
 
 use crate::clock::Clock;
+use crate::gauge::{Gauge, Observed};
 use crate::mailbox::{Letters, Mail};
 use crate::outgoing::Outgoing;
+use crate::trace;
 use crate::work::{Compaction, EpochEnd, Work};
 
 /// Inputs that are taken before the effects of the first of them are carried out.
@@ -60,14 +62,16 @@ pub(crate) struct HubTask<M> {
     letters: Letters,
     work: Work,
     connections: BTreeMap<ConnectionId, Connection>,
+    gauge: Gauge,
     failure: Option<HubFailure>,
 }
 
-impl<M: Machine<Input = Input, Effect = Effect>> HubTask<M> {
+impl<M: Machine<Input = Input, Effect = Effect> + Observed> HubTask<M> {
     /// A loop around `hub` that has not begun.
-    pub(crate) fn new(hub: M, letters: Letters, work: Work) -> Self {
+    pub(crate) fn new(hub: M, letters: Letters, work: Work, gauge: Gauge) -> Self {
         let clock = Clock::start();
-        Self { hub, clock, letters, work, connections: BTreeMap::new(), failure: None }
+        let connections = BTreeMap::new();
+        Self { hub, clock, letters, work, connections, gauge, failure: None }
     }
 
     /// Runs until the hub asks to stop. Connections notice by themselves that the mailbox is gone.
@@ -75,18 +79,33 @@ impl<M: Machine<Input = Input, Effect = Effect>> HubTask<M> {
     /// # Errors
     /// [`HubFailure`] if the hub stopped because it could not go on.
     pub(crate) async fn run(mut self) -> Result<(), HubFailure> {
+        let mut began = Instant::now();
         while !self.carry_out() {
+            self.gauge.handed_out();
+            self.gauge.publish(&self.hub, self.letters.depth());
             let now = self.clock.now();
             let wake = self.hub.poll_timeout();
-            let sleep = tokio::time::sleep(until(now, wake));
+            let sleep = tokio::time::sleep(until(now, wake).min(self.gauge.due_in()));
+            self.gauge.meters.hub_busy_seconds.inc_by(began.elapsed().as_secs_f64());
             tokio::select! {
                 biased;
-                Some(fact) = self.letters.facts.recv() => self.hear(fact),
-                Some(mail) = self.letters.mail.recv() => self.open(mail),
-                () = sleep => self.hear(Input::Tick),
+                Some(fact) = self.letters.facts.recv() => {
+                    began = Instant::now();
+                    self.hear(fact);
+                }
+                Some(mail) = self.letters.mail.recv() => {
+                    began = Instant::now();
+                    self.open(mail);
+                }
+                () = sleep => {
+                    began = Instant::now();
+                    self.hear(Input::Tick);
+                }
             }
             self.take_what_is_there();
         }
+        // Nobody is left; the last look says so.
+        self.gauge.publish_last(&self.hub, self.letters.depth());
         self.failure.take().map_or(Ok(()), Err)
     }
 
@@ -103,12 +122,22 @@ impl<M: Machine<Input = Input, Effect = Effect>> HubTask<M> {
     }
 
     fn hear(&mut self, input: Input) {
-        if let Input::Committed { result: Err(error) } = &input {
-            tracing::error!(%error, "commit failed; the server ends");
-            self.failure.get_or_insert_with(|| HubFailure::Store(error.to_string()));
+        self.hear_of(input, Instant::now(), &Span::none());
+    }
+
+    /// Hands the hub what came at `at`, in a frame or not.
+    fn hear_of(&mut self, input: Input, at: Instant, frame: &Span) {
+        if let Input::Committed { result } = &input {
+            self.gauge.committed();
+            if let Err(error) = result {
+                tracing::error!(%error, "commit failed; the server ends");
+                self.gauge.health.store_failed();
+                self.failure.get_or_insert_with(|| HubFailure::Store(error.to_string()));
+            }
         }
         let now = self.clock.now();
         self.hub.handle(now, input);
+        self.gauge.took(at, &self.hub.counters(), frame);
     }
 
     fn open(&mut self, mail: Mail) {
@@ -119,14 +148,17 @@ impl<M: Machine<Input = Input, Effect = Effect>> HubTask<M> {
                 self.connections.insert(connection, state);
                 self.hear(Input::Opened { connection });
             }
-            Mail::Received { connection, message, room } => {
+            Mail::Received { connection, message, at, room } => {
+                self.gauge.meters.received.count(&message);
                 if let Some(state) = self.connections.get_mut(&connection)
                     && !std::mem::replace(&mut state.greeted, true)
                 {
                     log_hello(connection, state.peer, &message);
                 }
-                self.hear(Input::Received { connection, message });
-                drop(room);
+                let frame = trace::frame(connection, &message);
+                let entered = frame.enter();
+                self.hear_of(Input::Received { connection, message }, at, &frame);
+                drop((entered, room));
             }
             Mail::Closed { connection } => {
                 self.connections.remove(&connection);
@@ -147,7 +179,7 @@ impl<M: Machine<Input = Input, Effect = Effect>> HubTask<M> {
                 }
                 Effect::Hold { connection, pause } => {
                     if let Some(state) = self.connections.get(&connection) {
-                        state.outgoing.hold(Instant::now() + pause);
+                        state.outgoing.hold(tokio::time::Instant::now() + pause);
                     }
                 }
                 Effect::ReadRules { space } => self.work.rules(space),
@@ -159,7 +191,10 @@ impl<M: Machine<Input = Input, Effect = Effect>> HubTask<M> {
                         return true;
                     }
                 },
-                Effect::Commit { appends } => self.work.commit(appends),
+                Effect::Commit { appends } => {
+                    let span = self.gauge.commits(&appends);
+                    self.work.commit(appends, span);
+                }
                 Effect::Read { request, address, from_seq, bytes_max } => self.work.read(
                     address,
                     move |store, address| store.read(address, from_seq, bytes_max),
@@ -195,9 +230,13 @@ impl<M: Machine<Input = Input, Effect = Effect>> HubTask<M> {
     fn send(&mut self, connection: ConnectionId, message: Bytes) {
         // The hub may not have heard yet that it is gone.
         let Some(state) = self.connections.get_mut(&connection) else { return };
+        self.gauge.meters.sent.count(&message);
         if message.get(1).is_some_and(|kind| says_why(*kind)) {
             state.refusals += 1;
-            log_refusal(connection, &message, state.refusals <= REFUSALS_LOGGED);
+            let code = log_refusal(connection, &message, state.refusals <= REFUSALS_LOGGED);
+            if let Some(code) = code {
+                self.gauge.meters.refused(code);
+            }
         }
         state.outgoing.push(message);
     }
@@ -236,8 +275,9 @@ fn log_hello(connection: ConnectionId, peer: SocketAddr, message: &[u8]) {
     }
 }
 
-fn log_refusal(connection: ConnectionId, message: &[u8], at_info: bool) {
-    let Ok(frame) = ServerFrame::decode(message) else { return };
+/// Logs what a connection is told, and answers the code.
+fn log_refusal(connection: ConnectionId, message: &[u8], at_info: bool) -> Option<Code> {
+    let frame = ServerFrame::decode(message).ok()?;
     let (code, address) = if let ServerFrame::Reject(reject) = &frame {
         (reject.code, None)
     } else if let ServerFrame::Error(error) = &frame {
@@ -245,12 +285,14 @@ fn log_refusal(connection: ConnectionId, message: &[u8], at_info: bool) {
     } else if let ServerFrame::Goodbye(goodbye) = &frame {
         (goodbye.code, None)
     } else {
-        return;
+        return None;
     };
-    let (frame, code) = (frame.name(), Code::from_number(code).map(Code::slug));
+    let known = Code::from_number(code);
+    let (frame, code) = (frame.name(), known.map(Code::slug));
     if at_info {
         tracing::info!(connection = connection.0, frame, code, ?address, "refused");
     } else {
         tracing::debug!(connection = connection.0, frame, code, ?address, "refused");
     }
+    known
 }

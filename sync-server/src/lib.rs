@@ -3,7 +3,8 @@
 //!
 //! The way of a message: `socket` (size limit, no decoding) hands it to the `mailbox`; the
 //! `hub_task` owns the hub, which decides; `work` asks the store, off the loop; answers go through
-//! `outgoing` back to the socket. Nothing in this crate decides anything about documents.
+//! `outgoing` back to the socket. Nothing in this crate decides anything about documents. Beside that
+//! way stand those who look on: `metrics`, `gauge`, `health`, `trace`, and `internal` for their pages.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use axum::Router;
 use futures_util::FutureExt;
 use syncline_engine::hub::{self, Authenticator, Effect, Hub, Identity, Input, TakesNames};
 use syncline_engine::ids::{Address, Cursor};
@@ -33,34 +35,52 @@ use syncline_engine::storage::record::DigestKey;
 use syncline_engine::storage::{LogStore, Record, Snapshot, StoreError};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 mod addresses;
 mod app;
 mod clock;
 pub mod config;
+mod gauge;
+mod handover;
+mod health;
 mod hub_task;
+mod internal;
 mod listener;
+pub mod logs;
 mod mailbox;
+mod metrics;
 mod outgoing;
+mod process;
 mod roles;
 mod socket;
 pub mod store;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod tokens;
+mod trace;
 mod work;
 
+pub use handover::Inherited;
 pub use hub_task::HubFailure;
+pub use tls::{TlsError, TlsFiles};
 pub use tokens::{KeysError, Tokens};
 
 use addresses::Addresses;
 use app::App;
 use config::{Authentication, Config, Storage};
+use gauge::{Gauge, Observed};
+use handover::Listeners;
+use health::Health;
 use hub_task::HubTask;
+use internal::Internal;
+use listener::Sockets;
 use mailbox::Mailbox;
+use metrics::Meters;
 use roles::WithRoles;
 use store::{MemoryStore, OpenError, SledOptions, SledStore};
+use tls::Certificates;
 use work::{MakeSnapshot, Work, WorkEnd};
 
 /// The server cannot start.
@@ -97,6 +117,12 @@ pub enum StartError {
     /// The keys for tokens cannot be used.
     #[error(transparent)]
     Keys(#[from] KeysError),
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A socket that was handed over cannot be used.
+    #[error("a socket that was handed over cannot be used: {0}")]
+    Inherited(io::Error),
     /// The operating system refuses a thread.
     #[error("cannot start a thread: {0}")]
     Threads(io::Error),
@@ -106,6 +132,11 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Server {
     local_addr: SocketAddr,
+    metrics_addr: SocketAddr,
+    certificates: Option<Arc<Certificates>>,
+    health: Arc<Health>,
+    /// Everything that looks on, and ends with the server.
+    onlookers: JoinSet<()>,
     mailbox: Mailbox,
     closing: Arc<watch::Sender<bool>>,
     listener: JoinHandle<()>,
@@ -124,33 +155,50 @@ impl Server {
     /// # Errors
     /// [`StartError`] says what is in the way.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let authenticator = authenticator(&config)?;
-        let authenticator = Arc::new(WithRoles { authenticator, roles: config.roles.clone() });
-        let listener = bind(config.listen).await?;
-        let opening = config.clone();
-        // Opening reads a log of any size and waits for the disk.
-        let (store, identity) = tokio::task::spawn_blocking(move || open(&opening))
-            .await
-            .map_err(|error| StartError::Threads(io::Error::other(error)))??;
-        tracing::info!(term = identity.term, listen = %config.listen, "store opened");
-        let hub = Hub::new(config.hub, identity).with_authenticator(authenticator);
-        Self::run(listener, hub, store, make_snapshot, &config)
+        Self::start_on(config, Inherited::default()).await
     }
 
-    /// Serves `hub` over `store` on `listener`.
+    /// Like [`Self::start`], on sockets that were opened by somebody else where there are any.
+    ///
+    /// # Errors
+    /// [`StartError`] says what is in the way.
+    pub async fn start_on(mut config: Config, inherited: Inherited) -> Result<Self, StartError> {
+        if let Some(socket) = &inherited.listen {
+            config.listen = socket.local_addr().map_err(StartError::Inherited)?;
+        }
+        let authenticator = authenticator(&config)?;
+        let authenticator = Arc::new(WithRoles { authenticator, roles: config.roles.clone() });
+        let meters = Arc::new(Meters::new());
+        let files = config.tls.clone();
+        let certificates =
+            files.map(|files| Certificates::read(files, Arc::clone(&meters))).transpose()?;
+        let ((store, identity), listeners) = open_and_listen(&config, inherited).await?;
+        tracing::info!(term = identity.term, listen = %config.listen, "store opened");
+        let hub = Hub::new(config.hub, identity)
+            .with_authenticator(authenticator)
+            .with_jitter(random_number()?);
+        let outfit = Outfit { listeners, certificates: certificates.map(Arc::new), meters };
+        Self::run(outfit, hub, store, make_snapshot, &config)
+    }
+
+    /// Serves `hub` over `store`.
     fn run(
-        listener: TcpListener,
-        hub: impl Machine<Input = Input, Effect = Effect> + Send + 'static,
+        outfit: Outfit,
+        hub: impl Machine<Input = Input, Effect = Effect> + Observed + Send + 'static,
         store: Arc<dyn LogStore>,
         make_snapshot: MakeSnapshot,
         config: &Config,
     ) -> Result<Self, StartError> {
-        let local_addr = listener
-            .local_addr()
-            .map_err(|source| StartError::Listen { listen: config.listen, source })?;
+        let Outfit { listeners, certificates, meters } = outfit;
+        let unheard = |source| StartError::Listen { listen: config.listen, source };
+        let local_addr = listeners.sync.local_addr().map_err(unheard)?;
+        let metrics_addr = listeners.metrics.as_ref().map_or(Ok(local_addr), |l| l.local_addr());
+        let metrics_addr = metrics_addr.map_err(unheard)?;
         let (mailbox, letters) = Mailbox::new();
         let (work, work_end) =
-            Work::start(store, mailbox.clone(), make_snapshot).map_err(StartError::Threads)?;
+            Work::start(store, mailbox.clone(), make_snapshot, Arc::clone(&meters))
+                .map_err(StartError::Threads)?;
+        let health = Arc::new(Health::new());
         let (closing, closed) = watch::channel(false);
         let (alive_in, alive) = mpsc::channel(1);
         let closing = Arc::new(closing);
@@ -162,17 +210,44 @@ impl Server {
             write_stall: config.write_stall,
             next_connection: AtomicU64::new(1),
             alive: alive_in.downgrade(),
+            health: Arc::clone(&health),
+            meters: Arc::clone(&meters),
         };
-        let task = HubTask::new(hub, letters, work);
+        let gauge = Gauge::new(Arc::clone(&meters), Arc::clone(&health), config.hub);
+        let task = HubTask::new(hub, letters, work, gauge);
         let close = Arc::clone(&closing);
         let hub = tokio::spawn(async move {
             let outcome = AssertUnwindSafe(task.run()).catch_unwind().await;
             close.send_replace(true);
             outcome.unwrap_or(Err(HubFailure::Panicked))
         });
-        let listener = tokio::spawn(listener::serve(listener, app::router(Arc::new(app)), closed));
+        let tls = certificates.as_ref().map(Certificates::acceptor);
+        let sockets = |tls| {
+            let (meters, most) = (Arc::clone(&meters), config.connections_max);
+            Sockets::new(meters, most, tls, config.request_wait, config.write_stall)
+        };
+        let (app, internal) = (Arc::new(app), Arc::new(Internal::new(Arc::clone(&meters))));
+        let mut onlookers = JoinSet::new();
+        onlookers.spawn(Arc::clone(&internal).sample());
+        if let Some(certificates) = &certificates {
+            onlookers.spawn(Arc::clone(certificates).follow());
+        }
+        let router = if let Some(listener) = listeners.metrics {
+            let pages = internal::open_router(internal).merge(app::health(Arc::clone(&app)));
+            onlookers.spawn(show(listener, pages, sockets(None)));
+            app::router(app)
+        } else {
+            let seen_from = config.seen_from.clone().into();
+            app::router(app).merge(internal::guarded_router(internal, seen_from))
+        };
+        let listener = listener::serve(listeners.sync, router, sockets(tls), closed);
+        let listener = tokio::spawn(listener);
         Ok(Self {
             local_addr,
+            metrics_addr,
+            certificates,
+            health,
+            onlookers,
             mailbox,
             closing,
             listener,
@@ -190,10 +265,34 @@ impl Server {
         self.local_addr
     }
 
+    /// Where the server shows its metrics.
+    #[must_use]
+    pub const fn metrics_addr(&self) -> SocketAddr {
+        self.metrics_addr
+    }
+
     /// What clients connect to.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("ws://{}{}", self.local_addr, app::SYNC_PATH)
+        let scheme = if self.certificates.is_some() { "wss" } else { "ws" };
+        format!("{scheme}://{}{}", self.local_addr, app::SYNC_PATH)
+    }
+
+    /// Has the certificate read again at once. Keys and certificates whose files change are read
+    /// again in any case.
+    pub fn reload(&self) {
+        if let Some(certificates) = &self.certificates {
+            certificates.look_again();
+        }
+    }
+
+    /// Whether the hub is at work: it was heard of of late, and its store has not failed.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        !matches!(
+            self.health.trouble(false),
+            Some(health::Trouble::Silent | health::Trouble::StoreFailed)
+        )
     }
 
     /// Waits until the server ends by itself, which it does only when it cannot go on. May be
@@ -218,9 +317,11 @@ impl Server {
         let within = self.shutdown_within;
         self.closing.send_replace(true);
         self.alive.0 = None;
-        self.mailbox.fact(Input::Shutdown);
         let mut outcome = Err(HubFailure::Abandoned);
         let winding_down = async {
+            // Whoever is told to come back must not come here.
+            let _ = (&mut self.listener).await;
+            self.mailbox.fact(Input::Shutdown);
             outcome = self.ended().await;
             // Nobody says anything on this channel; it ends with the last connection.
             let _ = self.alive.1.recv().await;
@@ -242,6 +343,7 @@ impl Drop for Server {
         self.closing.send_replace(true);
         self.listener.abort();
         self.hub.abort();
+        self.onlookers.abort_all();
     }
 }
 
@@ -258,17 +360,50 @@ fn authenticator(config: &Config) -> Result<Arc<dyn Authenticator>, StartError> 
     }
 }
 
-async fn bind(listen: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(listen).await.map_err(|source| {
-        if source.kind() == io::ErrorKind::AddrInUse {
-            StartError::AddressInUse(listen)
-        } else {
-            StartError::Listen { listen, source }
-        }
-    })
+/// Serves pages until the very end, so that the end can be watched. Never ends.
+async fn show(listener: TcpListener, pages: Router, sockets: Sockets) {
+    let never = watch::Sender::new(false);
+    listener::serve(listener, pages, sockets, never.subscribe()).await;
 }
 
-fn open(config: &Config) -> Result<(Arc<dyn LogStore>, Identity), StartError> {
+/// What a server begins with.
+struct Outfit {
+    listeners: Listeners,
+    certificates: Option<Arc<Certificates>>,
+    meters: Arc<Meters>,
+}
+
+type Opened = (Arc<dyn LogStore>, Identity);
+
+/// Opens the store and the sockets. Who takes over waits for the data directory first, so that nobody
+/// connects before he can be served; otherwise an address that is in use leaves the directory alone.
+async fn open_and_listen(
+    config: &Config,
+    inherited: Inherited,
+) -> Result<(Opened, Listeners), StartError> {
+    // Opening reads a log of any size and waits for the disk.
+    let open = || async {
+        let opening = config.clone();
+        tokio::task::spawn_blocking(move || open(&opening))
+            .await
+            .map_err(|error| StartError::Threads(io::Error::other(error)))?
+    };
+    if config.takeover.is_zero() {
+        let listeners = handover::listen(config, inherited).await?;
+        Ok((open().await?, listeners))
+    } else {
+        let opened = handover::patiently(config, open).await?;
+        Ok((opened, handover::listen(config, inherited).await?))
+    }
+}
+
+fn random_number() -> Result<u64, StartError> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(StartError::Random)?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+fn open(config: &Config) -> Result<Opened, StartError> {
     let now = clock::Clock::start().now().0;
     match &config.storage {
         Storage::Memory => {

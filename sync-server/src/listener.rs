@@ -1,5 +1,8 @@
-//! Accepts TCP connections and speaks HTTP/1.1 on them until they end or are upgraded. Knows no
-//! route and no frame.
+//! Accepts TCP connections, agrees on TLS where there is a certificate, and speaks HTTP/1.1 until they
+//! end or are upgraded. Knows no route and no frame.
+//!
+//! Whatever a peer does, or does not do, has an end: a handshake, a request's head and a write that
+//! makes no progress have their time, heads have their size, and sockets their number.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,11 +18,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::Sleep;
+use tokio_rustls::TlsAcceptor;
 
-/// A request's head must be complete within this time.
-const HEADER_WAIT: Duration = Duration::from_secs(10);
+use crate::metrics::{Meters, TurnedAway};
+
+/// Sockets that may be open beside the connections: requests, and what is about to be a connection.
+const SOCKETS_SPARE: usize = 1_024;
 /// hyper's read buffer while a connection speaks HTTP; a WebSocket handshake is far smaller.
 const HEADER_BYTES_MAX: usize = 16 << 10;
 /// How long a connection that this side closed may take to notice.
@@ -38,11 +45,58 @@ pub(crate) struct Peer {
     pub(crate) written: Arc<AtomicU64>,
 }
 
+/// What all sockets of a listener have in common.
+#[derive(Clone)]
+pub(crate) struct Sockets {
+    meters: Arc<Meters>,
+    seats: Arc<Semaphore>,
+    tls: Option<TlsAcceptor>,
+    /// For TLS to be agreed on, for a request's head to be complete, and for the next to begin.
+    wait: Duration,
+    /// After how long without any progress a write is given up, by whoever is not faster.
+    stall: Duration,
+}
+
+impl Sockets {
+    /// As many as there may be connections, and some more.
+    pub(crate) fn new(
+        meters: Arc<Meters>,
+        connections_max: u32,
+        tls: Option<TlsAcceptor>,
+        wait: Duration,
+        write_stall: Duration,
+    ) -> Self {
+        let most = (connections_max as usize).saturating_add(SOCKETS_SPARE);
+        let seats = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
+        // A WebSocket notices by itself, and says so.
+        Self { meters, seats, tls, wait, stall: write_stall * 2 }
+    }
+
+    fn seat(&self) -> Option<Seat> {
+        let permit = Arc::clone(&self.seats).try_acquire_owned().ok()?;
+        self.meters.sockets.inc();
+        Some(Seat { meters: Arc::clone(&self.meters), _permit: permit })
+    }
+}
+
+/// A socket's place among those that may be open.
+struct Seat {
+    meters: Arc<Meters>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.meters.sockets.dec();
+    }
+}
+
 /// Serves `router` on everything that `listener` accepts, until `closing` turns true. Connections
 /// that were upgraded go on by themselves; the others end with this future.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
+    sockets: Sockets,
     mut closing: watch::Receiver<bool>,
 ) {
     let mut connections = JoinSet::new();
@@ -52,7 +106,12 @@ pub(crate) async fn serve(
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, address)) => {
-                    connections.spawn(serve_one(stream, address, router.clone()));
+                    let Some(seat) = sockets.seat() else {
+                        sockets.meters.turned_away(TurnedAway::Sockets);
+                        continue;
+                    };
+                    let (router, sockets) = (router.clone(), sockets.clone());
+                    connections.spawn(serve_one(stream, address, router, sockets, seat));
                 }
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
@@ -78,40 +137,73 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     )
 }
 
-async fn serve_one(stream: TcpStream, address: SocketAddr, router: Router) {
+async fn serve_one(
+    stream: TcpStream,
+    address: SocketAddr,
+    router: Router,
+    sockets: Sockets,
+    seat: Seat,
+) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, peer = %address, "cannot turn off Nagle's algorithm");
     }
     let peer = Peer { address, written: Arc::default() };
-    let stream = LingeringStream::new(stream, Arc::clone(&peer.written));
+    let written = Arc::clone(&peer.written);
+    let stream = LingeringStream::new(stream, seat, written, sockets.stall);
+    let wait = sockets.wait;
+    let Some(tls) = sockets.tls else { return speak(stream, peer, router, wait).await };
+    match tokio::time::timeout(wait, tls.accept(stream)).await {
+        Ok(Ok(stream)) => speak(stream, peer, router, wait).await,
+        Ok(Err(error)) => {
+            sockets.meters.turned_away(TurnedAway::Handshake);
+            tracing::debug!(?error, peer = %address, "no agreement on TLS");
+        }
+        Err(_) => {
+            sockets.meters.turned_away(TurnedAway::Handshake);
+            tracing::debug!(peer = %address, "a TLS handshake was not finished in time");
+        }
+    }
+}
+
+/// Speaks HTTP to the end.
+async fn speak<S>(stream: S, peer: Peer, router: Router, wait: Duration)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let address = peer.address;
     let service = TowerToHyperService::new(router.layer(axum::Extension(peer)));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_WAIT)
+        .header_read_timeout(wait)
         .max_buf_size(HEADER_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades()
         .await;
     if let Err(error) = served {
-        tracing::debug!(%error, peer = %address, "a connection did not speak HTTP to its end");
+        tracing::debug!(?error, peer = %address, "a connection did not speak HTTP to its end");
     }
 }
 
-/// A TCP stream that counts what was written and that, when dropped, first lets the peer read what
-/// was sent last.
+/// A TCP stream that counts what was written, that fails when for too long nothing was, and that, when
+/// dropped, first lets the peer read what was sent last.
 ///
 /// Closing a socket that still has unread data in it makes the kernel send a reset, and a reset
 /// makes the peer's kernel throw away what it has not read yet: the close frame that says why.
 struct LingeringStream {
     stream: Option<TcpStream>,
+    seat: Option<Seat>,
     written: Arc<AtomicU64>,
+    stall: Duration,
+    /// Runs while a write waits. Most never do.
+    stalling: Option<Pin<Box<Sleep>>>,
     /// The peer has closed its side or the connection broke, so that there is nothing to wait for.
     over: bool,
 }
 
 impl LingeringStream {
-    fn new(stream: TcpStream, written: Arc<AtomicU64>) -> Self {
-        Self { stream: Some(stream), written, over: false }
+    fn new(stream: TcpStream, seat: Seat, written: Arc<AtomicU64>, stall: Duration) -> Self {
+        let (stream, seat) = (Some(stream), Some(seat));
+        Self { stream, seat, written, stall, stalling: None, over: false }
     }
 
     fn poll_stream<T>(
@@ -128,10 +220,26 @@ impl LingeringStream {
         polled
     }
 
-    fn count(&self, written: &Poll<io::Result<usize>>) {
-        if let Poll::Ready(Ok(bytes)) = written {
-            self.written.fetch_add(*bytes as u64, Ordering::Relaxed);
+    /// Counts what was written, and how long nothing was.
+    fn count(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(written) = written {
+            self.stalling = None;
+            if let Ok(bytes) = &written {
+                self.written.fetch_add(*bytes as u64, Ordering::Relaxed);
+            }
+            return Poll::Ready(written);
         }
+        let stall = self.stall;
+        let stalling = self.stalling.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
+        if stalling.as_mut().poll(context).is_pending() {
+            return Poll::Pending;
+        }
+        self.over = true;
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -159,8 +267,7 @@ impl AsyncWrite for LingeringStream {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let polled = this.poll_stream(|stream| stream.poll_write(context, bytes));
-        this.count(&polled);
-        polled
+        this.count(context, polled)
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -178,8 +285,7 @@ impl AsyncWrite for LingeringStream {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let polled = this.poll_stream(|stream| stream.poll_write_vectored(context, slices));
-        this.count(&polled);
-        polled
+        this.count(context, polled)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -189,11 +295,13 @@ impl AsyncWrite for LingeringStream {
 
 impl Drop for LingeringStream {
     fn drop(&mut self) {
+        let seat = self.seat.take();
         let (Some(stream), false) = (self.stream.take(), self.over) else { return };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 // Whatever comes of it, the connection is over.
                 let _ = tokio::time::timeout(LINGER_WAIT, linger(stream)).await;
+                drop(seat);
             });
         }
     }

@@ -2,12 +2,14 @@
 //! hand in waits, does not read its socket meanwhile, and so slows its peer down.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use syncline_engine::hub::{ConnectionId, Input};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::listener::Peer;
+use crate::metrics::Depth;
 use crate::outgoing::Outgoing;
 
 /// Messages that wait for the hub.
@@ -33,6 +35,8 @@ pub(crate) enum Mail {
         connection: ConnectionId,
         /// The message.
         message: Bytes,
+        /// When it was read off its socket.
+        at: Instant,
         /// Its share of the mailbox, given back when this is dropped.
         room: OwnedSemaphorePermit,
     },
@@ -59,6 +63,15 @@ pub(crate) struct Letters {
     /// Answers to what the hub asked: at most as many as it asked, so they need no bound here and
     /// never wait behind what connections say.
     pub(crate) facts: mpsc::UnboundedReceiver<Input>,
+    room: Arc<Semaphore>,
+}
+
+impl Letters {
+    /// How much waits.
+    pub(crate) fn depth(&self) -> Depth {
+        let bytes = MAIL_BYTES_MAX.saturating_sub(self.room.available_permits());
+        Depth { messages: self.mail.len(), bytes, answers: self.facts.len() }
+    }
 }
 
 impl Mailbox {
@@ -67,7 +80,8 @@ impl Mailbox {
         let (mail_in, mail) = mpsc::channel(MAIL_MAX);
         let (facts_in, facts) = mpsc::unbounded_channel();
         let room = Arc::new(Semaphore::new(MAIL_BYTES_MAX));
-        (Self { mail: mail_in, room, facts: facts_in }, Letters { mail, facts })
+        let letters = Letters { mail, facts, room: Arc::clone(&room) };
+        (Self { mail: mail_in, room, facts: facts_in }, letters)
     }
 
     /// Announces a connection.
@@ -82,11 +96,12 @@ impl Mailbox {
 
     /// Hands a message in, when there is room for it.
     pub(crate) async fn received(&self, connection: ConnectionId, message: Bytes) {
+        let at = Instant::now();
         // A message is at most a frame, far below the bound, so this cannot wait for ever.
         let bytes = u32::try_from(message.len()).unwrap_or(u32::MAX);
         // Fails only when the semaphore is closed, which nobody does.
         if let Ok(room) = Arc::clone(&self.room).acquire_many_owned(bytes).await {
-            self.post(Mail::Received { connection, message, room }).await;
+            self.post(Mail::Received { connection, message, at, room }).await;
         }
     }
 

@@ -1,18 +1,19 @@
 //! The command `syncline-server`: settings, logs, signals, exit codes. Everything else is in the
 //! library.
 
-use std::io::{IsTerminal as _, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use syncline_server::config::{Config, ConfigError, LogFormat, Settings, Storage};
+use sd_notify::NotifyState;
+use syncline_server::config::{Config, ConfigError, Settings, Storage};
+use syncline_server::logs::{self, LogError, Traces};
 use syncline_server::store::OpenError;
-use syncline_server::{HubFailure, Server, StartError};
+use syncline_server::{HubFailure, Inherited, Server, StartError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 /// The system's allocator keeps what was freed; this one gives it back within seconds, also when the
 /// server has nothing to do.
@@ -41,6 +42,9 @@ store failed.";
 /// what the allocator keeps at hand for it.
 const READERS_KEPT: Duration = Duration::from_secs(1);
 
+/// How often the server looks after itself where nobody else does: it costs nothing.
+const NOBODY_WATCHES: Duration = Duration::from_secs(3_600);
+
 const BAD_CONFIG: u8 = 2;
 const DATA_HELD: u8 = 3;
 const DATA_OTHER_FORMAT: u8 = 4;
@@ -49,7 +53,7 @@ const STORE_FAILED: u8 = 6;
 
 fn main() -> ExitCode {
     let Arguments { config, settings } = Arguments::parse();
-    match prepare(config, settings).and_then(run) {
+    match prepare(config, settings).and_then(|(config, _traces)| run(config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("syncline-server: {error:#}");
@@ -59,11 +63,13 @@ fn main() -> ExitCode {
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
-    if error.is::<ConfigError>() || error.is::<tracing_subscriber::filter::ParseError>() {
+    if error.is::<ConfigError>() || error.is::<LogError>() {
         return BAD_CONFIG;
     }
     match error.downcast_ref::<StartError>() {
-        Some(StartError::NamesInPublic(_) | StartError::Keys(_)) => return BAD_CONFIG,
+        Some(StartError::NamesInPublic(_) | StartError::Keys(_) | StartError::Tls(_)) => {
+            return BAD_CONFIG;
+        }
         Some(StartError::AddressInUse(_) | StartError::Listen { .. }) => return NO_ADDRESS,
         Some(StartError::Open(OpenError::InUse { .. })) => return DATA_HELD,
         Some(StartError::Open(OpenError::OtherFormat { .. })) => return DATA_OTHER_FORMAT,
@@ -76,24 +82,13 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
-fn prepare(file: Option<PathBuf>, settings: Settings) -> anyhow::Result<Config> {
+fn prepare(file: Option<PathBuf>, settings: Settings) -> anyhow::Result<(Config, Traces)> {
     let settings = match file {
         Some(path) => settings.or(Settings::read(&path)?),
         None => settings,
     };
-    let filter = settings.log.as_deref().unwrap_or("info");
-    let filter = EnvFilter::builder()
-        .parse(filter)
-        .with_context(|| format!("--log {filter:?} is not a filter such as info or debug"))?;
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    match settings.log_format.unwrap_or_default() {
-        LogFormat::Text => logs.init(),
-        LogFormat::Json => logs.json().init(),
-    }
-    Ok(settings.config()?)
+    let traces = logs::begin(&settings)?;
+    Ok((settings.config()?, traces))
 }
 
 fn run(config: Config) -> anyhow::Result<()> {
@@ -110,21 +105,38 @@ fn run(config: Config) -> anyhow::Result<()> {
 
 async fn serve(config: Config) -> anyhow::Result<()> {
     let mut signals = Signals::listen().context("cannot listen for signals")?;
+    let mut reload = signal(SignalKind::hangup()).context("cannot listen for signals")?;
     let place = match &config.storage {
         Storage::Directory(path) => path.display().to_string(),
         Storage::Memory => "(memory)".to_owned(),
     };
-    let mut server = Server::start(config).await?;
+    let inherited = Inherited::from_environment().context("the sockets that were handed over")?;
+    let mut server = Server::start_on(config, inherited).await?;
     say_ready(&server, &place);
-    tokio::select! {
-        ended = server.ended() => {
-            // Says goodbye as far as that is possible; the outcome is known.
-            let _ = server.shutdown().await;
-            ended?;
-            anyhow::bail!("the hub ended by itself");
+    tell_systemd(&[NotifyState::Ready]);
+    let mut watchdog = watchdog();
+    loop {
+        tokio::select! {
+            ended = server.ended() => {
+                tell_systemd(&[NotifyState::Stopping]);
+                // Says goodbye as far as that is possible; the outcome is known.
+                let _ = server.shutdown().await;
+                ended?;
+                anyhow::bail!("the hub ended by itself");
+            }
+            name = signals.next() => {
+                tracing::info!(signal = name, "shutting down");
+                break;
+            }
+            _ = reload.recv() => server.reload(),
+            _ = watchdog.tick() => {
+                if server.is_well() {
+                    tell_systemd(&[NotifyState::Watchdog]);
+                }
+            }
         }
-        name = signals.next() => tracing::info!(signal = name, "shutting down"),
     }
+    tell_systemd(&[NotifyState::Stopping]);
     tokio::select! {
         ended = server.shutdown() => Ok(ended?),
         name = signals.next() => anyhow::bail!("ended at once by a second signal ({name})"),
@@ -139,6 +151,23 @@ fn say_ready(server: &Server, place: &str) {
     if let Err(error) = said {
         tracing::warn!(%error, "nobody reads the standard output");
     }
+}
+
+/// Tells systemd, if it asked to be told.
+fn tell_systemd(news: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(false, news) {
+        tracing::warn!(%error, "systemd could not be told");
+    }
+}
+
+/// Ticks twice in the time within which systemd wants to hear of the server, if it does.
+fn watchdog() -> tokio::time::Interval {
+    let mut within = 0;
+    let wanted = sd_notify::watchdog_enabled(false, &mut within);
+    let every = if wanted { Duration::from_micros(within / 2) } else { NOBODY_WATCHES };
+    let mut ticks = tokio::time::interval(every.max(Duration::from_millis(1)));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    ticks
 }
 
 struct Signals {

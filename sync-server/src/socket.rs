@@ -17,6 +17,7 @@ use tokio_tungstenite::tungstenite::error::ProtocolError;
 use crate::addresses::Seat;
 use crate::listener::Peer;
 use crate::mailbox::Mailbox;
+use crate::metrics::{By, Meters};
 use crate::outgoing::{Next, Outgoing};
 
 /// tungstenite allocates this much when a connection opens; with its default of 128 KiB an idle
@@ -59,6 +60,7 @@ pub(crate) async fn serve(
     peer: Peer,
     seat: &Seat,
     mailbox: Mailbox,
+    meters: &Meters,
     stall: Duration,
 ) {
     let outgoing = Arc::new(Outgoing::default());
@@ -72,7 +74,7 @@ pub(crate) async fn serve(
     };
     say_why(&mut sink, end).await;
     drop(sink);
-    log_end(connection, &peer, end);
+    log_end(connection, &peer, end, meters);
     mailbox.closed(connection).await;
 }
 
@@ -197,13 +199,19 @@ async fn say_why(sink: &mut (impl Sink<Message> + Unpin), end: End) {
     let _ = tokio::time::timeout(CLOSE_WAIT, sink.send(frame)).await;
 }
 
-fn log_end(connection: ConnectionId, peer: &Peer, end: End) {
+fn log_end(connection: ConnectionId, peer: &Peer, end: End, meters: &Meters) {
     let (by, close, code) = match end {
-        End::ByPeer(close) => ("peer", close, None),
-        End::ByHub(close) => ("hub", Some(close.0), None),
-        End::Refused(code) => ("socket", Some(CloseCode::of(code).0), Some(code.slug())),
-        End::Broken => ("network", None, None),
-        End::Stalled => ("socket", None, Some(Code::SlowReader.slug())),
+        End::ByPeer(close) => (By::Peer, close, None),
+        End::ByHub(close) => (By::Hub, Some(close.0), None),
+        End::Refused(code) => (By::Socket, Some(CloseCode::of(code).0), Some(code)),
+        End::Broken => (By::Network, None, None),
+        End::Stalled => (By::Socket, None, Some(Code::SlowReader)),
     };
+    // Nobody hears of a stalled connection's end; its number is what it would have been.
+    meters.closed(by, close.or_else(|| code.map(|code| CloseCode::of(code).0)));
+    if let Some(code) = code {
+        meters.refused(code);
+    }
+    let (by, code) = (by.name(), code.map(Code::slug));
     tracing::info!(connection = connection.0, peer = %peer.address, by, close, code, "connection closed");
 }

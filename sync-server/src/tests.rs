@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use syncline_engine::clock::Timestamp;
 use syncline_engine::codes::Code;
-use syncline_engine::hub::{ConnectionId, Effect, Input};
+use syncline_engine::hub::{ConnectionId, Counters, Effect, Input, Stats};
 use syncline_engine::ids::{Address, Cursor};
 use syncline_engine::limits::FRAME_BYTES_MAX;
 use syncline_engine::machine::{Machine, Wake};
@@ -24,7 +24,10 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use crate::config::{AddressLimits, Config};
-use crate::{HubFailure, Server};
+use crate::gauge::Observed;
+use crate::handover::Listeners;
+use crate::metrics::Meters;
+use crate::{HubFailure, Outfit, Server};
 
 /// Fails a test that waits for what does not come.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -114,6 +117,16 @@ impl Machine for Script {
     }
 }
 
+impl Observed for Script {
+    fn stats(&self) -> Stats {
+        Stats { connections: self.open.len(), ..Stats::default() }
+    }
+
+    fn counters(&self) -> Counters {
+        Counters::default()
+    }
+}
+
 /// A store whose device is broken.
 struct Broken;
 
@@ -170,7 +183,12 @@ async fn start(config: Config) -> Server {
     let make_snapshot = |_: &Address, _: Cursor, _: Option<&Snapshot>, _: &[Record]| {
         Err("this store has none".to_owned())
     };
-    Server::run(listener, Script::default(), Arc::new(Broken), make_snapshot, &config)
+    let outfit = Outfit {
+        listeners: Listeners { sync: listener, metrics: None },
+        certificates: None,
+        meters: Arc::new(Meters::new()),
+    };
+    Server::run(outfit, Script::default(), Arc::new(Broken), make_snapshot, &config)
         .expect("the server starts")
 }
 

@@ -10,8 +10,10 @@ use syncline_engine::hub::{self, Input, Loaded, RolledOver};
 use syncline_engine::ids::{Address, Cursor, Epoch};
 use syncline_engine::storage::{Append, LogHead, LogStore, Record, Snapshot, StoreError};
 use tokio::sync::{Semaphore, oneshot};
+use tracing::Span;
 
 use crate::mailbox::Mailbox;
+use crate::metrics::{Meters, Task};
 use crate::store::{Commit, Committer};
 
 /// Reads that run at the same time; the rest waits its turn.
@@ -51,6 +53,7 @@ pub(crate) struct Work {
     store: Arc<dyn LogStore>,
     mailbox: Mailbox,
     reads: Arc<Semaphore>,
+    meters: Arc<Meters>,
     committer: Committer,
     rewrites: std::sync::mpsc::Sender<Rewrite>,
 }
@@ -81,23 +84,29 @@ impl Work {
         store: Arc<dyn LogStore>,
         mailbox: Mailbox,
         make_snapshot: MakeSnapshot,
+        meters: Arc<Meters>,
     ) -> std::io::Result<(Self, WorkEnd)> {
         let (rewrites, rewrites_out) = std::sync::mpsc::channel::<Rewrite>();
         let committer = Committer::start(Arc::clone(&store))?;
         let (compact_store, compact_mailbox) = (Arc::clone(&store), mailbox.clone());
+        let compact_meters = Arc::clone(&meters);
         let (ended, compactor) = oneshot::channel();
         std::thread::Builder::new()
             .name("compactor".to_owned())
             .stack_size(COMPACT_STACK_BYTES)
             .spawn(move || {
                 for rewrite in rewrites_out {
+                    let began = Instant::now();
+                    let meters = &compact_meters;
                     compact_mailbox.fact(match rewrite {
                         Rewrite::Compact(compaction) => {
                             let result = compact(&*compact_store, &compaction, make_snapshot);
+                            meters.worked(Task::Compact, began.elapsed(), result.is_ok());
                             Input::Compacted { address: compaction.address, result }
                         }
                         Rewrite::RollOver(ends) => {
                             let result = roll_over(&*compact_store, &ends);
+                            meters.worked(Task::RollOver, began.elapsed(), result.is_ok());
                             Input::RolledOver { address: ends.address, result }
                         }
                     });
@@ -108,13 +117,22 @@ impl Work {
             })?;
         let reads = Arc::new(Semaphore::new(READS_MAX as usize));
         let end = WorkEnd { compactor, reads: Arc::clone(&reads) };
-        Ok((Self { store, mailbox, reads, committer, rewrites }, end))
+        Ok((Self { store, mailbox, reads, meters, committer, rewrites }, end))
     }
 
-    /// Makes appends durable; answers with [`Input::Committed`].
-    pub(crate) fn commit(&self, appends: Vec<Append>) {
-        let mailbox = self.mailbox.clone();
-        let done = Box::new(move |result| mailbox.fact(Input::Committed { result }));
+    /// Makes appends durable; answers with [`Input::Committed`]. `span` lasts until then.
+    pub(crate) fn commit(&self, appends: Vec<Append>, span: Span) {
+        let (mailbox, meters, began) =
+            (self.mailbox.clone(), Arc::clone(&self.meters), Instant::now());
+        let changes = appends.iter().map(|append| append.record.entries.len()).sum();
+        let bytes = appends.iter().map(|append| append.record.change_bytes()).sum();
+        let done = Box::new(move |result: Result<(), StoreError>| {
+            if result.is_ok() {
+                meters.committed(began.elapsed(), changes, bytes);
+            }
+            drop(span);
+            mailbox.fact(Input::Committed { result });
+        });
         if let Err(error) = self.committer.submit(Commit { appends, done }) {
             let result = Err(StoreError::Failed(error.to_string()));
             self.mailbox.fact(Input::Committed { result });
@@ -168,11 +186,12 @@ impl Work {
 
     /// Reads a document's outline and tail; answers with [`Input::Loaded`].
     pub(crate) fn load(&self, address: Address, fresh_epoch: Epoch) {
-        let started = Instant::now();
+        let (started, meters) = (Instant::now(), Arc::clone(&self.meters));
         self.read(
             address,
             |store, address| hub::load(store, address),
             move |address, loaded| {
+                meters.worked(Task::Load, started.elapsed(), loaded.is_ok());
                 log_load(&address, &loaded, started);
                 Input::Loaded { address, fresh_epoch, loaded }
             },
@@ -196,9 +215,10 @@ impl Work {
 
     /// Makes a document's index for the gate; answers with [`Input::Indexed`].
     pub(crate) fn index(&self, address: Address) {
-        let started = Instant::now();
+        let (started, meters) = (Instant::now(), Arc::clone(&self.meters));
         let index = |store: &dyn LogStore, address: &Address| hub::index(store, address);
         self.read(address, index, move |address, gate| {
+            meters.worked(Task::OpenGate, started.elapsed(), gate.is_ok());
             let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
             match &gate {
                 Ok(index) => tracing::debug!(%address, changes = index.len(), ms, "gate opened"),

@@ -29,6 +29,9 @@ pub(crate) struct ConnectArgs {
     /// Token that proves it, where the server asks for one
     #[arg(long, env = "SYNCLINE_TOKEN", hide_env_values = true)]
     token: Option<String>,
+    /// Certificates (PEM) of those who vouch for the server [default: the system's and Mozilla's]
+    #[arg(long, env = "SYNCLINE_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// Folder for your documents [default: one per user in the user data folder]
     #[arg(long, env = "SYNCLINE_CLIENT_DATA", value_name = "DIR")]
     data: Option<PathBuf>,
@@ -90,6 +93,9 @@ impl Connection {
             .online(!args.offline);
         if let Some(token) = &args.token {
             builder = builder.token(token);
+        }
+        if let Some(ca) = &args.ca {
+            builder = builder.ca_file(ca);
         }
         let client = builder.open().await?;
         let deadline = Instant::now() + Duration::from_secs(args.wait);

@@ -63,6 +63,9 @@ pub struct Config {
     pub compact_keep: u64,
     /// How much one user, and one space, may ask for.
     pub quotas: Quotas,
+    /// Connections that come back in a second after all were sent away, on average: the more there
+    /// were, the longer the time over which they are spread.
+    pub returns_per_second: u32,
 }
 
 impl Default for Config {
@@ -91,6 +94,7 @@ impl Default for Config {
             compact_entries: 2_000,
             compact_keep: 500,
             quotas: Quotas::default(),
+            returns_per_second: 500,
         }
     }
 }

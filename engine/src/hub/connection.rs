@@ -17,6 +17,12 @@ use crate::wire::close::fatal;
 use crate::wire::frame::{Error, Goodbye, Hello, Pong, ServerFrame, Welcome};
 use crate::wire::{ClientFrame, CloseCode, DecodeError};
 
+/// Nobody who is sent away comes back before this.
+const RETURN_MS_MIN: u64 = 500;
+/// Over how long those who are sent away come back, however few or many they are.
+const RETURN_SPREAD_MS_MIN: u64 = 2_500;
+const RETURN_SPREAD_MS_MAX: u64 = 300_000;
+
 /// A session's short name inside the hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct SessionKey(pub(super) u64);
@@ -148,6 +154,11 @@ impl Connections {
 
     pub(super) fn len(&self) -> usize {
         self.by_id.len()
+    }
+
+    /// Bytes that were sent and not taken, of all together.
+    pub(super) fn outstanding(&self) -> usize {
+        self.slots.iter().flatten().map(|connection| connection.outstanding).sum()
     }
 
     /// All places, in the order of the connections' numbers.
@@ -465,7 +476,7 @@ impl Hub {
         let later =
             matches!(code, Code::ShuttingDown | Code::DocumentUnavailable | Code::Overloaded);
         let connection = self.connections.get(slot).filter(|_| later);
-        let retry_after_ms = connection.map(|connection| spread(connection.id));
+        let retry_after_ms = connection.map(|connection| self.return_after(connection.id));
         let message = message.to_owned();
         let frame = Error { code: code.number(), message, address, fatal: false, retry_after_ms };
         self.send(slot, frame);
@@ -497,7 +508,7 @@ impl Hub {
     /// Says goodbye to a connection and ends it.
     pub(super) fn dismiss(&mut self, now: Timestamp, slot: Slot, code: Code) {
         let Some(id) = self.connections.get(slot).map(|connection| connection.id) else { return };
-        let retry_after_ms = if fatal(code) { None } else { Some(spread(id)) };
+        let retry_after_ms = if fatal(code) { None } else { Some(self.return_after(id)) };
         self.send(slot, Goodbye { code: code.number(), retry_after_ms });
         self.close(now, slot, CloseCode::of(code));
     }
@@ -505,7 +516,7 @@ impl Hub {
     /// Says goodbye to a connection that may come back after a while.
     pub(super) fn send_away(&mut self, now: Timestamp, slot: Slot, code: Code, wait: Duration) {
         let Some(id) = self.connections.get(slot).map(|connection| connection.id) else { return };
-        let retry_after_ms = Some(millis(wait).saturating_add(spread(id)));
+        let retry_after_ms = Some(millis(wait).saturating_add(self.return_after(id)));
         self.send(slot, Goodbye { code: code.number(), retry_after_ms });
         self.close(now, slot, CloseCode::of(code));
     }
@@ -576,7 +587,23 @@ fn millis(wait: Duration) -> u32 {
     u32::try_from(wait.as_millis()).unwrap_or(u32::MAX)
 }
 
-/// When to come back: spread over some seconds, so that not all come at once.
-fn spread(id: ConnectionId) -> u32 {
-    500 + u32::try_from(id.0.wrapping_mul(977) % 2_501).unwrap_or(0)
+impl Hub {
+    /// When a connection is to come back: drawn over a time that grows with how many sessions there
+    /// are, so that not all come at once.
+    fn return_after(&self, id: ConnectionId) -> u32 {
+        // Sessions stay for their grace time, so that all who are sent away together count alike.
+        let sessions = self.sessions.len() as u64;
+        let rate = u64::from(self.config.returns_per_second.max(1));
+        let spread = (sessions * 1_000 / rate).clamp(RETURN_SPREAD_MS_MIN, RETURN_SPREAD_MS_MAX);
+        let after = RETURN_MS_MIN + mix(self.jitter ^ id.0) % (spread + 1);
+        u32::try_from(after).unwrap_or(u32::MAX)
+    }
+}
+
+/// The finalizer of SplitMix64: neighbouring numbers become numbers that look drawn at random.
+const fn mix(number: u64) -> u64 {
+    let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }

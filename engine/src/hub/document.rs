@@ -614,6 +614,7 @@ impl Hub {
             }
         }
         self.wanting_compaction.remove(&handle);
+        self.counters.evictions += 1;
         self.remove_document(handle);
     }
 

@@ -37,6 +37,7 @@ pub(super) struct Intake<'a> {
     bytes: usize,
     bytes_all: usize,
     entries: usize,
+    ops: u64,
 }
 
 /// What became of one change.
@@ -219,6 +220,7 @@ impl Intake<'_> {
     ) {
         self.bytes_all += entry.change.len();
         self.entries += 1;
+        self.ops += u64::from(checked.header().ops);
         if let Some((rules, next)) = self.rules.as_mut().zip(rules) {
             **rules = next;
             // What comes next in the same frame is judged by what they are now.
@@ -299,15 +301,17 @@ impl Hub {
             bytes: 0,
             bytes_all: 0,
             entries: 0,
+            ops: 0,
         };
         let result = run(&mut intake);
-        let Intake { bytes, bytes_all, entries, .. } = intake;
+        let Intake { bytes, bytes_all, entries, ops, .. } = intake;
         if entries > 0 {
             self.dirty.insert(handle);
             self.pending_bytes += bytes_all;
             self.pending_entries += entries;
-            self.accepted.entries += entries as u64;
-            self.accepted.bytes += bytes_all as u64;
+            self.counters.accepted_entries += entries as u64;
+            self.counters.accepted_bytes += bytes_all as u64;
+            self.counters.accepted_ops += ops;
             if let Some(connection) = self.connections.get_mut(slot) {
                 connection.pending += bytes;
             }

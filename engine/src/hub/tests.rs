@@ -22,6 +22,7 @@ use crate::wire::frame::{
 };
 use crate::wire::{ClientFrame, ServerFrame, unpack};
 
+mod counting;
 mod frames;
 mod leases;
 mod logs;
