@@ -275,8 +275,11 @@ fn open(config: &Config) -> Result<(Arc<dyn LogStore>, Identity), StartError> {
             Ok((Arc::new(MemoryStore::new()), identity))
         }
         Storage::Directory(directory) => {
-            let options =
-                SledOptions { cache_bytes: config.cache_bytes, cache_idle: config.cache_idle };
+            let options = SledOptions {
+                cache_bytes: config.cache_bytes,
+                cache_idle: config.cache_idle,
+                ..SledOptions::default()
+            };
             let store = SledStore::open(directory, &options).map_err(StartError::Open)?;
             let term = store.begin_term(now).map_err(StartError::Store)?;
             let identity = Identity { term, digest_key: store.digest_key().clone() };
