@@ -31,6 +31,7 @@ mod connection;
 mod document;
 mod examine;
 mod follow;
+mod forget;
 mod index;
 mod lease;
 mod load;
@@ -50,6 +51,7 @@ pub use authenticate::{AuthenticateError, Authenticator, Credentials, TakesNames
 pub use compact::{CompactError, compact};
 pub use config::{Config, Identity};
 pub use examine::{Survey, survey, verify};
+pub use forget::forget;
 pub use load::{Loaded, index, load, rules, snapshot};
 pub use rollover::{RolledOver, roll_over};
 pub use space::Rulebook;

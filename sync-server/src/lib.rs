@@ -35,6 +35,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
+pub mod admin;
 mod app;
 mod clock;
 pub mod config;
@@ -108,6 +109,8 @@ pub struct Server {
     closing: Arc<watch::Sender<bool>>,
     listener: JoinHandle<()>,
     hub: JoinHandle<Result<(), HubFailure>>,
+    /// Serves the admin socket of a store on disk, and uses the store.
+    admin: Option<JoinHandle<()>>,
     outcome: Option<Result<(), HubFailure>>,
     /// The first is dropped when the end begins; the second resolves when no connection is left.
     alive: (Option<mpsc::Sender<()>>, mpsc::Receiver<()>),
@@ -127,12 +130,14 @@ impl Server {
         let listener = bind(config.listen).await?;
         let opening = config.clone();
         // Opening reads a log of any size and waits for the disk.
-        let (store, identity) = tokio::task::spawn_blocking(move || open(&opening))
+        let (store, on_disk, identity) = tokio::task::spawn_blocking(move || open(&opening))
             .await
             .map_err(|error| StartError::Threads(io::Error::other(error)))??;
         tracing::info!(term = identity.term, listen = %config.listen, "store opened");
         let hub = Hub::new(config.hub, identity).with_authenticator(authenticator);
-        Self::run(listener, hub, store, make_snapshot, &config)
+        let mut server = Self::run(listener, hub, store, make_snapshot, &config)?;
+        server.admin = on_disk.and_then(|store| listen_to_admins(store, &server.closing));
+        Ok(server)
     }
 
     /// Serves `hub` over `store` on `listener`.
@@ -174,6 +179,7 @@ impl Server {
             closing,
             listener,
             hub,
+            admin: None,
             outcome: None,
             alive: (Some(alive_in), alive),
             work_end: Some(work_end),
@@ -221,6 +227,10 @@ impl Server {
             outcome = self.ended().await;
             // Nobody says anything on this channel; it ends with the last connection.
             let _ = self.alive.1.recv().await;
+            if let Some(admin) = self.admin.take() {
+                // A panic of it has been printed already.
+                let _ = admin.await;
+            }
             if let Some(work_end) = self.work_end.take() {
                 work_end.wait().await;
             }
@@ -239,6 +249,9 @@ impl Drop for Server {
         self.closing.send_replace(true);
         self.listener.abort();
         self.hub.abort();
+        if let Some(admin) = &self.admin {
+            admin.abort();
+        }
     }
 }
 
@@ -265,14 +278,40 @@ async fn bind(listen: SocketAddr) -> Result<TcpListener, StartError> {
     })
 }
 
-fn open(config: &Config) -> Result<(Arc<dyn LogStore>, Identity), StartError> {
+/// Serves the admin socket. Without it a server runs all the same.
+#[cfg(unix)]
+fn listen_to_admins(
+    store: Arc<SledStore>,
+    closing: &watch::Sender<bool>,
+) -> Option<JoinHandle<()>> {
+    match admin::socket::bind(&store.path()) {
+        Ok(listener) => {
+            let serving = admin::socket::serve(listener, store, closing.subscribe());
+            Some(tokio::spawn(serving))
+        }
+        Err(error) => {
+            tracing::warn!(%error, "no admin socket: subcommands cannot reach this server");
+            None
+        }
+    }
+}
+
+#[cfg(not(unix))]
+fn listen_to_admins(_: Arc<SledStore>, _: &watch::Sender<bool>) -> Option<JoinHandle<()>> {
+    None
+}
+
+/// The log, the same as a store on disk if it is one, and who serves it.
+type Opened = (Arc<dyn LogStore>, Option<Arc<SledStore>>, Identity);
+
+fn open(config: &Config) -> Result<Opened, StartError> {
     let now = clock::Clock::start().now().0;
     match &config.storage {
         Storage::Memory => {
             let mut key = [0; 32];
             getrandom::fill(&mut key).map_err(StartError::Random)?;
             let identity = Identity { term: now.max(1), digest_key: DigestKey(key) };
-            Ok((Arc::new(MemoryStore::new()), identity))
+            Ok((Arc::new(MemoryStore::new()), None, identity))
         }
         Storage::Directory(directory) => {
             let options = SledOptions {
@@ -283,7 +322,8 @@ fn open(config: &Config) -> Result<(Arc<dyn LogStore>, Identity), StartError> {
             let store = SledStore::open(directory, &options).map_err(StartError::Open)?;
             let term = store.begin_term(now).map_err(StartError::Store)?;
             let identity = Identity { term, digest_key: store.digest_key().clone() };
-            Ok((Arc::new(store), identity))
+            let store = Arc::new(store);
+            Ok((Arc::<SledStore>::clone(&store), Some(store), identity))
         }
     }
 }

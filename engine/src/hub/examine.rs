@@ -5,7 +5,7 @@ use automerge::{Automerge, ChangeHash as AutomergeHash, ReadDoc};
 
 use super::compact::{CompactError, Work};
 use super::index::Index;
-use super::load;
+use super::load::{self, load};
 use crate::change::reader;
 use crate::document::genesis;
 use crate::ids::{Address, ChangeHash, Cursor, Tip};
@@ -36,7 +36,7 @@ fn read(
     store: &(impl LogStore + ?Sized),
     address: &Address,
 ) -> Result<Option<(LogHead, Vec<Record>)>, StoreError> {
-    let Some((head, mut records)) = load::load(store, address)? else { return Ok(None) };
+    let Some((head, mut records)) = load(store, address)? else { return Ok(None) };
     records.retain(|record| record.last_seq() <= head.end.seq);
     Ok(Some((head, records)))
 }

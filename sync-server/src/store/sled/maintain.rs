@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
-use syncline_engine::ids::{Address, Epoch};
+use syncline_engine::ids::{Address, Cursor, Epoch};
 use syncline_engine::storage::{Record, Sealed, Snapshot, StoreError};
 
 use super::base::Base;
@@ -182,6 +182,24 @@ impl SledStore {
         }
         disk::write_format(target, &layout.text())?;
         Ok(bytes)
+    }
+
+    /// Puts a snapshot in the place of all that is stored of a document whose log ends at `end`, the ends of
+    /// earlier epochs included. Nobody may use the document meanwhile. A crash leaves one or the other.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if the log does not end there; else as for any write.
+    pub fn begin_anew(
+        &self,
+        address: &Address,
+        end: Cursor,
+        first: &Snapshot,
+    ) -> Result<(), StoreError> {
+        let _putting = self.shared.putting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.with(|log| log.begin_anew(address, end, first))?;
+        self.keeper.note(first.body.len());
+        self.renewer.note(first.body.len());
+        Ok(())
     }
 
     /// Puts a document in that is not there.

@@ -148,6 +148,22 @@ impl Log {
         self.keep_only(address, &document, u64::MAX)
     }
 
+    /// Replaces all of a document by the first snapshot of another epoch.
+    pub(super) fn begin_anew(
+        &self,
+        address: &Address,
+        end: Cursor,
+        first: &Snapshot,
+    ) -> Result<(), StoreError> {
+        let document = self.document_that_ends_at(address, end)?;
+        let outline = SnapshotOutline::of(document.generation() + 1, first);
+        self.write_snapshot(address, &outline, first)?;
+        let _writing = self.writing()?;
+        let mut document = Document::new(first.cursor.epoch);
+        document.snapshot = Some(outline);
+        self.keep_only(address, &document, u64::MAX)
+    }
+
     /// Puts a document's outline, and drops the snapshots that it does not name and the records below
     /// a seq, in one batch. For who holds `writing`.
     fn keep_only(
