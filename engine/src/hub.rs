@@ -51,7 +51,7 @@ pub use authenticate::{AuthenticateError, Authenticator, Credentials, TakesNames
 pub use compact::{CompactError, compact};
 pub use config::{Config, Identity};
 pub use examine::{Survey, survey, verify};
-pub use forget::forget;
+pub use forget::{emptied, forget};
 pub use load::{Loaded, index, load, rules, snapshot};
 pub use rollover::{RolledOver, roll_over};
 pub use space::Rulebook;

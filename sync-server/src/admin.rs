@@ -49,7 +49,7 @@ pub enum Task {
     },
     /// Write everything down, a line for each entry and snapshot.
     Export,
-    /// Delete all documents of a space. Not while a server runs.
+    /// Empty all documents of a space, for ever. Not while a server runs.
     DeleteSpace {
         /// Which.
         space: String,
@@ -221,7 +221,7 @@ pub fn perform(
         }
         Task::Export => export::export(store, listen),
         Task::DeleteSpace { .. } | Task::ForgetUser { .. } if is_live => Err(TaskError::Live),
-        Task::DeleteSpace { space } => delete_space(store, space, listen),
+        Task::DeleteSpace { space } => forget::delete_space(store, space, listen),
         Task::ForgetUser { user } => forget::forget(store, user, listen),
     }
 }
@@ -265,19 +265,6 @@ fn snapshot(store: &SledStore, address: &Address, keep: u64) -> Result<bool, Sto
     })?;
     store.put_snapshot(address, &made, kept_from)?;
     Ok(true)
-}
-
-fn delete_space(
-    store: &SledStore,
-    space: &str,
-    listen: &mut Listen<'_>,
-) -> Result<Report, TaskError> {
-    Address::rules_of(space).map_err(|_| TaskError::Name(space.to_owned()))?;
-    let documents = store.delete_space(space)?;
-    // What was deleted is in the files until all else is in others.
-    let renewed = store.renew(&mut |so_far| tell(listen, "merging", so_far))?;
-    let (bytes_before, bytes_after) = (renewed.bytes_before, renewed.bytes_after);
-    Ok(Report::DeleteSpace { documents, bytes_before, bytes_after })
 }
 
 /// Passes on how far a walk over all values is.

@@ -1,15 +1,16 @@
-//! Makes a document anew without a user: a new epoch, without history, of what it shows once they are taken
-//! out. A pure function for an operator's tool; no hub may have the document in memory.
+//! Makes a document anew without a user, or without anything: a new epoch, without history, of what it shows
+//! once they are taken out. Pure functions for an operator's tool; no hub may have the document in memory.
 
-use automerge::Automerge;
+use automerge::{Automerge, TextEncoding};
 
 use super::attribution::Attribution;
 use super::compact::{CompactError, compact};
+use super::index::Index;
 use super::rollover::begin;
 use super::stored::StoredError;
 use crate::clock::Timestamp;
-use crate::document::forget as take_out;
-use crate::ids::{Address, Cursor, Epoch, UserId};
+use crate::document::{forget as take_out, genesis};
+use crate::ids::{Address, ChangeHash, Cursor, Epoch, UserId};
 use crate::storage::{Record, Snapshot};
 
 /// The first snapshot of a document's next epoch, without a user; `None` if they are neither in what it
@@ -36,6 +37,26 @@ pub fn forget(
     // What is settled of outboxes names nobody.
     let (first, _, _) = begin(address, &shown, &last, epoch, at, Timestamp(0))?;
     Ok(Some(first))
+}
+
+/// The first snapshot of a document's next epoch, in which there is nothing. It takes a deleted document's
+/// place, because clients that come back with the old one would hand it back to a log that knows of no
+/// later epoch. `end` is where its log ends. `epoch` must be random.
+///
+/// # Errors
+/// [`CompactError`] if automerge refuses, which it does not.
+pub fn emptied(
+    address: &Address,
+    end: Cursor,
+    (epoch, at): (Epoch, Timestamp),
+) -> Result<Snapshot, CompactError> {
+    let blank = genesis::document(address, TextEncoding::UnicodeCodePoint);
+    let first = genesis::change(address);
+    let index = Index::new(ChangeHash(first.hash().0), first.max_op()).encode();
+    let attribution = Attribution::default().encode();
+    let last = Snapshot { cursor: end, body: blank.save().into(), index, attribution };
+    let (first, _, _) = begin(address, &blank, &last, epoch, at, at)?;
+    Ok(first)
 }
 
 fn wrote(last: &Snapshot, user: &UserId) -> Result<bool, StoredError> {

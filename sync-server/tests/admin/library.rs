@@ -311,15 +311,32 @@ fn a_deleted_space_is_gone_from_the_files_and_no_other_is_touched() {
     assert_eq!(kept.len(), 2);
     let deleted = perform(&store, &Task::DeleteSpace { space: "town".to_owned() }).unwrap();
     assert!(matches!(deleted, Report::DeleteSpace { documents: 4, .. }), "{deleted:?}");
-    assert_eq!(heads(&store), kept);
-    assert!(verify(&store).is_sound());
+    let mut left = heads(&store);
+    left.retain(|(address, _)| address.space() != "town");
+    assert_eq!(left, kept);
+    let verified = verify(&store);
+    assert!(verified.is_sound(), "{verified:?}");
+    for facet in ["post", "likes", "comments"] {
+        let address: Address = format!("town/square/{facet}").parse().unwrap();
+        let head = store.head(&address).unwrap().unwrap();
+        assert!(head.sealed.is_empty() && head.tail_from == head.end.seq + 1, "{head:?}");
+        // Whoever comes back with the old one must see that there is a later epoch.
+        let snapshot = hub::snapshot(&store, &address).unwrap().unwrap();
+        let document = automerge::Automerge::load(&snapshot.body).unwrap();
+        let blank =
+            syncline_engine::document::genesis::document(&address, document.text_encoding());
+        let (shown, nothing) =
+            (View::read(address.facet(), &document), View::read(address.facet(), &blank));
+        assert_eq!(shown, nothing);
+        assert_eq!(document.get_changes(&[]).len(), 2, "genesis and a beginning");
+    }
     drop(store);
     // sled removes its directory some time after it was closed.
     let store = open(dir.path());
     assert!(!is_anywhere(dir.path(), "a value in town/board"));
     assert!(!is_anywhere(dir.path(), "Adas title"));
     assert!(is_anywhere(dir.path(), "in the town hall"));
-    // The same address may begin anew.
+    // The space may be used again.
     let mut again = Log::new(&store, "town/square/json");
     store.append(&[again.next("ada", &put("key", "again"))]).unwrap();
     let refused = perform(&store, &Task::DeleteSpace { space: "no/space".to_owned() });

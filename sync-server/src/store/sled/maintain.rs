@@ -1,6 +1,7 @@
 //! What operators do with a whole store: check each value, delete a space, copy the store elsewhere and
 //! back, put documents in that were written down elsewhere. It knows no changes.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
@@ -108,15 +109,15 @@ impl SledStore {
         }
     }
 
-    /// Deletes everything that belongs to a space. Its bytes are in the files until the next merge. Nobody
-    /// may use its documents meanwhile. Answers how many there were. One that was interrupted is
-    /// finished by the next.
+    /// Deletes everything that belongs to a space, save the documents to be kept. Its bytes are in the files
+    /// until the next merge. Nobody may use its documents meanwhile. Answers how many were deleted. One
+    /// that was interrupted is finished by the next.
     ///
     /// # Errors
     /// [`StoreError::Failed`] if the store fails.
-    pub fn delete_space(&self, space: &str) -> Result<u64, StoreError> {
+    pub fn delete_space(&self, space: &str, keep: &BTreeSet<Address>) -> Result<u64, StoreError> {
         let _putting = self.shared.putting.lock().unwrap_or_else(PoisonError::into_inner);
-        let deleted = self.shared.with(|log| log.delete_space(space))?;
+        let deleted = self.shared.with(|log| log.delete_space(space, keep))?;
         self.renewer.note(0);
         Ok(deleted)
     }
@@ -308,14 +309,13 @@ fn copy_file(
 }
 
 impl Log {
-    fn delete_space(&self, space: &str) -> Result<u64, StoreError> {
+    fn delete_space(&self, space: &str, keep: &BTreeSet<Address>) -> Result<u64, StoreError> {
         let failed = |error: super::tree::TreeError| self.fail(error.to_string());
         let (mut documents, mut rest) = (0, Vec::new());
         loop {
             // One document at a time, whole: whatever is deleted is deleted, the rest is as it was.
             let _writing = self.writing()?;
-            let first = self.addresses_in(space)?;
-            let Some(address) = first else { break };
+            let Some(address) = self.first_in(space, keep)? else { break };
             let mut values = Values::default();
             for (from, to) in keys::of_document_all(&address) {
                 for item in self.tree.walk(&from, &to) {
@@ -329,7 +329,10 @@ impl Log {
         let _writing = self.writing()?;
         for (from, to) in keys::of_space(space) {
             for item in self.tree.walk(&from, &to) {
-                rest.push(item.map_err(failed)?);
+                let (key, value) = item.map_err(failed)?;
+                if keys::address_of(&key).is_none_or(|address| !keep.contains(&address)) {
+                    rest.push((key, value));
+                }
             }
         }
         for item in self.tree.walk(keys::SET_ASIDE.0, keys::SET_ASIDE.1) {
@@ -345,11 +348,16 @@ impl Log {
         Ok(documents)
     }
 
-    fn addresses_in(&self, space: &str) -> Result<Option<Address>, StoreError> {
+    fn first_in(
+        &self,
+        space: &str,
+        but: &BTreeSet<Address>,
+    ) -> Result<Option<Address>, StoreError> {
         let (from, to) = keys::documents_of_space(space);
         for item in self.tree.walk(&from, &to) {
             let (key, _) = item.map_err(|error| self.fail(error.to_string()))?;
-            if let Some(address) = keys::address_of_document(&key) {
+            let address = keys::address_of_document(&key);
+            if let Some(address) = address.filter(|address| !but.contains(address)) {
                 return Ok(Some(address));
             }
         }
