@@ -13,6 +13,7 @@
 
 mod command;
 mod comments;
+mod forget;
 pub mod genesis;
 mod json;
 mod likes;
@@ -28,6 +29,7 @@ mod tests;
 
 pub use command::{Command, CommandError};
 pub use comments::{Comment, CommentsCommand, CommentsView};
+pub use forget::{FORGOTTEN, forget};
 pub use json::{JSON_DEPTH_MAX, JsonCommand, JsonView, PathSegment};
 pub use likes::{Counter, LikeKey, LikesCommand, LikesView, Target};
 pub use place::{bucket, bucket_name};

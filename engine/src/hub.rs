@@ -31,7 +31,9 @@ mod config;
 mod connection;
 mod counters;
 mod document;
+mod examine;
 mod follow;
+mod forget;
 mod index;
 mod lease;
 mod load;
@@ -52,6 +54,8 @@ pub use authenticate::{AuthenticateError, Authenticator, Credentials, TakesNames
 pub use compact::{CompactError, compact};
 pub use config::{Config, Identity};
 pub use counters::Counters;
+pub use examine::{Survey, survey, verify};
+pub use forget::{emptied, forget};
 pub use load::{Loaded, index, load, rules, snapshot};
 pub use quota::Quotas;
 pub use rollover::{RolledOver, roll_over};

@@ -38,6 +38,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 mod addresses;
+pub mod admin;
 mod app;
 mod clock;
 pub mod config;
@@ -141,6 +142,8 @@ pub struct Server {
     closing: Arc<watch::Sender<bool>>,
     listener: JoinHandle<()>,
     hub: JoinHandle<Result<(), HubFailure>>,
+    /// Serves the admin socket of a store on disk, and uses the store.
+    admin: Option<JoinHandle<()>>,
     outcome: Option<Result<(), HubFailure>>,
     /// The first is dropped when the end begins; the second resolves when no connection is left.
     alive: (Option<mpsc::Sender<()>>, mpsc::Receiver<()>),
@@ -172,13 +175,15 @@ impl Server {
         let files = config.tls.clone();
         let certificates =
             files.map(|files| Certificates::read(files, Arc::clone(&meters))).transpose()?;
-        let ((store, identity), listeners) = open_and_listen(&config, inherited).await?;
+        let ((store, on_disk, identity), listeners) = open_and_listen(&config, inherited).await?;
         tracing::info!(term = identity.term, listen = %config.listen, "store opened");
         let hub = Hub::new(config.hub, identity)
             .with_authenticator(authenticator)
             .with_jitter(random_number()?);
         let outfit = Outfit { listeners, certificates: certificates.map(Arc::new), meters };
-        Self::run(outfit, hub, store, make_snapshot, &config)
+        let mut server = Self::run(outfit, hub, store, make_snapshot, &config)?;
+        server.admin = on_disk.and_then(|store| listen_to_admins(store, &server.closing));
+        Ok(server)
     }
 
     /// Serves `hub` over `store`.
@@ -252,6 +257,7 @@ impl Server {
             closing,
             listener,
             hub,
+            admin: None,
             outcome: None,
             alive: (Some(alive_in), alive),
             work_end: Some(work_end),
@@ -325,6 +331,10 @@ impl Server {
             outcome = self.ended().await;
             // Nobody says anything on this channel; it ends with the last connection.
             let _ = self.alive.1.recv().await;
+            if let Some(admin) = self.admin.take() {
+                // A panic of it has been printed already.
+                let _ = admin.await;
+            }
             if let Some(work_end) = self.work_end.take() {
                 work_end.wait().await;
             }
@@ -344,6 +354,9 @@ impl Drop for Server {
         self.listener.abort();
         self.hub.abort();
         self.onlookers.abort_all();
+        if let Some(admin) = &self.admin {
+            admin.abort();
+        }
     }
 }
 
@@ -373,8 +386,6 @@ struct Outfit {
     meters: Arc<Meters>,
 }
 
-type Opened = (Arc<dyn LogStore>, Identity);
-
 /// Opens the store and the sockets. Who takes over waits for the data directory first, so that nobody
 /// connects before he can be served; otherwise an address that is in use leaves the directory alone.
 async fn open_and_listen(
@@ -403,6 +414,32 @@ fn random_number() -> Result<u64, StartError> {
     Ok(u64::from_le_bytes(bytes))
 }
 
+/// Serves the admin socket. Without it a server runs all the same.
+#[cfg(unix)]
+fn listen_to_admins(
+    store: Arc<SledStore>,
+    closing: &watch::Sender<bool>,
+) -> Option<JoinHandle<()>> {
+    match admin::socket::bind(&store.path()) {
+        Ok(listener) => {
+            let serving = admin::socket::serve(listener, store, closing.subscribe());
+            Some(tokio::spawn(serving))
+        }
+        Err(error) => {
+            tracing::warn!(%error, "no admin socket: subcommands cannot reach this server");
+            None
+        }
+    }
+}
+
+#[cfg(not(unix))]
+fn listen_to_admins(_: Arc<SledStore>, _: &watch::Sender<bool>) -> Option<JoinHandle<()>> {
+    None
+}
+
+/// The log, the same as a store on disk if it is one, and who serves it.
+type Opened = (Arc<dyn LogStore>, Option<Arc<SledStore>>, Identity);
+
 fn open(config: &Config) -> Result<Opened, StartError> {
     let now = clock::Clock::start().now().0;
     match &config.storage {
@@ -410,15 +447,19 @@ fn open(config: &Config) -> Result<Opened, StartError> {
             let mut key = [0; 32];
             getrandom::fill(&mut key).map_err(StartError::Random)?;
             let identity = Identity { term: now.max(1), digest_key: DigestKey(key) };
-            Ok((Arc::new(MemoryStore::new()), identity))
+            Ok((Arc::new(MemoryStore::new()), None, identity))
         }
         Storage::Directory(directory) => {
-            let options =
-                SledOptions { cache_bytes: config.cache_bytes, cache_idle: config.cache_idle };
+            let options = SledOptions {
+                cache_bytes: config.cache_bytes,
+                cache_idle: config.cache_idle,
+                ..SledOptions::default()
+            };
             let store = SledStore::open(directory, &options).map_err(StartError::Open)?;
             let term = store.begin_term(now).map_err(StartError::Store)?;
             let identity = Identity { term, digest_key: store.digest_key().clone() };
-            Ok((Arc::new(store), identity))
+            let store = Arc::new(store);
+            Ok((Arc::<SledStore>::clone(&store), Some(store), identity))
         }
     }
 }

@@ -15,6 +15,8 @@ use syncline_server::store::OpenError;
 use syncline_server::{HubFailure, Inherited, Server, StartError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+mod commands;
+
 /// The system's allocator keeps what was freed; this one gives it back within seconds, also when the
 /// server has nothing to do.
 #[cfg(target_os = "linux")]
@@ -30,13 +32,17 @@ struct Arguments {
     config: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,
+    #[command(subcommand)]
+    command: Option<commands::Command>,
 }
 
 const EXIT_HELP: &str = "\
 A flag counts before its environment variable, that before the configuration file.
 Exit codes: 0 ended as asked, 1 failed, 2 bad configuration, 3 the data directory is held by
 another process, 4 the data directory is of another format, 5 the address is not to be had, 6 the
-store failed.";
+store failed, 7 something stored is damaged (verify and other subcommands).
+Without a subcommand it serves; with one it works on the data directory, through the running server if
+there is one.";
 
 /// How long a thread that reads from the store is kept for the next read: as long as it is there, so is
 /// what the allocator keeps at hand for it.
@@ -52,9 +58,15 @@ const NO_ADDRESS: u8 = 5;
 const STORE_FAILED: u8 = 6;
 
 fn main() -> ExitCode {
-    let Arguments { config, settings } = Arguments::parse();
-    match prepare(config, settings).and_then(|(config, _traces)| run(config)) {
-        Ok(()) => ExitCode::SUCCESS,
+    let Arguments { config, settings, command } = Arguments::parse();
+    let outcome = match command {
+        Some(command) => commands::run(command, settings.data),
+        None => prepare(config, settings)
+            .and_then(|(config, _traces)| run(config))
+            .map(|()| ExitCode::SUCCESS),
+    };
+    match outcome {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("syncline-server: {error:#}");
             ExitCode::from(exit_code(&error))
@@ -65,6 +77,12 @@ fn main() -> ExitCode {
 fn exit_code(error: &anyhow::Error) -> u8 {
     if error.is::<ConfigError>() || error.is::<LogError>() {
         return BAD_CONFIG;
+    }
+    match error.downcast_ref::<OpenError>() {
+        Some(OpenError::InUse { .. }) => return DATA_HELD,
+        Some(OpenError::OtherFormat { .. }) => return DATA_OTHER_FORMAT,
+        Some(OpenError::Damaged { .. }) => return commands::DAMAGED,
+        _ => {}
     }
     match error.downcast_ref::<StartError>() {
         Some(StartError::NamesInPublic(_) | StartError::Keys(_) | StartError::Tls(_)) => {

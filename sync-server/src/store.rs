@@ -8,4 +8,7 @@ pub mod sled;
 
 pub use committer::{Commit, Committer};
 pub use memory::MemoryStore;
-pub use sled::{OpenError, SledOptions, SledStore};
+pub use sled::{
+    CheckedValues, CopyError, Import, Merging, OpenError, RenewError, Renewed, Sizes, SledOptions,
+    SledStore,
+};

@@ -1,12 +1,14 @@
 //! What was acknowledged survives the process: a child appends and puts snapshots as fast as it
 //! can, says what was acknowledged, and is killed. SIGKILL shows that nothing is kept in the
-//! process; it does not show that a power cut is survived, because the page cache outlives it.
+//! process; it does not show that a power cut is survived, because the page cache outlives it. Layers are
+//! begun, merged and put in use all the while.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "the helpers of a test fail it where they stand")]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -20,14 +22,17 @@ use syncline_server::store::{SledOptions, SledStore};
 
 const DIR: &str = "SYNCLINE_CRASH_DIR";
 const DOCUMENTS: usize = 6;
-const ROUNDS: usize = 6;
+const ROUNDS: usize = 16;
 
 fn address(number: usize) -> Address {
     Address::new("crash", &format!("d{number}"), Facet::Likes).unwrap()
 }
 
 fn open(dir: &Path) -> SledStore {
-    SledStore::open(dir, &SledOptions::with_cache_bytes(8 << 20)).unwrap()
+    let mut options = SledOptions::with_cache_bytes(8 << 20);
+    // A merge follows the other.
+    options.slack_bytes = 64 << 10;
+    SledStore::open(dir, &options).unwrap()
 }
 
 /// How large the changes of a record are: from its first seq, so that the parent knows too.
@@ -72,6 +77,7 @@ fn child() {
             let end = writers[number].end();
             let snapshot = made_up_snapshot(end, body_bytes(end.seq));
             store.put_snapshot(&address(number), &snapshot, end.seq.saturating_sub(40)).unwrap();
+            println!("\nlayer {}", store.sizes().unwrap().generation);
             println!("\nsnapshot d{number} {} {}", end.seq, end.tip);
         }
     }
@@ -92,6 +98,7 @@ fn start(dir: &Path) -> Child {
 struct Said {
     acked: BTreeMap<String, BTreeMap<u64, String>>,
     snapshots: BTreeMap<String, u64>,
+    layers: u64,
 }
 
 impl Said {
@@ -108,6 +115,10 @@ impl Said {
             }
             ["snapshot", id, seq, _] => {
                 self.snapshots.insert(id.to_owned(), seq.parse().unwrap());
+                true
+            }
+            ["layer", number] => {
+                self.layers = number.parse().unwrap();
                 true
             }
             _ => false,
@@ -138,6 +149,9 @@ fn run_and_kill(dir: &Path, lines: usize, said: &mut Said) {
 
 fn check(dir: &Path, said: &Said) {
     let store = open(dir);
+    assert!(store.sizes().unwrap().generation >= said.layers, "an earlier layer is in use");
+    let checked = store.check_values(&mut |_| ControlFlow::Continue(())).unwrap();
+    assert_eq!((checked.damaged, checked.set_aside), (0, 0));
     for number in 0..DOCUMENTS {
         let at = address(number);
         let Some(head) = store.head(&at).unwrap() else {
@@ -188,5 +202,7 @@ fn everything_acknowledged_survives_a_kill_at_any_point() {
         check(dir.path(), &said);
     }
     let acked: usize = said.acked.values().map(BTreeMap::len).sum();
+    assert!(said.layers >= 2, "{} layers", said.layers);
+    println!("{} layers", said.layers);
     println!("{acked} records and {} snapshots were acknowledged", said.snapshots.len());
 }

@@ -57,6 +57,12 @@ impl Attribution {
         *last_seq = seq;
     }
 
+    /// Whether a user wrote any of the changes.
+    #[must_use]
+    pub fn names(&self, user: &UserId) -> bool {
+        self.places.contains_key(user)
+    }
+
     fn place(&mut self, author: &UserId) -> usize {
         if let Some(place) = self.places.get(author) {
             return *place;

@@ -77,7 +77,7 @@ pub fn compact(
 }
 
 /// What has been taken in so far.
-struct Work {
+pub(super) struct Work {
     base: Automerge,
     changes: Vec<Change>,
     index: Index,
@@ -86,7 +86,7 @@ struct Work {
 }
 
 impl Work {
-    fn start(address: &Address, old: Option<&Snapshot>) -> Result<Self, CompactError> {
+    pub(super) fn start(address: &Address, old: Option<&Snapshot>) -> Result<Self, CompactError> {
         let Some(old) = old else {
             let genesis = genesis::change(address);
             let index = Index::new(ChangeHash(genesis.hash().0), genesis.max_op());
@@ -102,7 +102,7 @@ impl Work {
         Ok(Self { base, changes: vec![], index, attribution, seq: old.cursor.seq })
     }
 
-    fn add(&mut self, record: &Record) -> Result<(), CompactError> {
+    pub(super) fn add(&mut self, record: &Record) -> Result<(), CompactError> {
         if record.first_seq != self.seq + 1 {
             return Err(CompactError::Gap { wanted: record.last_seq(), got: self.seq });
         }
@@ -124,8 +124,13 @@ impl Work {
         Ok(())
     }
 
+    /// The heads of all that was taken in, ascending.
+    pub(super) fn heads(&self) -> impl Iterator<Item = ChangeHash> {
+        self.index.heads()
+    }
+
     /// The saved form, loaded again and compared.
-    fn body(mut self) -> Result<Bytes, CompactError> {
+    pub(super) fn body(mut self) -> Result<Bytes, CompactError> {
         self.base.apply_changes(self.changes).map_err(|e| CompactError::Apply(e.to_string()))?;
         if !heads_agree(&self.base, &self.index) {
             return Err(CompactError::Apply("changes are missing".to_owned()));

@@ -140,10 +140,20 @@ fn read_body(
     address: &Address,
     head: &SnapshotHead,
 ) -> Result<Vec<u8>, StoreError> {
+    read_body_at(store, address, head.cursor, head.body_bytes)
+}
+
+/// Reads all of the body of the snapshot at `cursor`.
+pub(super) fn read_body_at(
+    store: &(impl LogStore + ?Sized),
+    address: &Address,
+    cursor: Cursor,
+    body_bytes: u64,
+) -> Result<Vec<u8>, StoreError> {
     let mut body = Vec::new();
-    while (body.len() as u64) < head.body_bytes {
+    while (body.len() as u64) < body_bytes {
         let offset = body.len() as u64;
-        match store.read_snapshot(address, head.cursor, offset, SNAPSHOT_PART_BYTES)? {
+        match store.read_snapshot(address, cursor, offset, SNAPSHOT_PART_BYTES)? {
             Some(part) if !part.is_empty() => body.extend_from_slice(&part),
             _ => {
                 let what = "the snapshot ends early".to_owned();

@@ -81,9 +81,25 @@ pub(super) fn make(
     let last = compact(address, end, old, records)?;
     let body = |error: automerge::AutomergeError| CompactError::Body(error.to_string());
     let old = Automerge::load(&last.body).map_err(body)?;
-    let new = begin_epoch(address, &old, epoch, at).map_err(body)?;
+    let (first, head, rules) = begin(address, &old, &last, epoch, at, settled_since)?;
+    let cursor = first.cursor;
+    Ok((Rollover { last, first, start: EpochStart { cursor, head, at } }, rules))
+}
+
+/// Makes the first snapshot of the epoch that begins with what `old` shows, and says its head. `last` is the
+/// ending epoch's last snapshot.
+pub(super) fn begin(
+    address: &Address,
+    old: &Automerge,
+    last: &Snapshot,
+    epoch: Epoch,
+    at: Timestamp,
+    settled_since: Timestamp,
+) -> Result<(Snapshot, ChangeHash, RolledOver), CompactError> {
+    let body = |error: automerge::AutomergeError| CompactError::Body(error.to_string());
+    let new = begin_epoch(address, old, epoch, at).map_err(body)?;
     let facet = address.facet();
-    if View::read(facet, &new) != View::read(facet, &old) {
+    if View::read(facet, &new) != View::read(facet, old) {
         return Err(CompactError::Verify("it does not show the same".to_owned()));
     }
 
@@ -109,7 +125,7 @@ pub(super) fn make(
     let mut tip = Tip::EMPTY;
     tip.0.copy_from_slice(&head.0[..16]);
     // The seq goes on, so that it never goes back.
-    let cursor = Cursor { epoch, seq: end.seq, tip };
+    let cursor = Cursor { epoch, seq: last.cursor.seq, tip };
     let rules = if address.is_rules() {
         let rules = Rulebook::read(new.clone());
         Some(Box::new(rules.map_err(|error| CompactError::Verify(error.to_string()))?))
@@ -122,7 +138,7 @@ pub(super) fn make(
     if again.get_heads() != new.get_heads() {
         return Err(CompactError::Verify("other heads".to_owned()));
     }
-    Ok((Rollover { last, first, start: EpochStart { cursor, head, at } }, rules))
+    Ok((first, head, rules))
 }
 
 impl Live {

@@ -10,21 +10,28 @@
 //! to, so the store lets go of all of them from time to time: see `keeper`.
 //!
 //! What sled does not do, and is left to its successor here:
-//! - its file never gets smaller: dropped records leave space that only later writes use;
+//! - its file never gets smaller: so once in a while everything goes into one compact file, the base,
+//!   and a fresh sled above it takes what is written after (see `renew`);
 //! - it moves values between segments by its own weaker idea of a sync, so a drive that loses its
 //!   write cache in the very moment of a move may lose older values too;
 //! - it takes a byte that rotted in its file for the torn end of its log and may open to an earlier
 //!   state of all documents. Each is a whole prefix then; only who holds a later cursor notices.
 
+mod base;
 mod disk;
 mod keeper;
 mod keys;
+mod layout;
 mod log;
+mod maintain;
 mod open;
 mod read;
+mod renew;
+mod tree;
 mod value;
 mod write;
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
@@ -36,7 +43,10 @@ use syncline_engine::storage::{Append, LogHead, LogStore, Record, Rollover, Snap
 
 use keeper::{Keeper, Shared};
 use log::Log;
+pub use maintain::{CheckedValues, CopyError, Import};
 pub use open::{OpenError, SledOptions};
+use renew::Renewer;
+pub use renew::{Merging, RenewError, Renewed, Sizes};
 
 /// A [`LogStore`] in a directory of its own.
 ///
@@ -52,8 +62,9 @@ pub use open::{OpenError, SledOptions};
 /// ```
 #[derive(Debug)]
 pub struct SledStore {
-    // Dropped in this order: the keeper's thread has ended before the files are closed.
+    // Dropped in this order: the threads have ended before the files are closed.
     keeper: Keeper,
+    renewer: Renewer,
     shared: Arc<Shared>,
     digest_key: DigestKey,
 }
@@ -66,7 +77,7 @@ impl SledStore {
         &self.digest_key
     }
 
-    /// sled's directory, whose size on disk is what the store takes.
+    /// The store's directory.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         self.shared.path().to_owned()
@@ -80,6 +91,27 @@ impl SledStore {
     /// [`StoreError::Failed`] if it cannot be made durable or the last one is damaged.
     pub fn begin_term(&self, now_ms: u64) -> Result<u64, StoreError> {
         self.shared.with(|log| log.begin_term(now_ms))
+    }
+
+    /// What the store takes on disk.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] if the store has failed.
+    pub fn sizes(&self) -> Result<Sizes, StoreError> {
+        self.shared.sizes()
+    }
+
+    /// Merges all that is stored at this moment into one compact file, so that what was overwritten and
+    /// removed takes no space. Appends and reads go on meanwhile. `watch` is told how far it is, and
+    /// may stop it, which leaves everything to the next merge.
+    ///
+    /// # Errors
+    /// [`RenewError`]; the store goes on as it was unless it has failed.
+    pub fn renew(
+        &self,
+        watch: &mut dyn FnMut(Merging) -> ControlFlow<()>,
+    ) -> Result<Renewed, RenewError> {
+        self.shared.renew(watch)
     }
 
     /// Closes sled and opens it again, which gives back the memory of all pages. Answers false if
@@ -107,6 +139,7 @@ impl LogStore for SledStore {
         self.shared.with(|log| log.append_batch(batch))?;
         for append in batch {
             self.keeper.note(append.record.change_bytes());
+            self.renewer.note(append.record.change_bytes());
         }
         Ok(())
     }
@@ -167,10 +200,12 @@ impl LogStore for SledStore {
         snapshot: &Snapshot,
         keep_from: u64,
     ) -> Result<(), StoreError> {
+        self.shared.let_merge();
         let _putting = self.shared.putting.lock().unwrap_or_else(PoisonError::into_inner);
         self.shared.with(|log| log.replace_snapshot(address, snapshot, keep_from))?;
         let Snapshot { body, index, attribution, .. } = snapshot;
         self.keeper.note(body.len() + index.len() + attribution.len());
+        self.renewer.note(body.len() + index.len() + attribution.len());
         Ok(())
     }
 
@@ -180,9 +215,11 @@ impl LogStore for SledStore {
         rollover: &Rollover,
         keep_since: Timestamp,
     ) -> Result<(), StoreError> {
+        self.shared.let_merge();
         let _putting = self.shared.putting.lock().unwrap_or_else(PoisonError::into_inner);
         self.shared.with(|log| log.end_epoch(address, rollover, keep_since))?;
         self.keeper.note(rollover.last.body.len() + rollover.first.body.len());
+        self.renewer.note(rollover.last.body.len() + rollover.first.body.len());
         Ok(())
     }
 

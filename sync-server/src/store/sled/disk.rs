@@ -2,9 +2,11 @@
 //! It knows where sled keeps its files and nothing of what is in them.
 //!
 //! ```text
-//! <dir>/format   "syncline-store 1"; written first
+//! <dir>/format   which layers are in use (see `layout`); replaced in one step
 //! <dir>/lock     locked by the process that uses the store
 //! <dir>/log/     sled's: db (everything), conf, snap.* (caches for opening), blobs/
+//! <dir>/log-N/   the same, of a later layer
+//! <dir>/base-N   the values of earlier layers in one file
 //! ```
 
 use std::collections::BTreeSet;
@@ -17,21 +19,17 @@ use std::sync::{Mutex, PoisonError};
 use fs4::fs_std::FileExt;
 
 use super::OpenError;
+use super::layout::{self, FIRST_FORMAT, FORMAT, FORMAT_NAME, Layout};
 
-/// The version of everything below the directory that this program reads and writes.
-pub(super) const FORMAT: u32 = 1;
-
-const FORMAT_NAME: &str = "syncline-store";
 const UNFINISHED: &str = "unfinished";
 
 /// A locked directory of the right format.
 #[derive(Debug)]
 pub(super) struct Directory {
-    /// sled's own directory.
-    pub(super) log: PathBuf,
     /// Whether no store was ever finished in it. In any other, what is missing is lost.
     pub(super) is_fresh: bool,
     dir: PathBuf,
+    layout: Mutex<Layout>,
     /// Unlocks when it is closed.
     _lock: File,
 }
@@ -39,7 +37,64 @@ pub(super) struct Directory {
 impl Directory {
     /// Notes that the store is complete.
     pub(super) fn finish(&self) -> Result<(), OpenError> {
-        write_format(&self.dir, "")
+        write_format(&self.dir, &self.layout().text())
+    }
+
+    /// Which layers are in use.
+    pub(super) fn layout(&self) -> Layout {
+        *self.layout.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// sled's directory of a layer.
+    pub(super) fn log(&self, number: u64) -> PathBuf {
+        self.dir.join(layout::log_name(number))
+    }
+
+    /// The file of a base.
+    pub(super) fn base(&self, number: u64) -> PathBuf {
+        self.dir.join(layout::base_name(number))
+    }
+
+    /// Uses other layers from here on. Whatever fails, it is unknown which are in use then.
+    pub(super) fn switch(&self, layout: Layout) -> io::Result<()> {
+        replace_format(&self.dir, &layout.text())?;
+        *self.layout.lock().unwrap_or_else(PoisonError::into_inner) = layout;
+        Ok(())
+    }
+
+    /// Makes the names in the directory survive a power cut.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        sync_dir(&self.dir)
+    }
+
+    /// Bytes that the files of a layer take.
+    pub(super) fn log_bytes(&self, number: u64) -> io::Result<u64> {
+        let mut bytes = 0;
+        for entry in fs::read_dir(self.log(number))? {
+            match entry?.metadata() {
+                Ok(found) if found.is_file() => bytes += found.len(),
+                // sled removes files of its own accord.
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// Removes layers that are not in use. What cannot be removed is tried again another time.
+    pub(super) fn clear(&self) {
+        let layout = self.layout();
+        let Ok(entries) = fs::read_dir(&self.dir) else { return };
+        for entry in entries.flatten() {
+            if !entry.file_name().to_str().is_some_and(|name| layout.is_leftover(name)) {
+                continue;
+            }
+            let path = entry.path();
+            let removed =
+                if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            if let Err(error) = removed {
+                tracing::debug!(path = %path.display(), %error, "a layer is not removed yet");
+            }
+        }
     }
 }
 
@@ -60,17 +115,23 @@ pub(super) fn claim(dir: &Path) -> Result<Directory, OpenError> {
     // Again, because whoever held the lock may have upgraded the store.
     let found = check_format(dir)?;
     if found == Found::Nothing {
-        write_format(dir, UNFINISHED)?;
+        write_format(dir, &format!("{FORMAT_NAME} {FIRST_FORMAT} {UNFINISHED}\n"))?;
     }
-    let is_fresh = found != Found::Store;
-    Ok(Directory { log: dir.join("log"), is_fresh, dir: dir.to_owned(), _lock: lock })
+    let (is_fresh, layout) = match found {
+        Found::Nothing | Found::Unfinished => (true, Layout::default()),
+        Found::Store(layout) => (false, layout),
+    };
+    let layout = Mutex::new(layout);
+    let directory = Directory { is_fresh, dir: dir.to_owned(), layout, _lock: lock };
+    directory.clear();
+    Ok(directory)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Found {
     Nothing,
     Unfinished,
-    Store,
+    Store(Layout),
 }
 
 fn check_format(dir: &Path) -> Result<Found, OpenError> {
@@ -91,31 +152,33 @@ fn check_format(dir: &Path) -> Result<Found, OpenError> {
         }
         Err(error) => return Err(failed(error)),
     };
-    let mut words = text.split_whitespace();
+    let mut lines = text.lines();
+    let mut words = lines.next().unwrap_or_default().split_whitespace();
     let (Some(FORMAT_NAME), Some(Ok(found))) = (words.next(), words.next().map(str::parse::<u32>))
     else {
         return Err(not_a_store());
     };
     match (found, words.next()) {
-        (FORMAT, None) => Ok(Found::Store),
-        (FORMAT, Some(UNFINISHED)) => Ok(Found::Unfinished),
-        (FORMAT, Some(_)) => Err(not_a_store()),
+        (FIRST_FORMAT, None) => Ok(Found::Store(Layout::default())),
+        (FIRST_FORMAT, Some(UNFINISHED)) => Ok(Found::Unfinished),
+        (FORMAT, None) => Layout::read(lines).map(Found::Store).ok_or_else(not_a_store),
+        (FIRST_FORMAT | FORMAT, Some(_)) => Err(not_a_store()),
         _ => Err(OpenError::OtherFormat { dir: dir.to_owned(), found, known: FORMAT }),
     }
 }
 
-fn write_format(dir: &Path, state: &str) -> Result<(), OpenError> {
-    replace_format(dir, state).map_err(|source| OpenError::Io {
+pub(super) fn write_format(dir: &Path, text: &str) -> Result<(), OpenError> {
+    replace_format(dir, text).map_err(|source| OpenError::Io {
         dir: dir.to_owned(),
         doing: "write the format file",
         source,
     })
 }
 
-fn replace_format(dir: &Path, state: &str) -> io::Result<()> {
+fn replace_format(dir: &Path, text: &str) -> io::Result<()> {
     let new = dir.join("format.new");
     let mut file = File::create(&new)?;
-    writeln!(file, "{}", format!("{FORMAT_NAME} {FORMAT} {state}").trim_end())?;
+    file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&new, dir.join("format"))?;
     sync_dir(dir)?;
@@ -127,13 +190,13 @@ fn replace_format(dir: &Path, state: &str) -> io::Result<()> {
 }
 
 #[cfg(unix)]
-fn sync_dir(dir: &Path) -> io::Result<()> {
+pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
 /// Elsewhere directories cannot be opened as files; their entries are journaled.
 #[cfg(not(unix))]
-fn sync_dir(_: &Path) -> io::Result<()> {
+pub(super) fn sync_dir(_: &Path) -> io::Result<()> {
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -38,23 +38,30 @@ const QUIET_PER_PAUSE: u32 = 10;
 pub(super) struct Shared {
     /// Used by many at a time, replaced by one. An error says why there is no log any more.
     // Dropped before the lock on its directory.
-    log: RwLock<Result<Log, String>>,
+    pub(super) log: RwLock<Result<Log, String>>,
     /// Held while a snapshot is put, which takes long: the log is not replaced meanwhile, and nobody
     /// has to wait for that.
     pub(super) putting: Mutex<()>,
-    options: SledOptions,
+    /// Held while layers are merged or a backup is made of what was merged.
+    pub(super) renewing: Mutex<()>,
+    /// Whether layers are being merged, and tells when they no longer are.
+    pub(super) merging: (Mutex<bool>, Condvar),
+    pub(super) options: SledOptions,
     dir: PathBuf,
-    directory: Directory,
+    pub(super) directory: Directory,
 }
 
 impl Shared {
     pub(super) fn new(dir: &Path, directory: Directory, options: &SledOptions, log: Log) -> Self {
         let (dir, options) = (dir.to_owned(), options.clone());
-        Self { log: RwLock::new(Ok(log)), putting: Mutex::new(()), options, dir, directory }
+        let log = RwLock::new(Ok(log));
+        let (putting, renewing) = (Mutex::new(()), Mutex::new(()));
+        let merging = (Mutex::new(false), Condvar::new());
+        Self { log, putting, renewing, merging, options, dir, directory }
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.directory.log
+        &self.dir
     }
 
     /// Uses the log. Must not be called within itself.

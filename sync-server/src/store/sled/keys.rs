@@ -19,6 +19,8 @@ const QUARANTINE: u8 = b'q';
 
 pub(super) const DIGEST_KEY: &[u8] = &[META, b'k'];
 pub(super) const TERM: &[u8] = &[META, b't'];
+/// Bytes of values that were removed since the layer that holds this was begun.
+pub(super) const REMOVED: &[u8] = &[META, b'r'];
 
 const fn facet_byte(facet: Facet) -> u8 {
     match facet {
@@ -50,6 +52,11 @@ pub(super) fn document(address: &Address) -> Vec<u8> {
     of_document(DOCUMENT, address)
 }
 
+/// Below all keys.
+pub(super) const FIRST: &[u8] = &[];
+/// Above all keys.
+pub(super) const LAST: &[u8] = &[0xff];
+
 /// Below all documents.
 pub(super) const DOCUMENTS: &[u8] = &[DOCUMENT];
 /// Above all documents.
@@ -72,6 +79,63 @@ pub(super) fn record_part(address: &Address, first_seq: u64, part: u32) -> Vec<u
 pub(super) fn snapshot_part(address: &Address, generation: u64, part: u32) -> Vec<u8> {
     part_of(SNAPSHOT, address, generation, part)
 }
+
+/// The document and the snapshot's generation in the key of a part of a snapshot.
+pub(super) fn snapshot_of(key: &[u8]) -> Option<(Address, u64)> {
+    let (generation, _) = key.strip_prefix(&[SNAPSHOT]).and_then(numbers)?;
+    let mut document = vec![DOCUMENT];
+    document.extend_from_slice(&key[1..key.len() - 12]);
+    Some((address_of_document(&document)?, generation))
+}
+
+/// The document in the key of what belongs to one; `None` for the store's own values and damage.
+pub(super) fn address_of(key: &[u8]) -> Option<Address> {
+    let (kind, rest) = key.split_first()?;
+    let numbers = match *kind {
+        DOCUMENT => 0,
+        RECORD | SNAPSHOT => 12,
+        _ => return None,
+    };
+    let mut document = vec![DOCUMENT];
+    document.extend_from_slice(&rest[..rest.len().checked_sub(numbers)?]);
+    address_of_document(&document)
+}
+
+/// The key under which a value that was set aside had been found; `None` if this is no such key.
+pub(super) fn set_aside(key: &[u8]) -> Option<&[u8]> {
+    key.strip_prefix(&[QUARANTINE])?.get(8..)
+}
+
+/// For each kind of values, the range of keys of what belongs to a space: of documents, and of whatever
+/// else has keys that begin with the name of its space.
+pub(super) fn of_space(space: &str) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
+    let space = space.as_bytes().to_vec();
+    (0..=u8::MAX).filter(|kind| ![META, QUARANTINE].contains(kind)).map(move |kind| {
+        let from = [&[kind], &space[..], &[0]].concat();
+        let to = [&[kind], &space[..], &[1]].concat();
+        (from, to)
+    })
+}
+
+/// The range of keys of the documents of a space.
+pub(super) fn documents_of_space(space: &str) -> (Vec<u8>, Vec<u8>) {
+    let space = space.as_bytes();
+    ([&[DOCUMENT], space, &[0]].concat(), [&[DOCUMENT], space, &[1]].concat())
+}
+
+/// For each kind of values, the range of keys of what belongs to a document.
+pub(super) fn of_document_all(address: &Address) -> [(Vec<u8>, Vec<u8>); 3] {
+    [DOCUMENT, RECORD, SNAPSHOT].map(|kind| {
+        let from = of_document(kind, address);
+        let mut to = from.clone();
+        // No number of a part begins like this.
+        to.extend_from_slice(&[0xff; 13]);
+        (from, to)
+    })
+}
+
+/// Every value that was set aside.
+pub(super) const SET_ASIDE: (&[u8], &[u8]) = (&[QUARANTINE], &[QUARANTINE + 1]);
 
 /// The two numbers at the end of a part's key; `None` if it is too short to have them.
 pub(super) fn numbers(key: &[u8]) -> Option<(u64, u32)> {

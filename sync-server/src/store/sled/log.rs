@@ -1,4 +1,4 @@
-//! sled, open on a store's files, with the locks and notes that its use needs. It knows nothing of
+//! A store's layers, open on its files, with the locks and notes that its use needs. It knows nothing of
 //! how long it will stay open.
 
 use std::collections::BTreeMap;
@@ -10,12 +10,14 @@ use syncline_engine::ids::Address;
 use syncline_engine::storage::{LogHead, StoreError};
 
 use super::disk::{Directory, Syncer};
+use super::tree::Tree;
 use super::{OpenError, SledOptions, keys, open};
 
 /// An open log.
 #[derive(Debug)]
 pub(super) struct Log {
-    pub(super) db: ::sled::Db,
+    pub(super) tree: Tree,
+    /// Of the layer that takes all writes.
     pub(super) syncer: Syncer,
     /// Held from checking a batch until it is on disk.
     pub(super) writing: Mutex<()>,
@@ -39,28 +41,23 @@ pub(super) struct Landmark {
 }
 
 impl Log {
-    /// Opens sled on the files of a directory. Returns after everything in them is known to be on
+    /// Opens the layers of a directory. Returns after everything in them is known to be on
     /// disk.
     pub(super) fn open(
         dir: &Path,
         directory: &Directory,
         options: &SledOptions,
     ) -> Result<Self, OpenError> {
-        let db = open::start(dir, directory, options)?;
-        let syncer = Syncer::open(&directory.log).map_err(|source| OpenError::Io {
-            dir: dir.to_owned(),
-            doing: "sync the files",
-            source,
-        })?;
+        let (tree, syncer) = open::layers(dir, directory, options)?;
         Ok(Self {
-            db,
+            tree,
             syncer,
             writing: Mutex::new(()),
             deleting: RwLock::new(()),
             in_flight: Mutex::new(BTreeMap::new()),
             written_last: Mutex::new(None),
             failed: OnceLock::new(),
-            path: directory.log.clone(),
+            path: dir.to_owned(),
         })
     }
 

@@ -10,9 +10,13 @@ use std::time::{Duration, Instant};
 use syncline_engine::storage::StoreError;
 use syncline_engine::storage::record::DigestKey;
 
-use super::disk::{Directory, claim};
+use super::base::Base;
+use super::disk::{Directory, Syncer, claim};
 use super::keeper::{Keeper, Shared};
+use super::layout::log_name;
 use super::log::Log;
+use super::renew::Renewer;
+use super::tree::{Tree, Values};
 use super::{SledStore, keys, value};
 
 /// How a store is opened.
@@ -24,6 +28,11 @@ pub struct SledOptions {
     pub cache_bytes: u64,
     /// After how long without use the store lets go of its cached pages.
     pub cache_idle: Duration,
+    /// Bytes that may be on disk beside the live ones whatever these are: below this nothing is
+    /// merged.
+    pub slack_bytes: u64,
+    /// Bytes per second that a merge in the background may write.
+    pub merge_bytes_per_second: u64,
 }
 
 impl SledOptions {
@@ -32,10 +41,20 @@ impl SledOptions {
     /// The default time without use after which cached pages are let go of.
     pub const CACHE_IDLE: Duration = Duration::from_secs(2);
 
+    /// The default for [`SledOptions::slack_bytes`].
+    pub const SLACK_BYTES: u64 = 8 << 20;
+    /// The default for [`SledOptions::merge_bytes_per_second`].
+    pub const MERGE_BYTES_PER_SECOND: u64 = 32 << 20;
+
     /// The defaults with this much memory for cached pages.
     #[must_use]
     pub const fn with_cache_bytes(cache_bytes: u64) -> Self {
-        Self { cache_bytes, cache_idle: Self::CACHE_IDLE }
+        Self {
+            cache_bytes,
+            cache_idle: Self::CACHE_IDLE,
+            slack_bytes: Self::SLACK_BYTES,
+            merge_bytes_per_second: Self::MERGE_BYTES_PER_SECOND,
+        }
     }
 }
 
@@ -119,10 +138,14 @@ impl SledStore {
         let took = begun.elapsed();
         let digest_key = log.find_or_make_key(dir, &directory)?;
         let shared = Arc::new(Shared::new(dir, directory, options, log));
-        let keeper = Keeper::start(Arc::clone(&shared), options, took).map_err(|source| {
-            OpenError::Io { dir: dir.to_owned(), doing: "start a thread for the store", source }
-        })?;
-        Ok(Self { keeper, shared, digest_key })
+        let no_thread = |source| OpenError::Io {
+            dir: dir.to_owned(),
+            doing: "start a thread for the store",
+            source,
+        };
+        let keeper = Keeper::start(Arc::clone(&shared), options, took).map_err(no_thread)?;
+        let renewer = Renewer::start(Arc::clone(&shared), options).map_err(no_thread)?;
+        Ok(Self { keeper, renewer, shared, digest_key })
     }
 }
 
@@ -170,7 +193,7 @@ impl Log {
 
     /// One of the store's own values.
     pub(super) fn meta(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let found = self.db.get(key).map_err(|error| self.fail(error.to_string()))?;
+        let found = self.tree.get(key).map_err(|error| self.fail(error.to_string()))?;
         let Some(found) = found else { return Ok(None) };
         match value::unseal(key, &found) {
             Some(content) => Ok(Some(content.to_vec())),
@@ -179,26 +202,61 @@ impl Log {
     }
 
     fn put_meta(&self, key: &[u8], content: &[u8]) -> Result<(), StoreError> {
-        let mut batch = ::sled::Batch::default();
-        batch.insert(key, value::seal(key, content));
-        self.commit(batch)
+        let mut values = Values::default();
+        values.insert(key.to_vec(), value::seal(key, content));
+        self.commit(values)
     }
 }
 
-pub(super) fn start(
+/// Opens all layers that are in use, and syncs what the last process wrote to them.
+pub(super) fn layers(
     dir: &Path,
     directory: &Directory,
     options: &SledOptions,
+) -> Result<(Tree, Syncer), OpenError> {
+    let damaged = |what: String| OpenError::Damaged { dir: dir.to_owned(), what };
+    let layout = directory.layout();
+    let (active, syncer) = layer(dir, directory, layout.active, options)?;
+    let frozen = layout.frozen.map(|number| layer(dir, directory, number, options)).transpose()?;
+    let base = layout.base.map(|number| Base::open(&directory.base(number))).transpose();
+    let base = base.map_err(|error| damaged(error.to_string()))?;
+    let tree = Tree::new(active, frozen.map(|(db, _)| db), base);
+    Ok((tree.map_err(|error| damaged(error.to_string()))?, syncer))
+}
+
+/// Opens one of sled's layers and syncs all of it.
+fn layer(
+    dir: &Path,
+    directory: &Directory,
+    number: u64,
+    options: &SledOptions,
+) -> Result<(::sled::Db, Syncer), OpenError> {
+    let path = directory.log(number);
+    if !directory.is_fresh && !path.join("db").exists() {
+        // sled would begin an empty one.
+        let what = format!("the file {}/db is missing", log_name(number));
+        return Err(OpenError::Damaged { dir: dir.to_owned(), what });
+    }
+    let db = start(dir, &path, options)?;
+    let syncer = Syncer::open(&path).map_err(|source| OpenError::Io {
+        dir: dir.to_owned(),
+        doing: "sync the files",
+        source,
+    })?;
+    Ok((db, syncer))
+}
+
+/// Starts sled on the files in `path`, which belong to the store in `dir`.
+pub(super) fn start(
+    dir: &Path,
+    path: &Path,
+    options: &SledOptions,
 ) -> Result<::sled::Db, OpenError> {
     let damaged = |what: String| OpenError::Damaged { dir: dir.to_owned(), what };
-    if !directory.is_fresh && !directory.log.join("db").exists() {
-        // sled would begin an empty one.
-        return Err(damaged("the file log/db is missing".to_owned()));
-    }
     let mut tries = 0;
     loop {
         let config = ::sled::Config::new()
-            .path(&directory.log)
+            .path(path)
             .cache_capacity(options.cache_bytes)
             .flush_every_ms(None);
         // sled panics on some damaged files.

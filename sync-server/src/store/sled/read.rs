@@ -11,6 +11,7 @@ use syncline_engine::storage::record::{self, RecordHead};
 use syncline_engine::storage::{LogHead, Record, Sealed, SnapshotHead, StoreError};
 
 use super::log::Log;
+use super::tree::{TreeError, Values};
 use super::value::{CHECKSUM_BYTES, CONTENT_BYTES_MAX, Document, RecordPrefix, SnapshotOutline};
 use super::{keys, value};
 
@@ -29,22 +30,19 @@ pub(super) struct End {
 }
 
 impl Log {
-    fn reading(&self) -> RwLockReadGuard<'_, ()> {
+    pub(super) fn reading(&self) -> RwLockReadGuard<'_, ()> {
         // A panic under the lock poisons the store by itself.
         self.deleting.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A read failed in sled. If its own checksums do not match it is this document's damage; all
+    /// A read failed in a layer. If its own checksums do not match it is this document's damage; all
     /// else is the device's.
-    fn read_failed(&self, address: &Address, error: &::sled::Error) -> StoreError {
+    fn read_failed(&self, address: &Address, error: &TreeError) -> StoreError {
         match error {
-            ::sled::Error::Corruption { .. } => {
-                StoreError::Damaged { address: address.clone(), what: error.to_string() }
+            TreeError::Damaged(what) => {
+                StoreError::Damaged { address: address.clone(), what: what.clone() }
             }
-            ::sled::Error::CollectionNotFound(_)
-            | ::sled::Error::Unsupported(_)
-            | ::sled::Error::ReportableBug(_)
-            | ::sled::Error::Io(_) => self.fail(error.to_string()),
+            TreeError::Failed(why) => self.fail(why.clone()),
         }
     }
 
@@ -60,11 +58,20 @@ impl Log {
             let aside = keys::quarantined(key, value);
             // The key holds the value's digest, so what is there already is the same. It gets to
             // disk with the next commit at the latest, and the original is there until then.
-            if let Err(error) = self.db.compare_and_swap(aside, None::<&[u8]>, Some(value)) {
+            if let Err(error) = self.set_aside(aside, value) {
                 return self.fail(error.to_string());
             }
         }
         StoreError::Damaged { address: address.clone(), what: what.to_owned() }
+    }
+
+    fn set_aside(&self, aside: Vec<u8>, value: &[u8]) -> Result<(), TreeError> {
+        if self.tree.get(&aside)?.is_none() {
+            let mut values = Values::default();
+            values.insert(aside, value.to_vec());
+            self.tree.apply(values)?;
+        }
+        Ok(())
     }
 
     fn unsealed<'a>(
@@ -82,7 +89,7 @@ impl Log {
     /// What is stored once per document; `None` if it has no log yet, on disk or on its way there.
     pub(super) fn document(&self, address: &Address) -> Result<Option<Document>, StoreError> {
         let key = keys::document(address);
-        let found = self.db.get(&key).map_err(|error| self.read_failed(address, &error))?;
+        let found = self.tree.get(&key).map_err(|error| self.read_failed(address, &error))?;
         let Some(found) = found else { return Ok(None) };
         let content = self.unsealed(address, "the document's outline", &key, &found)?;
         Document::decode(content).map(Some).ok_or_else(|| {
@@ -119,7 +126,7 @@ impl Log {
     /// The outline of the record that begins at `first_seq`, of which some part was found.
     fn outline_at(&self, address: &Address, first_seq: u64) -> Result<Outline, StoreError> {
         let key = keys::record_part(address, first_seq, 0);
-        match self.db.get(&key).map_err(|error| self.read_failed(address, &error))? {
+        match self.tree.get(&key).map_err(|error| self.read_failed(address, &error))? {
             Some(value) => self.outline(address, first_seq, &key, &value),
             None => {
                 let what = format!("the first part of the record at {first_seq} is missing");
@@ -136,11 +143,15 @@ impl Log {
         (from, before): (u64, u64),
         last: bool,
     ) -> Result<Option<u64>, StoreError> {
-        let range = keys::record_part(address, from, 0)..keys::record_part(address, before, 0);
-        let mut found = self.db.range(range).keys();
-        let key = if last { found.next_back() } else { found.next() };
-        let key = key.transpose().map_err(|error| self.read_failed(address, &error))?;
-        Ok(key.and_then(|key| keys::numbers(&key)).map(|(first_seq, _)| first_seq))
+        let from = keys::record_part(address, from, 0);
+        let before = keys::record_part(address, before, 0);
+        let found = if last {
+            self.tree.walk_back(&from, &before).next()
+        } else {
+            self.tree.walk(&from, &before).next()
+        };
+        let found = found.transpose().map_err(|error| self.read_failed(address, &error))?;
+        Ok(found.and_then(|(key, _)| keys::numbers(&key)).map(|(first_seq, _)| first_seq))
     }
 
     /// The outlines of the first and the last record that begin before `before`.
@@ -261,8 +272,8 @@ impl Log {
             return Ok(Vec::new());
         };
         let mut scan = Scan::new(self, address, from_seq, bytes_max);
-        let range = keys::record_part(address, begin, 0)..keys::record_part(address, u64::MAX, 0);
-        for item in self.db.range(range) {
+        let begin = keys::record_part(address, begin, 0);
+        for item in self.tree.walk(&begin, &keys::record_part(address, u64::MAX, 0)) {
             let (key, value) = item.map_err(|error| self.read_failed(address, &error))?;
             if scan.take(&key, &value)?.is_break() {
                 return Ok(scan.into_shown());
@@ -290,7 +301,7 @@ impl Log {
             };
             let number = u32::try_from(part).map_err(|_| missing())?;
             let key = keys::snapshot_part(address, outline.generation, number);
-            let found = self.db.get(&key).map_err(|error| self.read_failed(address, &error))?;
+            let found = self.tree.get(&key).map_err(|error| self.read_failed(address, &error))?;
             let found = found.ok_or_else(missing)?;
             let what = format!("part {part} of the snapshot at {}", outline.seq);
             let content = self.unsealed(address, &what, &key, &found)?;
@@ -356,11 +367,11 @@ impl Log {
             begin.push(0);
         }
         let mut addresses = Vec::new();
-        for key in self.db.range(begin..keys::DOCUMENTS_END.to_vec()).keys() {
+        for item in self.tree.walk(&begin, keys::DOCUMENTS_END) {
             if addresses.len() >= limit {
                 break;
             }
-            let key = key.map_err(|error| self.fail(error.to_string()))?;
+            let (key, _) = item.map_err(|error| self.fail(error.to_string()))?;
             match keys::address_of_document(&key) {
                 Some(address) if self.hidden_from(&address) == 1 => {}
                 Some(address) => addresses.push(address),

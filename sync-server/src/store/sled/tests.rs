@@ -14,6 +14,8 @@ use syncline_engine::storage::conformance::{
 };
 use syncline_engine::storage::{Append, LogHead, LogStore, Record, Rollover, Snapshot, StoreError};
 
+mod renewals;
+
 use super::{OpenError, SledOptions, SledStore, disk, keys, open};
 
 fn store(dir: &Path) -> SledStore {
@@ -43,7 +45,8 @@ fn is_damaged<T: std::fmt::Debug>(result: Result<T, StoreError>, id: &str) -> bo
 /// Opens sled itself on a closed store.
 fn raw<T>(dir: &Path, edit: impl FnOnce(&::sled::Db) -> T) -> T {
     let directory = disk::claim(dir).unwrap();
-    let db = open::start(dir, &directory, &SledOptions::default()).unwrap();
+    let log = directory.log(directory.layout().active);
+    let db = open::start(dir, &log, &SledOptions::default()).unwrap();
     let result = edit(&db);
     db.flush().unwrap();
     drop(db);
@@ -83,8 +86,10 @@ fn a_second_opening_is_refused_and_names_the_directory() {
 #[test]
 fn another_format_or_a_directory_of_something_else_is_refused_and_untouched() {
     for (name, content) in [
+        ("format", "syncline-store 3\n"),
+        ("format", "syncline-store 3 with things from the future\n"),
         ("format", "syncline-store 2\n"),
-        ("format", "syncline-store 2 with things from the future\n"),
+        ("format", "syncline-store 2\nactive thesis.tex\n"),
         ("format", "something else\n"),
         ("format", "syncline-store 1 and more\n"),
         ("thesis.tex", "years of work"),
@@ -93,8 +98,8 @@ fn another_format_or_a_directory_of_something_else_is_refused_and_untouched() {
         let file = dir.path().join(name);
         fs::write(&file, content).unwrap();
         let refused = SledStore::open(dir.path(), &SledOptions::default()).unwrap_err();
-        if content.starts_with("syncline-store 2") {
-            let is_named = matches!(refused, OpenError::OtherFormat { found: 2, known: 1, .. });
+        if content.starts_with("syncline-store 3") {
+            let is_named = matches!(refused, OpenError::OtherFormat { found: 3, known: 2, .. });
             assert!(is_named, "{refused}");
         } else {
             assert!(matches!(refused, OpenError::NotAStore { .. }), "{refused}");

@@ -11,6 +11,7 @@ use syncline_engine::storage::{Append, Record, Rollover, Snapshot, StoreError, r
 
 use super::log::Log;
 use super::read::End;
+use super::tree::Values;
 use super::value::{CONTENT_BYTES_MAX, Document, RecordPrefix, SealedOutline, SnapshotOutline};
 use super::{keys, value};
 
@@ -40,18 +41,18 @@ impl Log {
         }
     }
 
-    fn apply(&self, batch: ::sled::Batch) -> Result<(), StoreError> {
-        self.step("could not write", || self.db.apply_batch(batch))
+    fn apply(&self, values: Values) -> Result<(), StoreError> {
+        self.step("could not write", || self.tree.apply(values))
     }
 
     pub(super) fn make_durable(&self) -> Result<(), StoreError> {
-        self.step("could not flush", || self.db.flush().map(|_| ()))?;
+        self.step("could not flush", || self.tree.active.flush().map(|_| ()))?;
         self.step("could not sync", || self.syncer.sync())
     }
 
     /// Writes a batch and returns when it is on disk.
-    pub(super) fn commit(&self, batch: ::sled::Batch) -> Result<(), StoreError> {
-        self.apply(batch)?;
+    pub(super) fn commit(&self, values: Values) -> Result<(), StoreError> {
+        self.apply(values)?;
         self.make_durable()
     }
 
@@ -61,7 +62,7 @@ impl Log {
             return Ok(());
         }
         let _writing = self.writing()?;
-        let mut values = ::sled::Batch::default();
+        let mut values = Values::default();
         let mut ends: BTreeMap<&Address, End> = BTreeMap::new();
         let mut firsts: BTreeMap<Address, u64> = BTreeMap::new();
         for append in batch {
@@ -93,7 +94,7 @@ impl Log {
     }
 
     /// The end of a document's log. If it has none, puts into `values` that it begins.
-    fn end_or_begin(&self, append: &Append, values: &mut ::sled::Batch) -> Result<End, StoreError> {
+    fn end_or_begin(&self, append: &Append, values: &mut Values) -> Result<End, StoreError> {
         let Append { address, epoch, .. } = append;
         if let Some(document) = self.document(address)? {
             return self.end(address, &document);
@@ -147,6 +148,22 @@ impl Log {
         self.keep_only(address, &document, u64::MAX)
     }
 
+    /// Replaces all of a document by the first snapshot of another epoch.
+    pub(super) fn begin_anew(
+        &self,
+        address: &Address,
+        end: Cursor,
+        first: &Snapshot,
+    ) -> Result<(), StoreError> {
+        let document = self.document_that_ends_at(address, end)?;
+        let outline = SnapshotOutline::of(document.generation() + 1, first);
+        self.write_snapshot(address, &outline, first)?;
+        let _writing = self.writing()?;
+        let mut document = Document::new(first.cursor.epoch);
+        document.snapshot = Some(outline);
+        self.keep_only(address, &document, u64::MAX)
+    }
+
     /// Puts a document's outline, and drops the snapshots that it does not name and the records below
     /// a seq, in one batch. For who holds `writing`.
     fn keep_only(
@@ -155,27 +172,35 @@ impl Log {
         document: &Document,
         kept_from: u64,
     ) -> Result<(), StoreError> {
-        let mut values = ::sled::Batch::default();
+        let mut values = Values::default();
         put_document(&mut values, address, document);
-        let snapshots = keys::snapshot_part(address, 0, 0)
-            ..keys::snapshot_part(address, document.generation(), 0);
-        for key in self.db.range(snapshots).keys() {
-            let key = key.map_err(|error| self.fail(error.to_string()))?;
+        let snapshots = (
+            keys::snapshot_part(address, 0, 0),
+            keys::snapshot_part(address, document.generation(), 0),
+        );
+        for item in self.tree.walk(&snapshots.0, &snapshots.1) {
+            let (key, value) = item.map_err(|error| self.fail(error.to_string()))?;
             if keys::numbers(&key).is_none_or(|(generation, _)| !document.uses(generation)) {
-                values.remove(key);
+                values.remove(&key, &value);
             }
         }
-        let records = keys::record_part(address, 0, 0)..keys::record_part(address, kept_from, 0);
-        for key in self.db.range(records).keys() {
-            values.remove(key.map_err(|error| self.fail(error.to_string()))?);
+        let from = keys::record_part(address, 0, 0);
+        for item in self.tree.walk(&from, &keys::record_part(address, kept_from, 0)) {
+            let (key, value) = item.map_err(|error| self.fail(error.to_string()))?;
+            values.remove(&key, &value);
         }
+        self.delete(values)?;
+        self.written(address);
+        Ok(())
+    }
+
+    /// Commits values of which some are removed, so that no scan sees half of that.
+    pub(super) fn delete(&self, values: Values) -> Result<(), StoreError> {
         {
             let _alone = self.deleting.write().unwrap_or_else(PoisonError::into_inner);
             self.apply(values)?;
         }
-        self.make_durable()?;
-        self.written(address);
-        Ok(())
+        self.make_durable()
     }
 
     /// The document's outline, if its log ends at `cursor`.
@@ -220,7 +245,7 @@ impl Log {
     }
 
     /// Puts the parts of a snapshot on disk, to which nothing points yet, and reads them back.
-    fn write_snapshot(
+    pub(super) fn write_snapshot(
         &self,
         address: &Address,
         outline: &SnapshotOutline,
@@ -228,18 +253,21 @@ impl Log {
     ) -> Result<(), StoreError> {
         let generation = outline.generation;
         // A put that a crash cut short leaves parts of this very generation.
-        let range = keys::snapshot_part(address, generation, 0)
-            ..=keys::snapshot_part(address, generation, u32::MAX);
-        let mut values = ::sled::Batch::default();
-        for key in self.db.range(range).keys() {
-            values.remove(key.map_err(|error| self.fail(error.to_string()))?);
+        let from = keys::snapshot_part(address, generation, 0);
+        let to = keys::snapshot_part(address, generation + 1, 0);
+        let mut values = Values::default();
+        for item in self.tree.walk(&from, &to) {
+            let (key, value) = item.map_err(|error| self.fail(error.to_string()))?;
+            values.remove(&key, &value);
         }
-        self.apply(values)?;
+        if !values.is_empty() {
+            self.apply(values)?;
+        }
 
         let whole = [&snapshot.body[..], &snapshot.index, &snapshot.attribution].concat();
         let mut parts = (0_u32..).zip(whole.chunks(CONTENT_BYTES_MAX)).peekable();
         while parts.peek().is_some() {
-            let mut values = ::sled::Batch::default();
+            let mut values = Values::default();
             for (part, content) in parts.by_ref().take(SNAPSHOT_VALUES_PER_BATCH) {
                 let key = keys::snapshot_part(address, generation, part);
                 let value = value::seal(&key, content);
@@ -256,15 +284,15 @@ impl Log {
     }
 }
 
-fn put_document(values: &mut ::sled::Batch, address: &Address, document: &Document) {
+pub(super) fn put_document(values: &mut Values, address: &Address, document: &Document) {
     let key = keys::document(address);
     let value = value::seal(&key, &document.encode());
     values.insert(key, value);
 }
 
 /// Puts a record's parts and returns the bytes of changes up to its end.
-fn put_record(
-    values: &mut ::sled::Batch,
+pub(super) fn put_record(
+    values: &mut Values,
     address: &Address,
     bytes_before: u64,
     record: &Record,
