@@ -33,6 +33,7 @@ mod follow;
 mod index;
 mod lease;
 mod load;
+mod presence;
 mod push;
 mod relay;
 mod restore;
@@ -49,6 +50,7 @@ pub use authenticate::{AuthenticateError, Authenticator, Credentials, TakesNames
 pub use compact::{CompactError, compact};
 pub use config::{Config, Identity};
 pub use load::{Loaded, index, load, rules, snapshot};
+pub use presence::PresenceConfig;
 pub use rollover::{RolledOver, roll_over};
 pub use space::Rulebook;
 pub use stored::StoredError;
@@ -252,6 +254,10 @@ pub struct Stats {
     pub followers: usize,
     /// Leases that are held, summed over the documents.
     pub leases: usize,
+    /// Spaces in memory because somebody is in them, or was until a while ago.
+    pub spaces: usize,
+    /// Sessions that are seen in a space, summed over the spaces.
+    pub present: usize,
     /// Changes that are accepted and not durable yet.
     pub pending_entries: usize,
     /// Their bytes.
@@ -303,6 +309,7 @@ pub struct Hub {
     sessions: connection::Sessions,
     documents: document::Documents,
     spaces: space::Spaces,
+    gatherings: presence::Gatherings,
     timers: timers::Timers,
     requests: BTreeMap<RequestId, follow::Request>,
     last_request: u64,
@@ -335,6 +342,7 @@ impl Hub {
             sessions: connection::Sessions::default(),
             documents: document::Documents::default(),
             spaces: space::Spaces::new(),
+            gatherings: presence::Gatherings::default(),
             timers: timers::Timers::default(),
             requests: BTreeMap::new(),
             last_request: 0,
@@ -361,7 +369,10 @@ impl Hub {
     /// How much it holds. Walks over the documents.
     #[must_use]
     pub fn stats(&self) -> Stats {
+        let (spaces, present) = self.gatherings.counts();
         let mut stats = Stats {
+            spaces,
+            present,
             connections: self.connections.len(),
             sessions: self.sessions.len(),
             pending_entries: self.pending_entries,
@@ -388,6 +399,7 @@ impl Hub {
                 timers::Timer::Lease(handle, session) => self.lease_idle(now, handle, session),
                 timers::Timer::Idle(handle) => self.idle(now, handle),
                 timers::Timer::Expiry(connection) => self.expiry(now, connection),
+                timers::Timer::Gathering(handle) => self.gathering_due(now, handle),
             }
         }
     }
@@ -418,12 +430,12 @@ impl Machine for Hub {
         match input {
             Input::Opened { connection } => self.opened(now, connection),
             Input::Received { connection, message } => self.received(now, connection, &message),
-            Input::Drained { connection } => self.drained(connection),
+            Input::Drained { connection } => self.drained(now, connection),
             Input::Closed { connection } => self.closed(now, connection),
             Input::Loaded { address, fresh_epoch, loaded } => {
                 self.loaded(now, &address, fresh_epoch, loaded);
             }
-            Input::RulesRead { space, rules } => self.rules_read(&space, rules),
+            Input::RulesRead { space, rules } => self.rules_read(now, &space, rules),
             Input::Indexed { address, gate } => self.indexed(now, &address, gate),
             Input::Committed { result } => self.committed(now, &result),
             Input::RecordsRead { request, result } => self.records_read(now, request, result),

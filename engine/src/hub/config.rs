@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::presence::PresenceConfig;
 use crate::storage::record::DigestKey;
 
 /// The tunable limits and times of a hub. The defaults suit one server process with a local disk.
@@ -60,6 +61,8 @@ pub struct Config {
     pub compact_entries: u64,
     /// Entries that stay readable below a snapshot, for clients that are a little behind.
     pub compact_keep: u64,
+    /// Spaces, and who is in them.
+    pub presence: PresenceConfig,
 }
 
 impl Default for Config {
@@ -87,6 +90,7 @@ impl Default for Config {
             compact_bytes: 512 << 10,
             compact_entries: 2_000,
             compact_keep: 500,
+            presence: PresenceConfig::default(),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 
 use super::authenticate::Credentials;
+use super::presence::GatheringHandle;
 use super::timers::Timer;
 use super::{ConnectionId, Effect, Handle, Hub, Phase, RequestId};
 use crate::clock::Timestamp;
@@ -51,7 +52,7 @@ pub(super) enum Talk {
     /// Only `Hello` is allowed.
     Greeting,
     /// The client said who it is.
-    Open(Open),
+    Open(Box<Open>),
 }
 
 /// What an open connection holds.
@@ -70,6 +71,10 @@ pub(super) struct Open {
     pub(super) turn: Handle,
     /// The read that is under way for it; there is never more than one.
     pub(super) reading: Option<RequestId>,
+    /// Spaces that it is in or is about to enter.
+    pub(super) spaces: BTreeSet<GatheringHandle>,
+    /// Up to when what it announced would have been allowed, had it come evenly.
+    pub(super) paced_until: Timestamp,
 }
 
 impl Connection {
@@ -302,6 +307,10 @@ impl Hub {
             ClientFrame::Release(frame) => self.release(now, slot, frame.handle),
             ClientFrame::Compare(frame) => self.compare(slot, frame),
             ClientFrame::Renew(frame) => self.renew(now, slot, &frame),
+            ClientFrame::Enter(frame) => self.enter(now, slot, frame),
+            ClientFrame::Leave(frame) => self.leave(now, slot, frame.handle),
+            ClientFrame::Announce(frame) => self.announce(now, slot, frame),
+            ClientFrame::Kick(frame) => self.kick(now, slot, frame),
         }
     }
 
@@ -342,7 +351,7 @@ impl Hub {
         );
         if let Some(connection) = self.connections.get_mut(slot) {
             connection.heard = now;
-            connection.talk = Talk::Open(Open {
+            connection.talk = Talk::Open(Box::new(Open {
                 session,
                 credentials: credentials.clone(),
                 documents: BTreeSet::new(),
@@ -350,7 +359,9 @@ impl Hub {
                 news: BTreeSet::new(),
                 turn: 0,
                 reading: None,
-            });
+                spaces: BTreeSet::new(),
+                paced_until: Timestamp(0),
+            }));
         }
         self.send(
             slot,
@@ -380,6 +391,7 @@ impl Hub {
         if let Some(session) = self.connections.open(slot).map(|open| open.session) {
             self.end_leases_of(now, session);
         }
+        self.leave_all(now, slot);
         self.close(now, slot, CloseCode::NORMAL);
     }
 
@@ -517,6 +529,7 @@ impl Hub {
         for handle in open.documents {
             self.forget_follower(now, handle, slot);
         }
+        self.gone_from(now, slot, open.spaces);
         if let Some(session) = self.sessions.get_mut(open.session)
             && session.slot() == Some(slot)
         {
@@ -526,11 +539,12 @@ impl Hub {
         }
     }
 
-    pub(super) fn drained(&mut self, id: ConnectionId) {
+    pub(super) fn drained(&mut self, now: Timestamp, id: ConnectionId) {
         if let Some(slot) = self.connections.slot(id) {
             if let Some(connection) = self.connections.get_mut(slot) {
                 connection.outstanding = 0;
             }
+            self.catch_up_everywhere(now, slot);
             self.pump(slot);
         }
     }

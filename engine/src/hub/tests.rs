@@ -25,6 +25,7 @@ use crate::wire::{ClientFrame, ServerFrame, unpack};
 mod frames;
 mod leases;
 mod logs;
+mod presence;
 mod pushes;
 mod restores;
 mod rollovers;
