@@ -79,6 +79,18 @@ codes! {
     TokenExpired = 206, "token_expired";
     /// The document was put in order meanwhile; opening it again goes on.
     RolledOver = 207, "rolled_over";
+    /// A key, a value or the number of keys is not as presence may have it.
+    BadPresence = 210, "bad_presence";
+    /// More was announced in a short time than is allowed; it is to be announced again later.
+    TooManyAnnouncements = 211, "too_many_announcements";
+    /// A moderator sent the user out of the space for a while.
+    Kicked = 212, "kicked";
+    /// The connection is in as many spaces as it may be.
+    TooManySpaces = 213, "too_many_spaces";
+    /// As many are in the space as may be.
+    SpaceFull = 214, "space_full";
+    /// The rules of the space can't be read at the moment.
+    SpaceUnavailable = 215, "space_unavailable";
     // 3xx: changes.
     /// The bytes are not a change.
     BadChange = 300, "bad_change";

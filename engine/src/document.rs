@@ -11,6 +11,7 @@
 //! Everything that two replicas could otherwise both create is in [`genesis`]; everything else is a
 //! scalar under a flat key, or a map under a key that only one command ever makes.
 
+mod caret;
 mod command;
 mod comments;
 mod forget;
@@ -27,6 +28,8 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+pub use caret::{NotATextPlace, TextPlace};
+pub(crate) use caret::{caret, caret_index};
 pub use command::{Command, CommandError};
 pub use comments::{Comment, CommentsCommand, CommentsView};
 pub use forget::{FORGOTTEN, forget};

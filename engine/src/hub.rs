@@ -37,6 +37,7 @@ mod forget;
 mod index;
 mod lease;
 mod load;
+mod presence;
 mod push;
 mod quota;
 mod relay;
@@ -58,6 +59,7 @@ pub use examine::{Survey, survey, verify};
 pub use forget::{emptied, forget};
 pub use load::{Loaded, index, load, rules, snapshot};
 pub use quota::Quotas;
+pub use presence::PresenceConfig;
 pub use rollover::{RolledOver, roll_over};
 pub use space::Rulebook;
 pub use stored::StoredError;
@@ -280,6 +282,10 @@ pub struct Stats {
     pub lag_entries_max: u64,
     /// Bytes that connections were sent and have not taken.
     pub outstanding_bytes: usize,
+    /// Spaces in memory because somebody is in them, or was until a while ago.
+    pub spaces: usize,
+    /// Sessions that are seen in a space, summed over the spaces.
+    pub present: usize,
     /// Changes that are accepted and not durable yet.
     pub pending_entries: usize,
     /// Their bytes.
@@ -326,6 +332,7 @@ pub struct Hub {
     users: quota::Users,
     documents: document::Documents,
     spaces: space::Spaces,
+    gatherings: presence::Gatherings,
     timers: timers::Timers,
     requests: BTreeMap<RequestId, follow::Request>,
     last_request: u64,
@@ -361,6 +368,7 @@ impl Hub {
             users: quota::Users::default(),
             documents: document::Documents::default(),
             spaces: space::Spaces::new(),
+            gatherings: presence::Gatherings::default(),
             timers: timers::Timers::default(),
             requests: BTreeMap::new(),
             last_request: 0,
@@ -402,7 +410,10 @@ impl Hub {
     /// How much it holds. Walks over the documents and their followers.
     #[must_use]
     pub fn stats(&self) -> Stats {
+        let (spaces, present) = self.gatherings.counts();
         let mut stats = Stats {
+            spaces,
+            present,
             connections: self.connections.len(),
             sessions: self.sessions.len(),
             users: self.users.len(),
@@ -432,6 +443,7 @@ impl Hub {
                 timers::Timer::Lease(handle, session) => self.lease_idle(now, handle, session),
                 timers::Timer::Idle(handle) => self.idle(now, handle),
                 timers::Timer::Expiry(connection) => self.expiry(now, connection),
+                timers::Timer::Gathering(handle) => self.gathering_due(now, handle),
             }
         }
     }
@@ -462,12 +474,12 @@ impl Machine for Hub {
         match input {
             Input::Opened { connection } => self.opened(now, connection),
             Input::Received { connection, message } => self.received(now, connection, &message),
-            Input::Drained { connection } => self.drained(connection),
+            Input::Drained { connection } => self.drained(now, connection),
             Input::Closed { connection } => self.closed(now, connection),
             Input::Loaded { address, fresh_epoch, loaded } => {
                 self.loaded(now, &address, fresh_epoch, loaded);
             }
-            Input::RulesRead { space, rules } => self.rules_read(&space, rules),
+            Input::RulesRead { space, rules } => self.rules_read(now, &space, rules),
             Input::Indexed { address, gate } => self.indexed(now, &address, gate),
             Input::Committed { result } => self.committed(now, &result),
             Input::RecordsRead { request, result } => self.records_read(now, request, result),

@@ -16,6 +16,7 @@ pub mod limits;
 pub mod machine;
 pub mod policy;
 pub mod rate;
+pub mod presence;
 pub mod replica;
 pub mod session;
 pub mod storage;

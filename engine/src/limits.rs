@@ -45,3 +45,13 @@ pub const BUCKETS: u32 = 64;
 /// Places in a log, commands of an outbox and changes of an actor, as a server names them: more than
 /// there will ever be, and sums of them do not overflow.
 pub const NUMBER_MAX: u64 = 1 << 60;
+/// The name of something that is announced in a space.
+pub const PRESENCE_KEY_BYTES_MAX: usize = 32;
+/// What is announced under one key: a cursor, a status, some fields; what is larger is a document.
+pub const PRESENCE_VALUE_BYTES_MAX: usize = 1 << 10;
+/// Keys that one session announces in one space, so that a picture of 100 members stays below 2 MiB.
+pub const PRESENCE_KEYS_MAX: usize = 16;
+/// How long something that was announced may stand by itself before it lapses.
+pub const PRESENCE_TTL_MS_MAX: u32 = 24 * 60 * 60 * 1_000;
+/// How long a moderator may keep somebody out of a space without changing its rules.
+pub const KICK_MS_MAX: u32 = 24 * 60 * 60 * 1_000;

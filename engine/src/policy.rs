@@ -326,8 +326,7 @@ impl Rules {
     /// before both. But a claimed owner is always one: somebody must be able to mend the rules.
     #[must_use]
     pub fn principal(&self, user: &UserId, claimed: Option<&Role>) -> Principal {
-        let stranger = if self.private { &Role::Outsider } else { &self.default_role };
-        let role = claimed.or_else(|| self.members.get(user)).unwrap_or(stranger);
+        let role = self.role(user, claimed);
         let listed = || self.roles.get(role).copied().unwrap_or_else(|| role.capabilities());
         let may = match claimed {
             Some(Role::Owner) => Capabilities::OWNER,
@@ -335,6 +334,13 @@ impl Rules {
             _ => listed(),
         };
         Principal { user: user.clone(), may }
+    }
+
+    /// The role of a user here, which says what the user may do unless there is a ban.
+    #[must_use]
+    pub fn role<'a>(&'a self, user: &UserId, claimed: Option<&'a Role>) -> &'a Role {
+        let stranger = if self.private { &Role::Outsider } else { &self.default_role };
+        claimed.or_else(|| self.members.get(user)).unwrap_or(stranger)
     }
 }
 

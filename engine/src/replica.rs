@@ -11,6 +11,7 @@
 //! shown to others, is what is unsettled handed in again as it is ([`Replica::lapse`]).
 
 mod anew;
+mod carets;
 mod edits;
 mod epoch;
 mod rebase;

@@ -19,6 +19,7 @@ mod frames;
 mod layout;
 mod link;
 mod open;
+mod presence;
 mod random;
 mod removal;
 #[cfg(test)]
@@ -41,6 +42,10 @@ use self::layout::Meta;
 pub use self::layout::{DOCUMENTS_PREFIX, LayoutError, META_PREFIX, address_of_key};
 use self::link::{Due, Link};
 use self::open::{Body, OpenDocument};
+use self::presence::Spaces;
+pub use self::presence::{
+    Counts, Device, Member, PresenceEvent, Saying, SpaceAct, SpaceNews, SpaceStatus,
+};
 use self::random::Random;
 use crate::clock::Timestamp;
 use crate::codes::Code;
@@ -181,6 +186,7 @@ pub struct Session {
     endings: Endings,
     /// Documents in which somebody types.
     typing: BTreeMap<Address, Typing>,
+    spaces: Spaces,
     /// When the input that is being handled came.
     now: Timestamp,
 }
@@ -237,6 +243,7 @@ impl Session {
             stats: Stats::default(),
             endings: Endings::new(meta.endings),
             typing: BTreeMap::new(),
+            spaces: Spaces::default(),
             now: Timestamp(0),
         };
         session.writes.push(layout::put_meta(meta.session, meta.outbox, meta.opened + 1));
@@ -309,6 +316,24 @@ impl Session {
         self.reads.insert(token, address.clone());
         let prefix = layout::document_prefix(address);
         self.effects.push_back(Effect::Read { token, prefix });
+    }
+
+    fn read(
+        &mut self,
+        now: Timestamp,
+        token: StoreToken,
+        result: Result<Vec<(Vec<u8>, Bytes)>, String>,
+    ) {
+        let Some(address) = self.reads.remove(&token) else { return };
+        match result {
+            Ok(entries) => self.loaded(now, &address, &entries),
+            Err(message) => {
+                if let Some(document) = self.documents.get_mut(&address) {
+                    document.body = Body::Broken(Code::LocalStore);
+                }
+                self.problem(Some(address), Code::LocalStore, message);
+            }
+        }
     }
 
     fn loaded(&mut self, now: Timestamp, address: &Address, entries: &[(Vec<u8>, Bytes)]) {
@@ -473,6 +498,7 @@ impl Session {
         self.flush_due(now);
         self.push_gathered(now);
         self.make_round(now);
+        self.pass_time_in_spaces(now);
     }
 
     fn written(&mut self, now: Timestamp, token: StoreToken, result: Result<(), String>) {
@@ -721,7 +747,12 @@ impl Machine for Session {
             Input::SetVisible(visible) => {
                 self.link.set_visible(now, visible);
                 self.turn(now);
+                if visible {
+                    self.user_did_something(now);
+                }
             }
+            Input::Active => self.user_did_something(now),
+            Input::Space { space, act } => self.act(now, &space, act),
             Input::Reconnect => {
                 // Who asks by hand looks at the app, and may know better than the platform.
                 self.link.set_network(true);
@@ -759,19 +790,7 @@ impl Machine for Session {
                 self.disconnected(now, connection, code, reason);
             }
             Input::Written { token, result } => self.written(now, token, result),
-            Input::Read { token, result } => {
-                if let Some(address) = self.reads.remove(&token) {
-                    match result {
-                        Ok(entries) => self.loaded(now, &address, &entries),
-                        Err(message) => {
-                            if let Some(document) = self.documents.get_mut(&address) {
-                                document.body = Body::Broken(Code::LocalStore);
-                            }
-                            self.problem(Some(address), Code::LocalStore, message);
-                        }
-                    }
-                }
-            }
+            Input::Read { token, result } => self.read(now, token, result),
             Input::Tick => self.tick(now),
             Input::Shutdown => self.shutdown(now),
         }
@@ -784,6 +803,6 @@ impl Machine for Session {
 
     fn poll_timeout(&self) -> Option<Wake> {
         let wake = Wake::earlier(self.link.wake(&self.config), self.upkeep_wake());
-        Wake::earlier(wake, self.typing_wake())
+        Wake::earlier(wake, Wake::earlier(self.typing_wake(), self.spaces_wake()))
     }
 }

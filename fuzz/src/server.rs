@@ -139,7 +139,11 @@ impl Server {
                 vec![Compared { handle: frame.handle, seq: frame.seq, same }.into()]
             }
             ClientFrame::Renew(_) => vec![TokenExpires { in_ms: number(choices) }.into()],
-            ClientFrame::Bye(_) => Vec::new(),
+            ClientFrame::Bye(_)
+            | ClientFrame::Enter(_)
+            | ClientFrame::Leave(_)
+            | ClientFrame::Announce(_)
+            | ClientFrame::Kick(_) => Vec::new(),
         }
     }
 

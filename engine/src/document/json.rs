@@ -354,7 +354,10 @@ const fn check_index(index: usize, length: usize) -> Result<(), CommandError> {
 }
 
 /// The object at a path.
-fn find(doc: &impl ReadDoc, path: &[PathSegment]) -> Result<(ObjId, ObjType), CommandError> {
+pub(super) fn find(
+    doc: &impl ReadDoc,
+    path: &[PathSegment],
+) -> Result<(ObjId, ObjType), CommandError> {
     let mut at = (place::root(doc, ROOT_KEY, ObjType::Map)?, ObjType::Map);
     for segment in path {
         let prop = step(at.1, segment)?;

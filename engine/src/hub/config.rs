@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::quota::Quotas;
+use super::presence::PresenceConfig;
 use crate::storage::record::DigestKey;
 
 /// The tunable limits and times of a hub. The defaults suit one server process with a local disk.
@@ -66,6 +67,8 @@ pub struct Config {
     /// Connections that come back in a second after all were sent away, on average: the more there
     /// were, the longer the time over which they are spread.
     pub returns_per_second: u32,
+    /// Spaces, and who is in them.
+    pub presence: PresenceConfig,
 }
 
 impl Default for Config {
@@ -95,6 +98,7 @@ impl Default for Config {
             compact_keep: 500,
             quotas: Quotas::default(),
             returns_per_second: 500,
+            presence: PresenceConfig::default(),
         }
     }
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::authenticate::Credentials;
 use super::quota::Returns;
+use super::presence::GatheringHandle;
 use super::timers::Timer;
 use super::{ConnectionId, Effect, Handle, Hub, Phase, RequestId};
 use crate::clock::Timestamp;
@@ -61,7 +62,7 @@ pub(super) enum Talk {
     /// Only `Hello` is allowed.
     Greeting,
     /// The client said who it is.
-    Open(Open),
+    Open(Box<Open>),
 }
 
 /// What an open connection holds.
@@ -80,6 +81,10 @@ pub(super) struct Open {
     pub(super) turn: Handle,
     /// The read that is under way for it; there is never more than one.
     pub(super) reading: Option<RequestId>,
+    /// Spaces that it is in or is about to enter.
+    pub(super) spaces: BTreeSet<GatheringHandle>,
+    /// Up to when what it announced would have been allowed, had it come evenly.
+    pub(super) paced_until: Timestamp,
 }
 
 impl Connection {
@@ -321,6 +326,10 @@ impl Hub {
             ClientFrame::Release(frame) => self.release(now, slot, frame.handle),
             ClientFrame::Compare(frame) => self.compare(slot, frame),
             ClientFrame::Renew(frame) => self.renew(now, slot, &frame),
+            ClientFrame::Enter(frame) => self.enter(now, slot, frame),
+            ClientFrame::Leave(frame) => self.leave(now, slot, frame.handle),
+            ClientFrame::Announce(frame) => self.announce(now, slot, frame),
+            ClientFrame::Kick(frame) => self.kick(now, slot, frame),
         }
     }
 
@@ -371,7 +380,7 @@ impl Hub {
         );
         if let Some(connection) = self.connections.get_mut(slot) {
             connection.heard = now;
-            connection.talk = Talk::Open(Open {
+            connection.talk = Talk::Open(Box::new(Open {
                 session,
                 credentials: credentials.clone(),
                 documents: BTreeSet::new(),
@@ -379,7 +388,9 @@ impl Hub {
                 news: BTreeSet::new(),
                 turn: 0,
                 reading: None,
-            });
+                spaces: BTreeSet::new(),
+                paced_until: Timestamp(0),
+            }));
         }
         self.send(
             slot,
@@ -409,6 +420,7 @@ impl Hub {
         if let Some(session) = self.connections.open(slot).map(|open| open.session) {
             self.end_leases_of(now, session);
         }
+        self.leave_all(now, slot);
         self.close(now, slot, CloseCode::NORMAL);
     }
 
@@ -564,6 +576,7 @@ impl Hub {
         for handle in open.documents {
             self.forget_follower(now, handle, slot);
         }
+        self.gone_from(now, slot, open.spaces);
         if let Some(session) = self.sessions.get_mut(open.session)
             && session.slot() == Some(slot)
         {
@@ -573,11 +586,12 @@ impl Hub {
         }
     }
 
-    pub(super) fn drained(&mut self, id: ConnectionId) {
+    pub(super) fn drained(&mut self, now: Timestamp, id: ConnectionId) {
         if let Some(slot) = self.connections.slot(id) {
             if let Some(connection) = self.connections.get_mut(slot) {
                 connection.outstanding = 0;
             }
+            self.catch_up_everywhere(now, slot);
             self.pump(slot);
         }
     }

@@ -72,6 +72,10 @@ pub(super) struct Space {
     waiting: BTreeSet<Handle>,
     /// How fast it is written in.
     pub(super) pace: Pace,
+    /// Whether its rules are being read.
+    pub(super) asked: bool,
+    /// Whether somebody is in it, or was until a while ago.
+    pub(super) gathering: bool,
     /// `None` until they are read.
     pub(super) rules: Option<Box<Rulebook>>,
 }
@@ -92,7 +96,7 @@ impl Hub {
         if space.rules.is_some() {
             self.out.push(Effect::Load { address: address.clone() });
         } else {
-            if space.documents == 1 {
+            if !std::mem::replace(&mut space.asked, true) {
                 self.out.push(Effect::ReadRules { space: address.space().to_owned() });
             }
             space.waiting.insert(handle);
@@ -107,15 +111,28 @@ impl Hub {
         if let Some(space) = self.spaces.get_mut(name) {
             space.documents -= 1;
             space.waiting.remove(&handle);
-            if space.documents == 0 {
-                self.spaces.remove(name);
-            }
+        }
+        self.release_space(name);
+    }
+
+    /// Lets go of a space in which there is no document and nobody.
+    pub(super) fn release_space(&mut self, name: &str) {
+        let used = |space: &Space| space.documents > 0 || space.gathering;
+        if self.spaces.get(name).is_some_and(|space| !used(space)) {
+            self.spaces.remove(name);
         }
     }
 
-    pub(super) fn rules_read(&mut self, name: &str, rules: Result<Box<Rulebook>, StoreError>) {
+    pub(super) fn rules_read(
+        &mut self,
+        now: Timestamp,
+        name: &str,
+        rules: Result<Box<Rulebook>, StoreError>,
+    ) {
         let Some(space) = self.spaces.get_mut(name) else { return };
+        space.asked = false;
         let waiting = std::mem::take(&mut space.waiting);
+        let read = rules.as_ref().map(|_| ()).map_err(ToString::to_string);
         match rules {
             Ok(rules) => {
                 space.rules = Some(rules);
@@ -130,6 +147,7 @@ impl Hub {
                 }
             }
         }
+        self.admit_waiting(now, name, &read);
     }
 
     /// Has a document loaded if anybody who asked for it may read it.
@@ -197,6 +215,7 @@ impl Hub {
                 self.judge_follower(now, handle, slot);
             }
         }
+        self.judge_gathering(now, space);
     }
 
     /// A connection has proved something else about itself.
@@ -205,6 +224,7 @@ impl Hub {
         for handle in handles.unwrap_or_default() {
             self.judge_follower(now, handle, slot);
         }
+        self.judge_in_gatherings(now, slot);
     }
 
     /// Tells a follower what it may do, if that is something else than before, and sends it away if

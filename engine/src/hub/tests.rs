@@ -26,6 +26,7 @@ mod counting;
 mod frames;
 mod leases;
 mod logs;
+mod presence;
 mod pushes;
 mod quotas;
 mod restores;

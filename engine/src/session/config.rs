@@ -49,6 +49,10 @@ pub struct Config {
     pub refused_bytes_max: u64,
     /// Commands of one document that are pushed and not yet acknowledged.
     pub in_flight_max: u64,
+    /// How often at most something is announced in a space, unless the server asks for less.
+    pub announce_interval: Duration,
+    /// After how long without doing anything the user is shown as idle in spaces.
+    pub idle_after: Duration,
     /// Stored tail entries of a document after which its base is written anew.
     pub compact_after: usize,
     /// The largest snapshot that is accepted from a server, in bytes.
@@ -78,6 +82,8 @@ impl Default for Config {
             refused_max: 256,
             refused_bytes_max: 4 << 20,
             in_flight_max: 1_024,
+            announce_interval: Duration::from_millis(100),
+            idle_after: Duration::from_secs(5 * 60),
             compact_after: 256,
             snapshot_bytes_max: 256 << 20,
             text_encoding: TextEncoding::UnicodeCodePoint,

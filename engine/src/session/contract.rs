@@ -7,6 +7,7 @@ use crate::codes::Code;
 use crate::document::{Command, Event};
 use crate::ids::{Address, Ulid, UserId};
 use crate::replica::Resolution;
+use crate::session::presence::{SpaceAct, SpaceNews};
 use crate::wire::CloseCode;
 
 /// A connection's number, counted up by the session.
@@ -47,6 +48,17 @@ pub enum Input {
     /// Whether somebody can see the app: a tab in front, an application in the foreground. A
     /// session begins visible. Out of sight it keeps its connection for a while.
     SetVisible(bool),
+    /// The user did something in the app, be it to move the mouse: who does nothing for
+    /// [`Config::idle_after`](super::Config::idle_after) is shown as idle in spaces. Commands and
+    /// what is done in a space count by themselves.
+    Active,
+    /// The app does something in a space.
+    Space {
+        /// In which.
+        space: String,
+        /// What.
+        act: SpaceAct,
+    },
     /// Try to connect now instead of waiting for the next attempt.
     Reconnect,
     /// The app has a new token. An open connection goes on with it, and one that had failed for
@@ -215,6 +227,13 @@ pub enum Notice {
         address: Address,
         /// What it was: this is the last time that it is seen.
         command: Command,
+    },
+    /// Something happened in a space that the app is in.
+    Space {
+        /// In which.
+        space: String,
+        /// What.
+        news: SpaceNews,
     },
     /// A document can't be opened or kept in sync.
     Problem {

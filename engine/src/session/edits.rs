@@ -34,6 +34,7 @@ impl Session {
         command: Command,
     ) -> Result<(), ExecuteError> {
         self.now = now;
+        self.user_did_something(now);
         self.flush_typing(address);
         let taken = self.carry_out(id, address, command);
         self.settle(now);
@@ -99,6 +100,7 @@ impl Session {
         command: Command,
     ) -> Result<CommandId, ExecuteError> {
         self.now = now;
+        self.user_did_something(now);
         let encoding = self.config.text_encoding;
         let window = self.config.typing_window;
         if let Some(typing) = self.typing.get_mut(address).filter(|typing| now < typing.until) {

@@ -15,8 +15,8 @@ use crate::policy::Capabilities;
 use crate::replica::{Outcome, Replica, ReplicaError};
 use crate::session::ConnectionId;
 use crate::wire::frame::{
-    Changes, Error, Goodbye, Reject, Resume, SnapshotPart, Subscribed, Unsubscribe, WireCursor,
-    WireLease,
+    Changes, Error, Goodbye, Reject, Resume, SnapshotPart, Subscribed, Unsubscribe, Welcome,
+    WireCursor, WireLease,
 };
 use crate::wire::{ServerFrame, pack};
 
@@ -50,7 +50,15 @@ fn numbers(frame: &ServerFrame) -> Vec<u64> {
         | ServerFrame::Error(_)
         | ServerFrame::Goodbye(_)
         | ServerFrame::TokenExpires(_)
-        | ServerFrame::May(_) => Vec::new(),
+        | ServerFrame::May(_)
+        // Whose numbers are times and names, which are taken as they are.
+        | ServerFrame::Entered(_)
+        | ServerFrame::Presence(_)
+        | ServerFrame::Crowd(_)
+        | ServerFrame::Standing(_)
+        | ServerFrame::SentAway(_)
+        | ServerFrame::NotAnnounced(_)
+        | ServerFrame::Kicked(_) => Vec::new(),
     }
 }
 
@@ -76,18 +84,14 @@ impl Session {
     fn frame(&mut self, now: Timestamp, frame: ServerFrame) {
         self.note_answer(now, &frame);
         match frame {
-            ServerFrame::Welcome(welcome) => {
-                let heartbeat = Duration::from_millis(welcome.heartbeat_ms.into());
-                if !self.link.welcomed(now, heartbeat) {
-                    return self.out_of_step(now, "Welcome came when it was not awaited");
-                }
-                self.term = welcome.term;
-                self.next_round = now + self.config.answer_timeout / 4;
-                let all: Vec<Address> = self.documents.keys().cloned().collect();
-                for address in all {
-                    self.subscribe(now, &address);
-                }
-            }
+            ServerFrame::Welcome(welcome) => self.welcomed(now, welcome),
+            ServerFrame::Entered(frame) => self.entered(now, frame),
+            ServerFrame::Presence(frame) => self.presence(now, frame),
+            ServerFrame::Crowd(frame) => self.crowd(now, frame),
+            ServerFrame::Standing(frame) => self.stands(now, &frame),
+            ServerFrame::SentAway(frame) => self.sent_out(now, frame),
+            ServerFrame::NotAnnounced(frame) => self.not_announced(now, frame),
+            ServerFrame::Kicked(frame) => self.kicked(frame),
             ServerFrame::SettledAs(settled_as) => {
                 let address = settled_as.address.parse::<Address>();
                 if let Some(document) = address.ok().and_then(|a| self.documents.get_mut(&a)) {
@@ -145,6 +149,20 @@ impl Session {
         }
     }
 
+    fn welcomed(&mut self, now: Timestamp, welcome: Welcome) {
+        let heartbeat = Duration::from_millis(welcome.heartbeat_ms.into());
+        if !self.link.welcomed(now, heartbeat) {
+            return self.out_of_step(now, "Welcome came when it was not awaited");
+        }
+        self.term = welcome.term;
+        self.next_round = now + self.config.answer_timeout / 4;
+        let all: Vec<Address> = self.documents.keys().cloned().collect();
+        for address in all {
+            self.subscribe(now, &address);
+        }
+        self.enter_spaces(now);
+    }
+
     /// Notes when the server answered something about a document.
     fn note_answer(&mut self, now: Timestamp, frame: &ServerFrame) {
         let handle = match frame {
@@ -165,6 +183,13 @@ impl Session {
             | ServerFrame::Goodbye(_)
             | ServerFrame::Compared(_)
             | ServerFrame::May(_)
+            | ServerFrame::Entered(_)
+            | ServerFrame::Presence(_)
+            | ServerFrame::Crowd(_)
+            | ServerFrame::Standing(_)
+            | ServerFrame::SentAway(_)
+            | ServerFrame::NotAnnounced(_)
+            | ServerFrame::Kicked(_)
             | ServerFrame::TokenExpires(_) => return,
         };
         let Some(address) = self.handles.get(&handle) else { return };

@@ -51,6 +51,100 @@ fn client_samples() -> Vec<(&'static str, ClientFrame)> {
         ("Release", Release { handle: 5 }.into()),
         ("Renew", Renew { token: "s3cret".to_owned() }.into()),
         ("Compare", Compare { handle: 5, seq: 300, heads: A }.into()),
+        ("Enter", Enter { space: "town".to_owned(), visible: true, sayings: sayings() }.into()),
+        (
+            "Enter.unseen",
+            Enter { space: "town".to_owned(), visible: false, sayings: vec![] }.into(),
+        ),
+        ("Leave", Leave { handle: 6 }.into()),
+        ("Announce", Announce { handle: 6, sayings: sayings() }.into()),
+        ("Kick", Kick { handle: 6, user: "eve".to_owned(), for_ms: 60_000 }.into()),
+    ]
+}
+
+fn sayings() -> Vec<WireSaying> {
+    let (status, typing) = ("status".to_owned(), "typing".to_owned());
+    vec![
+        WireSaying { key: status, seq: 300, value: Some("\"busy\"".to_owned()), ttl_ms: None },
+        WireSaying { key: typing, seq: 301, value: None, ttl_ms: Some(6_000) },
+    ]
+}
+
+fn news() -> Vec<News> {
+    let (ada, bob, role) = ("ada".to_owned(), "bob".to_owned(), "member".to_owned());
+    let since_ms = 1_700_000_000_000;
+    let (key, value) = ("typing".to_owned(), "\"town/square/comments\"".to_owned());
+    let until_ms = Some(since_ms + 6_000);
+    vec![
+        News::Came { device: 7, user: ada, role, since_ms },
+        News::Said { device: 7, key: key.clone(), value, at_ms: since_ms, until_ms },
+        News::Unsaid { device: 7, key },
+        News::Left { device: 300 },
+        News::Seen { user: bob.clone(), at_ms: since_ms },
+        News::Forgotten { user: bob },
+    ]
+}
+
+fn presence_samples() -> Vec<(&'static str, ServerFrame)> {
+    let (space, role) = ("town".to_owned(), "member".to_owned());
+    let entered = Entered {
+        space: space.clone(),
+        handle: 6,
+        device: Some(7),
+        role: role.clone(),
+        may: 0x1f,
+        interval_ms: 100,
+    };
+    let presence = Presence {
+        handle: 6,
+        version: 300,
+        whole: true,
+        more: false,
+        now_ms: 1_700_000_000_000,
+        news: news(),
+    };
+    let crowd = Crowd {
+        handle: 6,
+        version: 300,
+        now_ms: 1_700_000_000_000,
+        devices: 1_200,
+        users: 1_000,
+        idle: 300,
+        typing: 2,
+        sample: news()[..2].to_vec(),
+    };
+    let kicked = Code::Kicked.number();
+    let refused = Some(Code::Forbidden.number());
+    let (eve, message) = ("eve".to_owned(), "no".to_owned());
+    vec![
+        ("Entered", entered.clone().into()),
+        ("Entered.unseen", Entered { device: None, ..entered }.into()),
+        ("Presence", presence.clone().into()),
+        ("Presence.more", Presence { more: true, whole: false, news: vec![], ..presence }.into()),
+        ("Crowd", crowd.into()),
+        ("Standing", Standing { handle: 6, role, may: 0x5f }.into()),
+        (
+            "SentAway",
+            SentAway {
+                space,
+                code: kicked,
+                message: message.clone(),
+                retry_after_ms: Some(60_000),
+            }
+            .into(),
+        ),
+        (
+            "NotAnnounced",
+            NotAnnounced {
+                handle: 6,
+                code: Code::BadPresence.number(),
+                message,
+                retry_after_ms: None,
+            }
+            .into(),
+        ),
+        ("Kicked", Kicked { handle: 6, user: eve.clone(), devices: 2, refused: None }.into()),
+        ("Kicked.refused", Kicked { handle: 6, user: eve, devices: 0, refused }.into()),
     ]
 }
 
@@ -162,6 +256,7 @@ fn server_samples() -> Vec<(&'static str, ServerFrame)> {
         ("May", May { handle: 5, may: 0x101 }.into()),
         ("Compared", Compared { handle: 5, seq: 300, same: Some(true) }.into()),
     ]);
+    samples.extend(presence_samples());
     samples
 }
 
@@ -304,6 +399,71 @@ fn client_frame() -> impl Strategy<Value = ClientFrame> {
             heads
         }
         .into()),
+        (any::<String>(), any::<bool>(), any_sayings())
+            .prop_map(|(space, visible, sayings)| { Enter { space, visible, sayings }.into() }),
+        any::<u32>().prop_map(|handle| Leave { handle }.into()),
+        (any::<u32>(), any_sayings())
+            .prop_map(|(handle, sayings)| Announce { handle, sayings }.into()),
+        any::<(u32, String, u32)>().prop_map(|(handle, user, for_ms)| Kick {
+            handle,
+            user,
+            for_ms
+        }
+        .into()),
+    ]
+}
+
+fn any_sayings() -> impl Strategy<Value = Vec<WireSaying>> {
+    let saying = any::<(String, u64, Option<String>, Option<u32>)>()
+        .prop_map(|(key, seq, value, ttl_ms)| WireSaying { key, seq, value, ttl_ms });
+    prop::collection::vec(saying, 0..4)
+}
+
+fn any_news() -> impl Strategy<Value = Vec<News>> {
+    let news =
+        prop_oneof![
+            any::<(u64, String, String, u64)>().prop_map(|(device, user, role, since_ms)| {
+                News::Came { device, user, role, since_ms }
+            }),
+            any::<u64>().prop_map(|device| News::Left { device }),
+            any::<(u64, String, String, u64, Option<u64>)>().prop_map(
+                |(device, key, value, at_ms, until_ms)| News::Said {
+                    device,
+                    key,
+                    value,
+                    at_ms,
+                    until_ms
+                }
+            ),
+            any::<(u64, String)>().prop_map(|(device, key)| News::Unsaid { device, key }),
+            any::<(String, u64)>().prop_map(|(user, at_ms)| News::Seen { user, at_ms }),
+            any::<String>().prop_map(|user| News::Forgotten { user }),
+        ];
+    prop::collection::vec(news, 0..6)
+}
+
+fn presence_frame() -> impl Strategy<Value = ServerFrame> {
+    prop_oneof![
+        (any::<(u32, u64, bool, bool, u64)>(), any_news()).prop_map(
+            |((handle, version, whole, more, now_ms), news)| {
+                Presence { handle, version, whole, more, now_ms, news }.into()
+            }
+        ),
+        (any::<(u32, u64, u64, u32, u32, u32, u32)>(), any_news()).prop_map(
+            |((handle, version, now_ms, devices, users, idle, typing), sample)| {
+                Crowd { handle, version, now_ms, devices, users, idle, typing, sample }.into()
+            }
+        ),
+        any::<(String, u32, Option<u64>, String, u16, u32)>().prop_map(
+            |(space, handle, device, role, may, interval_ms)| {
+                Entered { space, handle, device, role, may, interval_ms }.into()
+            }
+        ),
+        any::<(String, u16, String, Option<u32>)>().prop_map(
+            |(space, code, message, retry_after_ms)| {
+                SentAway { space, code, message, retry_after_ms }.into()
+            }
+        ),
     ]
 }
 
@@ -381,6 +541,7 @@ fn server_frame() -> impl Strategy<Value = ServerFrame> {
         }),
         (any::<u16>(), retry())
             .prop_map(|(code, retry_after_ms)| Goodbye { code, retry_after_ms }.into()),
+        presence_frame(),
     ]
 }
 

@@ -338,6 +338,13 @@ impl Device {
                 | ServerFrame::Goodbye(_)
                 | ServerFrame::Compared(_)
                 | ServerFrame::May(_)
+                | ServerFrame::Entered(_)
+                | ServerFrame::Presence(_)
+                | ServerFrame::Crowd(_)
+                | ServerFrame::Standing(_)
+                | ServerFrame::SentAway(_)
+                | ServerFrame::NotAnnounced(_)
+                | ServerFrame::Kicked(_)
                 | ServerFrame::TokenExpires(_)) => panic!("not expected: {other:?}"),
             }
         }

@@ -98,6 +98,13 @@ fn hear_frame(message: &[u8]) -> anyhow::Result<Heard> {
         | ServerFrame::Pong(_)
         | ServerFrame::Compared(_)
         | ServerFrame::May(_)
+        | ServerFrame::Entered(_)
+        | ServerFrame::Presence(_)
+        | ServerFrame::Crowd(_)
+        | ServerFrame::Standing(_)
+        | ServerFrame::SentAway(_)
+        | ServerFrame::NotAnnounced(_)
+        | ServerFrame::Kicked(_)
         | ServerFrame::TokenExpires(_)
         | ServerFrame::SettledAs(_) => Heard::Nothing,
     })

@@ -11,7 +11,7 @@ use crate::policy::{Capabilities, Role};
 
 /// Believes names; `user1` owns every space.
 #[derive(Debug)]
-struct OneOwner;
+pub(super) struct OneOwner;
 
 impl Authenticator for OneOwner {
     fn authenticate(
@@ -36,8 +36,8 @@ fn world() -> World {
 }
 
 /// Somebody with the rules open, for writing.
-struct Keeper {
-    connection: u64,
+pub(super) struct Keeper {
+    pub(super) connection: u64,
     handle: u32,
     doc: AutoCommit,
     number: u64,
@@ -45,7 +45,7 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn join(world: &mut World, session: u8) -> Self {
+    pub(super) fn join(world: &mut World, session: u8) -> Self {
         let connection = world.hello(session, 1);
         let outbox = [session; 16];
         let mut keeper = Self { connection, handle: 0, doc: AutoCommit::new(), number: 0, outbox };
@@ -109,14 +109,20 @@ impl Keeper {
         None
     }
 
-    fn set(&mut self, world: &mut World, part: &str, key: &str, value: &str) -> Option<Code> {
+    pub(super) fn set(
+        &mut self,
+        world: &mut World,
+        part: &str,
+        key: &str,
+        value: &str,
+    ) -> Option<Code> {
         self.edit(world, |keeper| {
             let part = keeper.part(part);
             keeper.doc.put(part, key, value).unwrap();
         })
     }
 
-    fn ban(&mut self, world: &mut World, user: &str, banned: bool) {
+    pub(super) fn ban(&mut self, world: &mut World, user: &str, banned: bool) {
         let refused = self.edit(world, |keeper| {
             let part = keeper.part("banned");
             keeper.doc.put(part, user, banned).unwrap();

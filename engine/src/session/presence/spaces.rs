@@ -1,0 +1,191 @@
+//! The spaces that an app is in: what this client announces in each and has not said yet, and where its
+//! stay is. Knows no connection; the session sends what is asked for here.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::picture::Picture;
+use crate::clock::Timestamp;
+use crate::codes::Code;
+use crate::limits::PRESENCE_KEYS_MAX;
+use crate::policy::{Capabilities, Role};
+use crate::presence::{SayingError, check_key, check_value};
+use crate::wire::frame::WireSaying;
+
+/// Where a stay in a space is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SpaceStatus {
+    /// There is no contact with the server; what is known of the space is from before.
+    Apart,
+    /// Entry is asked for, or what there is to see is on its way.
+    Entering,
+    /// In the space.
+    Inside {
+        /// This session's number among those who are seen; `None` if it only looks.
+        device: Option<u64>,
+        /// The user's role.
+        role: Role,
+        /// What the user may do.
+        may: Capabilities,
+    },
+    /// Not let in, or sent out.
+    Outside {
+        /// Why.
+        code: Code,
+        /// A sentence that helps.
+        message: String,
+        /// Before when it makes no sense to try again.
+        until: Option<Timestamp>,
+    },
+}
+
+/// Something that this client announces.
+#[derive(Debug, Clone)]
+struct Mine {
+    /// `None` once it is taken back, until that is said.
+    value: Option<String>,
+    ttl: Option<Duration>,
+    until: Option<Timestamp>,
+    unsaid: bool,
+}
+
+/// One space that the app is in.
+#[derive(Debug)]
+pub(super) struct OpenSpace {
+    pub(super) visible: bool,
+    pub(super) status: SpaceStatus,
+    pub(super) handle: Option<u32>,
+    /// Where the stay is once the first picture is whole.
+    pub(super) arriving: Option<SpaceStatus>,
+    pub(super) picture: Picture,
+    mine: BTreeMap<String, Mine>,
+    /// Not before this is anything said again.
+    pub(super) say_from: Timestamp,
+    pub(super) interval: Duration,
+}
+
+impl OpenSpace {
+    pub(super) fn new(visible: bool) -> Self {
+        Self {
+            visible,
+            status: SpaceStatus::Apart,
+            handle: None,
+            arriving: None,
+            picture: Picture::default(),
+            mine: BTreeMap::new(),
+            say_from: Timestamp(0),
+            interval: Duration::ZERO,
+        }
+    }
+
+    /// This session's number among those who are seen, and its user's role.
+    pub(super) fn standing(&self) -> Option<(u64, &Role)> {
+        match self.arriving.as_ref().unwrap_or(&self.status) {
+            SpaceStatus::Inside { device, role, .. } => device.map(|device| (device, role)),
+            SpaceStatus::Apart | SpaceStatus::Entering | SpaceStatus::Outside { .. } => None,
+        }
+    }
+
+    pub(super) fn device(&self) -> Option<u64> {
+        self.standing().map(|(device, _)| device)
+    }
+
+    /// Announces something, or takes it back. It is said when it is time; of what comes meanwhile
+    /// only the last counts.
+    pub(super) fn announce(
+        &mut self,
+        now: Timestamp,
+        key: &str,
+        value: Option<String>,
+        ttl: Option<Duration>,
+    ) -> Result<(), SayingError> {
+        check_key(key)?;
+        check_value(value.as_deref().unwrap_or_default())?;
+        self.forget_lapsed(now);
+        let ttl = ttl.filter(|_| value.is_some());
+        let until = ttl.map(|ttl| now + ttl);
+        let before = self.mine.get(key);
+        if value.is_none() && before.is_none() {
+            return Ok(());
+        }
+        let others = self.mine.iter().filter(|(other, mine)| *other != key && mine.value.is_some());
+        if value.is_some() && others.count() >= PRESENCE_KEYS_MAX {
+            return Err(SayingError::TooMany);
+        }
+        if let Some(before) = before
+            && before.value == value
+            && before.ttl == ttl
+        {
+            // What lapses is said again when half of its time is over, and not with each key press.
+            let fresh = match (before.until, ttl) {
+                (Some(until), Some(ttl)) => now + ttl / 2 < until,
+                (_, None) => true,
+                (None, Some(_)) => false,
+            };
+            if fresh {
+                return Ok(());
+            }
+        }
+        self.mine.insert(key.to_owned(), Mine { value, ttl, until, unsaid: true });
+        Ok(())
+    }
+
+    fn forget_lapsed(&mut self, now: Timestamp) {
+        self.mine.retain(|_, mine| mine.until.is_none_or(|until| until > now));
+    }
+
+    /// Everything that is announced, as it is said on entering.
+    pub(super) fn all(&mut self, now: Timestamp, seq: &mut u64) -> Vec<WireSaying> {
+        self.forget_lapsed(now);
+        self.mine.retain(|_, mine| mine.value.is_some());
+        self.mine.values_mut().for_each(|mine| mine.unsaid = true);
+        self.unsaid(now, seq)
+    }
+
+    /// What is to be said and has not been, which is taken as said.
+    pub(super) fn unsaid(&mut self, now: Timestamp, seq: &mut u64) -> Vec<WireSaying> {
+        self.forget_lapsed(now);
+        let mut sayings = Vec::new();
+        for (key, mine) in self.mine.iter_mut().filter(|(_, mine)| mine.unsaid) {
+            *seq += 1;
+            let left = mine.until.map(|until| until.since(now).as_millis());
+            let ttl_ms = left.map(|left| u32::try_from(left).unwrap_or(u32::MAX));
+            let (key, value) = (key.clone(), mine.value.clone());
+            sayings.push(WireSaying { key, seq: *seq, value, ttl_ms });
+            mine.unsaid = false;
+        }
+        self.mine.retain(|_, mine| mine.value.is_some());
+        sayings
+    }
+
+    /// What was said did not count: it is to be said again.
+    pub(super) fn say_again(&mut self, from: Timestamp) {
+        self.mine.values_mut().for_each(|mine| mine.unsaid = true);
+        self.say_from = from;
+    }
+
+    /// The values that stand, to show oneself by.
+    pub(super) fn said(&self) -> impl Iterator<Item = (&String, &String, Option<Timestamp>)> {
+        let values = self.mine.iter();
+        values.filter_map(|(key, mine)| Some((key, mine.value.as_ref()?, mine.until)))
+    }
+
+    /// When there is something to say, if there is.
+    pub(super) fn say_at(&self) -> Option<Timestamp> {
+        let inside = self.handle.is_some() && self.visible;
+        (inside && self.mine.values().any(|mine| mine.unsaid)).then_some(self.say_from)
+    }
+
+    /// When entry may be tried again.
+    pub(super) const fn retry_at(&self) -> Option<Timestamp> {
+        match &self.status {
+            // Who was sent out comes back when the app says so.
+            SpaceStatus::Outside { code: Code::Kicked | Code::Forbidden, .. }
+            | SpaceStatus::Apart
+            | SpaceStatus::Entering
+            | SpaceStatus::Inside { .. } => None,
+            SpaceStatus::Outside { until, .. } => *until,
+        }
+    }
+}
