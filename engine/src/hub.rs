@@ -39,6 +39,7 @@ mod restore;
 mod rollover;
 mod space;
 mod stored;
+mod stream;
 mod subscribe;
 #[cfg(test)]
 mod tests;
@@ -52,6 +53,7 @@ pub use load::{Loaded, index, load, rules, snapshot};
 pub use rollover::{RolledOver, roll_over};
 pub use space::Rulebook;
 pub use stored::StoredError;
+pub use stream::{StoredStream, StreamLogError, read_stream};
 
 /// A document's short name on the wire, the same for all connections while it is in memory.
 type Handle = u32;
@@ -252,9 +254,15 @@ pub struct Stats {
     pub followers: usize,
     /// Leases that are held, summed over the documents.
     pub leases: usize,
+    /// Streams in memory, those that are being loaded included.
+    pub streams: usize,
+    /// Connections that read or write a stream, summed over the streams.
+    pub stream_followers: usize,
+    /// Bytes of the text of streams in memory.
+    pub stream_bytes: usize,
     /// Changes that are accepted and not durable yet.
     pub pending_entries: usize,
-    /// Their bytes.
+    /// Their bytes, and those of text of streams.
     pub pending_bytes: usize,
     /// Changes accepted since the hub was made.
     pub accepted_entries: u64,
@@ -303,6 +311,7 @@ pub struct Hub {
     sessions: connection::Sessions,
     documents: document::Documents,
     spaces: space::Spaces,
+    streams: stream::Streams,
     timers: timers::Timers,
     requests: BTreeMap<RequestId, follow::Request>,
     last_request: u64,
@@ -335,6 +344,7 @@ impl Hub {
             sessions: connection::Sessions::default(),
             documents: document::Documents::default(),
             spaces: space::Spaces::new(),
+            streams: stream::Streams::default(),
             timers: timers::Timers::default(),
             requests: BTreeMap::new(),
             last_request: 0,
@@ -361,7 +371,11 @@ impl Hub {
     /// How much it holds. Walks over the documents.
     #[must_use]
     pub fn stats(&self) -> Stats {
+        let (streams, stream_followers, stream_bytes) = self.streams.counts();
         let mut stats = Stats {
+            streams,
+            stream_followers,
+            stream_bytes,
             connections: self.connections.len(),
             sessions: self.sessions.len(),
             pending_entries: self.pending_entries,
@@ -388,6 +402,7 @@ impl Hub {
                 timers::Timer::Lease(handle, session) => self.lease_idle(now, handle, session),
                 timers::Timer::Idle(handle) => self.idle(now, handle),
                 timers::Timer::Expiry(connection) => self.expiry(now, connection),
+                timers::Timer::Stream(handle) => self.stream_due(now, handle),
             }
         }
     }
@@ -435,7 +450,8 @@ impl Machine for Hub {
         }
         self.dismiss_doomed(now);
         self.flush();
-        if matches!(self.phase, Phase::Stopping) && !self.committing && self.dirty.is_empty() {
+        let clean = self.dirty.is_empty() && !self.streams.are_dirty();
+        if matches!(self.phase, Phase::Stopping) && !self.committing && clean {
             self.stop(now, Code::ShuttingDown);
         }
     }

@@ -45,3 +45,8 @@ pub const BUCKETS: u32 = 64;
 /// Places in a log, commands of an outbox and changes of an actor, as a server names them: more than
 /// there will ever be, and sums of them do not overflow.
 pub const NUMBER_MAX: u64 = 1 << 60;
+/// Text in one append to a stream, and about as much in one frame to a reader: small enough that a
+/// connection's other frames are not held up, large enough that the frame around it does not matter.
+pub const STREAM_PIECE_BYTES_MAX: usize = 64 << 10;
+/// Why a stream failed, in a sentence or two.
+pub const STREAM_REASON_BYTES_MAX: usize = 1_024;

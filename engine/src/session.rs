@@ -21,6 +21,7 @@ mod link;
 mod open;
 mod random;
 mod removal;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -42,6 +43,7 @@ pub use self::layout::{DOCUMENTS_PREFIX, LayoutError, META_PREFIX, address_of_ke
 use self::link::{Due, Link};
 use self::open::{Body, OpenDocument};
 use self::random::Random;
+pub use self::streams::{InterruptId, ReaderId, ReaderState, StreamError, Taken, WriterState};
 use crate::clock::Timestamp;
 use crate::codes::Code;
 use crate::document::{CommandError, Event, View};
@@ -183,6 +185,7 @@ pub struct Session {
     typing: BTreeMap<Address, Typing>,
     /// When the input that is being handled came.
     now: Timestamp,
+    streams: streams::Streams,
 }
 
 impl Session {
@@ -238,6 +241,7 @@ impl Session {
             endings: Endings::new(meta.endings),
             typing: BTreeMap::new(),
             now: Timestamp(0),
+            streams: streams::Streams::default(),
         };
         session.writes.push(layout::put_meta(meta.session, meta.outbox, meta.opened + 1));
         session.flush_writes();
@@ -471,6 +475,7 @@ impl Session {
             self.notify(Notice::TokenWanted);
         }
         self.flush_due(now);
+        self.go_on_with_streams(now);
         self.push_gathered(now);
         self.make_round(now);
     }
@@ -784,6 +789,6 @@ impl Machine for Session {
 
     fn poll_timeout(&self) -> Option<Wake> {
         let wake = Wake::earlier(self.link.wake(&self.config), self.upkeep_wake());
-        Wake::earlier(wake, self.typing_wake())
+        Wake::earlier(Wake::earlier(wake, self.typing_wake()), self.streams_wake())
     }
 }

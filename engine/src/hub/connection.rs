@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 
 use super::authenticate::Credentials;
+use super::stream::Joined;
 use super::timers::Timer;
 use super::{ConnectionId, Effect, Handle, Hub, Phase, RequestId};
 use crate::clock::Timestamp;
@@ -70,6 +71,7 @@ pub(super) struct Open {
     pub(super) turn: Handle,
     /// The read that is under way for it; there is never more than one.
     pub(super) reading: Option<RequestId>,
+    pub(super) streams: Joined,
 }
 
 impl Connection {
@@ -302,6 +304,12 @@ impl Hub {
             ClientFrame::Release(frame) => self.release(now, slot, frame.handle),
             ClientFrame::Compare(frame) => self.compare(slot, frame),
             ClientFrame::Renew(frame) => self.renew(now, slot, &frame),
+            ClientFrame::WriteStream(frame) => self.write_stream(now, slot, &frame),
+            ClientFrame::ReadStream(frame) => self.read_stream(now, slot, &frame),
+            ClientFrame::AppendStream(frame) => self.append_stream(now, slot, &frame),
+            ClientFrame::EndStream(frame) => self.end_stream(now, slot, &frame),
+            ClientFrame::InterruptStream(frame) => self.interrupt_stream(now, slot, &frame),
+            ClientFrame::LeaveStream(frame) => self.leave_stream(now, slot, frame),
         }
     }
 
@@ -350,6 +358,7 @@ impl Hub {
                 news: BTreeSet::new(),
                 turn: 0,
                 reading: None,
+                streams: Joined::default(),
             });
         }
         self.send(
@@ -517,6 +526,9 @@ impl Hub {
         for handle in open.documents {
             self.forget_follower(now, handle, slot);
         }
+        for stream in open.streams.handles() {
+            self.part_from_stream(now, stream, slot);
+        }
         if let Some(session) = self.sessions.get_mut(open.session)
             && session.slot() == Some(slot)
         {
@@ -531,9 +543,15 @@ impl Hub {
             if let Some(connection) = self.connections.get_mut(slot) {
                 connection.outstanding = 0;
             }
+            self.pump_streams(slot);
             self.pump(slot);
         }
     }
+}
+
+/// When a connection is to ask again.
+pub(super) fn retry_after(peer: Peer) -> u32 {
+    spread(peer.id)
 }
 
 /// When to come back: spread over some seconds, so that not all come at once.

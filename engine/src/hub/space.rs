@@ -7,6 +7,7 @@ use automerge::{Automerge, Change, TextEncoding};
 
 use super::connection::Slot;
 use super::document::State;
+use super::stream::StreamHandle;
 use super::{Effect, Handle, Hub};
 use crate::clock::Timestamp;
 use crate::codes::Code;
@@ -63,12 +64,15 @@ impl Rulebook {
     }
 }
 
-/// A space with documents in memory.
+/// A space with documents or streams in memory.
 #[derive(Debug, Default)]
 pub(super) struct Space {
+    /// How many, streams included.
     documents: usize,
     /// Documents that wait for the rules before they are loaded.
     waiting: BTreeSet<Handle>,
+    /// Streams that wait for the rules before they are loaded.
+    streams_waiting: BTreeSet<StreamHandle>,
     /// `None` until they are read.
     pub(super) rules: Option<Box<Rulebook>>,
 }
@@ -110,18 +114,51 @@ impl Hub {
         }
     }
 
+    /// Keeps a space in memory for a stream. Answers whether its rules are known; if not, the stream
+    /// waits for them.
+    pub(super) fn hold_space(&mut self, name: &str, stream: StreamHandle) -> bool {
+        let space = self.spaces.entry(name.to_owned()).or_default();
+        space.documents += 1;
+        if space.rules.is_some() {
+            return true;
+        }
+        space.streams_waiting.insert(stream);
+        if space.documents == 1 {
+            self.out.push(Effect::ReadRules { space: name.to_owned() });
+        }
+        false
+    }
+
+    /// Lets go of a space that was kept for a stream.
+    pub(super) fn let_space_go(&mut self, name: &str, stream: StreamHandle) {
+        if let Some(space) = self.spaces.get_mut(name) {
+            space.documents -= 1;
+            space.streams_waiting.remove(&stream);
+            if space.documents == 0 {
+                self.spaces.remove(name);
+            }
+        }
+    }
+
     pub(super) fn rules_read(&mut self, name: &str, rules: Result<Box<Rulebook>, StoreError>) {
         let Some(space) = self.spaces.get_mut(name) else { return };
         let waiting = std::mem::take(&mut space.waiting);
+        let streams = std::mem::take(&mut space.streams_waiting);
         match rules {
             Ok(rules) => {
                 space.rules = Some(rules);
+                for stream in streams {
+                    self.load_stream_for_readers(stream);
+                }
                 for handle in waiting {
                     self.load_for_readers(handle, name);
                 }
             }
             // Without its rules nobody may do anything in a space.
             Err(error) => {
+                for stream in streams {
+                    self.give_up_stream(stream);
+                }
                 for handle in waiting {
                     self.give_up_loading(handle, &error.to_string());
                 }
@@ -194,6 +231,7 @@ impl Hub {
                 self.judge_follower(now, handle, slot);
             }
         }
+        self.judge_streams(now, space);
     }
 
     /// A connection has proved something else about itself.
@@ -201,6 +239,10 @@ impl Hub {
         let handles = self.connections.open(slot).map(|open| open.documents.clone());
         for handle in handles.unwrap_or_default() {
             self.judge_follower(now, handle, slot);
+        }
+        let streams = self.connections.open(slot).map(|open| open.streams.handles());
+        for stream in streams.unwrap_or_default() {
+            self.judge_stream_follower(now, stream, slot);
         }
     }
 

@@ -29,6 +29,7 @@ mod pushes;
 mod restores;
 mod rollovers;
 mod rules;
+mod streams;
 
 pub(super) fn key() -> DigestKey {
     DigestKey([7; 32])

@@ -338,6 +338,12 @@ impl Device {
                 | ServerFrame::Goodbye(_)
                 | ServerFrame::Compared(_)
                 | ServerFrame::May(_)
+                | ServerFrame::StreamOpened(_)
+                | ServerFrame::StreamText(_)
+                | ServerFrame::StreamAck(_)
+                | ServerFrame::StreamStatus(_)
+                | ServerFrame::StreamInterrupted(_)
+                | ServerFrame::StreamRefused(_)
                 | ServerFrame::TokenExpires(_)) => panic!("not expected: {other:?}"),
             }
         }

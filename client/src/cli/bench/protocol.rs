@@ -98,6 +98,12 @@ fn hear_frame(message: &[u8]) -> anyhow::Result<Heard> {
         | ServerFrame::Pong(_)
         | ServerFrame::Compared(_)
         | ServerFrame::May(_)
+        | ServerFrame::StreamOpened(_)
+        | ServerFrame::StreamText(_)
+        | ServerFrame::StreamAck(_)
+        | ServerFrame::StreamStatus(_)
+        | ServerFrame::StreamInterrupted(_)
+        | ServerFrame::StreamRefused(_)
         | ServerFrame::TokenExpires(_)
         | ServerFrame::SettledAs(_) => Heard::Nothing,
     })

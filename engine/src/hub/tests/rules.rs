@@ -28,7 +28,7 @@ impl Authenticator for OneOwner {
     }
 }
 
-fn world() -> World {
+pub(super) fn world() -> World {
     let mut world = World::new();
     let identity = world.hub.identity.clone();
     world.hub = Hub::new(world.hub.config, identity).with_authenticator(Arc::new(OneOwner));
@@ -36,7 +36,7 @@ fn world() -> World {
 }
 
 /// Somebody with the rules open, for writing.
-struct Keeper {
+pub(super) struct Keeper {
     connection: u64,
     handle: u32,
     doc: AutoCommit,
@@ -45,7 +45,7 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn join(world: &mut World, session: u8) -> Self {
+    pub(super) fn join(world: &mut World, session: u8) -> Self {
         let connection = world.hello(session, 1);
         let outbox = [session; 16];
         let mut keeper = Self { connection, handle: 0, doc: AutoCommit::new(), number: 0, outbox };
@@ -109,14 +109,20 @@ impl Keeper {
         None
     }
 
-    fn set(&mut self, world: &mut World, part: &str, key: &str, value: &str) -> Option<Code> {
+    pub(super) fn set(
+        &mut self,
+        world: &mut World,
+        part: &str,
+        key: &str,
+        value: &str,
+    ) -> Option<Code> {
         self.edit(world, |keeper| {
             let part = keeper.part(part);
             keeper.doc.put(part, key, value).unwrap();
         })
     }
 
-    fn ban(&mut self, world: &mut World, user: &str, banned: bool) {
+    pub(super) fn ban(&mut self, world: &mut World, user: &str, banned: bool) {
         let refused = self.edit(world, |keeper| {
             let part = keeper.part("banned");
             keeper.doc.put(part, user, banned).unwrap();
