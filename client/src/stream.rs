@@ -8,6 +8,8 @@ use std::sync::Arc;
 use syncline_engine::clock::Timestamp;
 use syncline_engine::codes::Code;
 use syncline_engine::ids::{NameError, StreamAddress, Ulid, UserId};
+/// Text that a reader gets.
+pub use syncline_engine::session::Taken as Chunk;
 use syncline_engine::session::{
     self, ConnectionStatus, InterruptId, ReaderId, ReaderState, Resolution, Session, WriterState,
 };
@@ -287,9 +289,6 @@ impl StreamWriter {
         Ok((id, outcome))
     }
 }
-
-/// Text that a reader gets.
-pub use syncline_engine::session::Taken as Chunk;
 
 /// A stream that this client reads. Dropping it ends the reading.
 pub struct StreamReader {
