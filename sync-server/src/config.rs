@@ -192,6 +192,15 @@ settings! {
     /// How long a client may be offline and still find its place after that [default: 2592000000]
     #[clap(value_name = "MS")]
     offline_window_ms("SYNCLINE_OFFLINE_WINDOW_MS"): u64,
+    /// Bytes of text that one stream may have [default: 4194304]
+    #[clap(value_name = "BYTES")]
+    stream_bytes_max("SYNCLINE_STREAM_BYTES_MAX"): u64,
+    /// How long an interrupted stream may go on before the server closes it [default: 30000]
+    #[clap(value_name = "MS")]
+    stream_interrupt_ms("SYNCLINE_STREAM_INTERRUPT_MS"): u64,
+    /// After how long without its writer a stream is closed as abandoned [default: 86400000]
+    #[clap(value_name = "MS")]
+    stream_abandon_ms("SYNCLINE_STREAM_ABANDON_MS"): u64,
 }
 
 impl Settings {
@@ -251,6 +260,12 @@ impl Settings {
                 .unwrap_or(default.rollover_actors),
             rollover_bytes: self.rollover_bytes.unwrap_or(default.rollover_bytes),
             offline_window: millis(self.offline_window_ms, default.offline_window),
+            stream_bytes_max: self.stream_bytes_max.unwrap_or(default.stream_bytes_max),
+            stream_interrupt_grace: millis(
+                self.stream_interrupt_ms,
+                default.stream_interrupt_grace,
+            ),
+            stream_abandon_after: millis(self.stream_abandon_ms, default.stream_abandon_after),
             ..default
         }
     }
