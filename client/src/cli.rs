@@ -16,6 +16,7 @@ mod replay;
 mod rules;
 mod statistics;
 mod status;
+mod stream;
 mod table;
 mod talk;
 mod trace;
@@ -45,6 +46,7 @@ enum Subcommands {
     Status(status::StatusArgs),
     Refused(refused::RefusedArgs),
     Rules(rules::RulesArgs),
+    Stream(stream::StreamArgs),
     Export(talk::ExportArgs),
     Replay(replay::ReplayArgs),
     Trace(trace::TraceArgs),
@@ -88,6 +90,7 @@ async fn run(command: Subcommands) -> anyhow::Result<bool> {
         Subcommands::Status(args) => status::status(args).await,
         Subcommands::Refused(args) => refused::refused(args).await,
         Subcommands::Rules(args) => rules::run(args).await,
+        Subcommands::Stream(args) => stream::run(args).await,
         Subcommands::Export(args) => talk::export(args).await,
         Subcommands::Replay(args) => replay::run(args).await,
         Subcommands::Trace(args) => trace::run(args).await,

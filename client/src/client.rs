@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
-use syncline_engine::ids::{Address, Facet, NameError, Ulid, UserId};
+use syncline_engine::ids::{Address, Facet, NameError, StreamAddress, Ulid, UserId};
 use syncline_engine::session::{
     Config, ConnectionStatus, Ending, Identity, Input, LayoutError, META_PREFIX, Notice, Session,
     StoreWrite,
@@ -26,6 +26,7 @@ use crate::post::Post;
 use crate::status::{ClientClosed, Problem, SyncStatus};
 use crate::store::{MemoryStore, Pair, SledStore, Store, StoreError, StoreOpenError};
 use crate::trust::{Trust, TrustError};
+use crate::stream::{self, StreamError, StreamReader, StreamWriter};
 use crate::writer::Which;
 
 /// Whose store it is. Not the session's: to it a store has no owner.
@@ -424,6 +425,53 @@ impl Client {
     /// As for [`post`](Self::post).
     pub async fn json(&self, space: &str, id: impl fmt::Display) -> Result<Json, DocumentError> {
         self.part(space, &id.to_string(), Facet::Json).await.map(Json::new)
+    }
+
+    /// Makes a stream and writes it: an append-only text that others read while it grows, such as an
+    /// agent's answer or a job's log. `asked_by` may interrupt it. If this user has made it already, it
+    /// goes on at its end. Waits for the server. Nothing of a stream is kept on this device.
+    ///
+    /// # Errors
+    /// [`StreamError`], if the user may not write here or the stream is somebody else's.
+    pub async fn create_stream(
+        &self,
+        address: &StreamAddress,
+        asked_by: Option<UserId>,
+    ) -> Result<StreamWriter, StreamError> {
+        StreamWriter::open(self.driver(), address, true, asked_by).await
+    }
+
+    /// Goes on with a stream that this user has made, also in an earlier run of the app, at
+    /// [its end](StreamWriter::written).
+    ///
+    /// # Errors
+    /// As for [`create_stream`](Self::create_stream), and if there is no such stream.
+    pub async fn resume_stream(
+        &self,
+        address: &StreamAddress,
+    ) -> Result<StreamWriter, StreamError> {
+        StreamWriter::open(self.driver(), address, false, None).await
+    }
+
+    /// Reads a stream from an offset on, in bytes; 0 is its beginning.
+    ///
+    /// # Errors
+    /// [`StreamError`], if there is no such stream or the user may not read it.
+    pub async fn read_stream(
+        &self,
+        address: &StreamAddress,
+        from: u64,
+    ) -> Result<StreamReader, StreamError> {
+        StreamReader::open(self.driver(), address, from).await
+    }
+
+    /// Asks whoever writes a stream to stop, and waits until that is on the server's disk. The writer
+    /// hears it now, or when it comes back. Going away never interrupts a stream.
+    ///
+    /// # Errors
+    /// [`StreamError`], if there is no such stream or the user may not interrupt it.
+    pub async fn interrupt_stream(&self, address: &StreamAddress) -> Result<(), StreamError> {
+        stream::interrupt(self.driver(), address).await
     }
 
     /// Waits until the client is in contact, nothing is pending and every open document is caught

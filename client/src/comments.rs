@@ -64,6 +64,23 @@ impl Comments {
         }
     }
 
+    /// Comments under a given id. A comment that has it already stays as it is.
+    ///
+    /// # Errors
+    /// As for [`add`](Self::add).
+    pub fn add_as(
+        &self,
+        id: Ulid,
+        parent: Option<Ulid>,
+        body: &str,
+    ) -> Result<Pending, CommandError> {
+        let (author, body) = (self.document.user().clone(), body.to_owned());
+        self.document.issue(|_, moment| {
+            let created = moment.now;
+            Command::Comments(CommentsCommand::Add { id, author, parent, created, body })
+        })
+    }
+
     /// Replaces the text of a comment.
     ///
     /// # Errors

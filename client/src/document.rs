@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use futures_util::Stream;
 use syncline_engine::codes::Code;
 use syncline_engine::document::{Command, Event, View, genesis};
-use syncline_engine::ids::{Address, NameError, UserId};
+use syncline_engine::ids::{Address, Facet, NameError, UserId};
 use syncline_engine::policy::Refusal;
 use syncline_engine::session::{CommandId, Config, DocumentStatus, Resolution, Session, UndoError};
 use tokio::sync::broadcast::error::RecvError;
@@ -115,12 +115,15 @@ impl CommandError {
 }
 
 impl Document {
-    /// Opens a document and waits until it is read from the store.
+    /// Opens a document and waits until it is read from the store. A stream is none.
     pub(crate) async fn open(
         driver: &Arc<Driver>,
         address: &Address,
         write: bool,
     ) -> Result<Self, DocumentError> {
+        if address.facet() == Facet::Stream {
+            return Err(NameError::UnknownFacet.into());
+        }
         let shared = driver.open(address, write, |Opened { opening, state }| {
             let (driver, address) = (Arc::clone(driver), address.clone());
             Arc::new(Shared { driver, address, opening, state })

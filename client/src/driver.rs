@@ -60,6 +60,8 @@ pub(crate) struct Driver {
     connection: watch::Sender<ConnectionStatus>,
     status: watch::Sender<SyncStatus>,
     notices: broadcast::Sender<Notice>,
+    /// Counts what is new about streams.
+    streams: watch::Sender<u64>,
     /// How many write requests are on disk.
     stored: watch::Sender<u64>,
     /// The session has stopped, or its store failed.
@@ -176,6 +178,7 @@ impl Driver {
             connection: watch::Sender::new(ConnectionStatus::Idle),
             status: watch::Sender::new(SyncStatus::default()),
             notices: broadcast::Sender::new(NOTICES_BACKLOG),
+            streams: watch::Sender::new(0),
             stored: watch::Sender::new(0),
             ended: watch::Sender::new(false),
             store_closed,
@@ -324,6 +327,8 @@ impl Driver {
                 core.document_changed(address, events, *local);
             }
             Notice::Applied { .. } | Notice::TokenWanted | Notice::Dropped { .. } => {}
+            // The streams' handles look for themselves.
+            Notice::Stream { .. } => return self.streams.send_modify(|news| *news += 1),
             Notice::Resolved { id, resolution, .. } => {
                 if *resolution == Resolution::Confirmed {
                     core.last_durable = Some(core.clock.now());
@@ -642,6 +647,27 @@ impl Driver {
         }
         // An error means that the thread is gone, which is as good.
         let _ = self.store_closed.clone().wait_for(|closed| *closed).await;
+    }
+
+    /// Has the session do something, and carries out what follows.
+    pub(crate) fn on_session<R>(
+        &self,
+        act: impl FnOnce(&mut Session, Timestamp) -> R,
+    ) -> Result<R, ClientClosed> {
+        let mut guard = self.core()?;
+        let core = &mut *guard;
+        if core.writer.is_none() {
+            return Err(ClientClosed);
+        }
+        let now = core.clock.now();
+        let done = act(&mut core.session, now);
+        self.work(core);
+        Ok(done)
+    }
+
+    /// Changes whenever something is new about a stream.
+    pub(crate) fn stream_news(&self) -> watch::Receiver<u64> {
+        self.streams.subscribe()
     }
 
     pub(crate) fn connection(&self) -> watch::Receiver<ConnectionStatus> {

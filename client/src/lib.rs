@@ -35,6 +35,7 @@ mod post;
 mod status;
 pub mod store;
 mod trust;
+mod stream;
 mod writer;
 
 pub use syncline_engine as engine;
@@ -48,6 +49,7 @@ pub use self::likes::Likes;
 pub use self::post::Post;
 pub use self::status::{ClientClosed, Problem, SyncStatus};
 pub use self::trust::TrustError;
+pub use self::stream::{Chunk, StreamError, StreamReader, StreamWriter};
 
 /// The README's code must compile.
 #[cfg(doctest)]

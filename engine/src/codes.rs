@@ -143,6 +143,23 @@ codes! {
     OutboxFull = 406, "outbox_full";
     /// The document has gone on without what this device had of it, too long ago to relate the two.
     TooOld = 407, "too_old";
+    // 42x: streams.
+    /// There is no such stream.
+    NoStream = 420, "no_stream";
+    /// The stream is somebody else's: only who made it writes it.
+    NotProducer = 421, "not_producer";
+    /// The text begins after the end of the stream: something before it is missing.
+    StreamGap = 422, "stream_gap";
+    /// The stream has other text in that place.
+    StreamConflict = 423, "stream_conflict";
+    /// The stream is as long as it may be.
+    StreamFull = 424, "stream_full";
+    /// More text was sent ahead of its acknowledgement than may be.
+    StreamWindow = 425, "stream_window";
+    /// The stream has ended.
+    StreamEnded = 426, "stream_ended";
+    /// The connection has as many streams open as it may.
+    TooManyStreams = 427, "too_many_streams";
     // 5xx: the server's own state.
     /// The store failed; what was not acknowledged has an unknown outcome.
     StoreFailed = 500, "store_failed";

@@ -45,6 +45,7 @@ mod restore;
 mod rollover;
 mod space;
 mod stored;
+mod stream;
 mod subscribe;
 #[cfg(test)]
 mod tests;
@@ -63,6 +64,7 @@ pub use presence::PresenceConfig;
 pub use rollover::{RolledOver, roll_over};
 pub use space::Rulebook;
 pub use stored::StoredError;
+pub use stream::{StoredStream, StreamLogError, read_stream};
 
 /// A document's short name on the wire, the same for all connections while it is in memory.
 type Handle = u32;
@@ -286,9 +288,15 @@ pub struct Stats {
     pub spaces: usize,
     /// Sessions that are seen in a space, summed over the spaces.
     pub present: usize,
+    /// Streams in memory, those that are being loaded included.
+    pub streams: usize,
+    /// Connections that read or write a stream, summed over the streams.
+    pub stream_followers: usize,
+    /// Bytes of the text of streams in memory.
+    pub stream_bytes: usize,
     /// Changes that are accepted and not durable yet.
     pub pending_entries: usize,
-    /// Their bytes.
+    /// Their bytes, and those of text of streams.
     pub pending_bytes: usize,
     /// Changes accepted since the hub was made.
     pub accepted_entries: u64,
@@ -333,6 +341,7 @@ pub struct Hub {
     documents: document::Documents,
     spaces: space::Spaces,
     gatherings: presence::Gatherings,
+    streams: stream::Streams,
     timers: timers::Timers,
     requests: BTreeMap<RequestId, follow::Request>,
     last_request: u64,
@@ -369,6 +378,7 @@ impl Hub {
             documents: document::Documents::default(),
             spaces: space::Spaces::new(),
             gatherings: presence::Gatherings::default(),
+            streams: stream::Streams::default(),
             timers: timers::Timers::default(),
             requests: BTreeMap::new(),
             last_request: 0,
@@ -411,9 +421,13 @@ impl Hub {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let (spaces, present) = self.gatherings.counts();
+        let (streams, stream_followers, stream_bytes) = self.streams.counts();
         let mut stats = Stats {
             spaces,
             present,
+            streams,
+            stream_followers,
+            stream_bytes,
             connections: self.connections.len(),
             sessions: self.sessions.len(),
             users: self.users.len(),
@@ -444,6 +458,7 @@ impl Hub {
                 timers::Timer::Idle(handle) => self.idle(now, handle),
                 timers::Timer::Expiry(connection) => self.expiry(now, connection),
                 timers::Timer::Gathering(handle) => self.gathering_due(now, handle),
+                timers::Timer::Stream(handle) => self.stream_due(now, handle),
             }
         }
     }
@@ -491,7 +506,8 @@ impl Machine for Hub {
         }
         self.dismiss_doomed(now);
         self.flush();
-        if matches!(self.phase, Phase::Stopping) && !self.committing && self.dirty.is_empty() {
+        let clean = self.dirty.is_empty() && !self.streams.are_dirty();
+        if matches!(self.phase, Phase::Stopping) && !self.committing && clean {
             self.stop(now, Code::ShuttingDown);
         }
     }

@@ -29,9 +29,14 @@ pub enum NameError {
     /// Not of the form `space/id/facet`.
     #[error("an address is space/id/facet, such as town/01J8ZQ4W5X6Y7Z8A9B0C1D2E3F/post")]
     NotAnAddress,
-    /// Not one of the four facets.
+    /// Not one of the facets that documents have.
     #[error("a facet is post, likes, comments or json")]
     UnknownFacet,
+    /// Not of the form `space/id/stream`.
+    #[error(
+        "a stream's address is space/id/stream, such as town/01J8ZQ4W5X6Y7Z8A9B0C1D2E3F/stream"
+    )]
+    NotAStream,
     /// Not 26 characters of Crockford's base 32.
     #[error("an id of 26 characters (ULID) was expected")]
     NotAUlid,
@@ -66,11 +71,16 @@ pub enum Facet {
     Comments,
     /// A schemaless document.
     Json,
+    /// No document: an append-only text ([`StreamAddress`]), whose log is kept beside those of
+    /// documents.
+    Stream,
 }
 
 impl Facet {
-    /// All facets.
-    pub const ALL: [Self; 4] = [Self::Post, Self::Likes, Self::Comments, Self::Json];
+    /// The facets of documents.
+    pub const DOCUMENTS: [Self; 4] = [Self::Post, Self::Likes, Self::Comments, Self::Json];
+    /// The facets of everything that has a log.
+    pub const ALL: [Self; 5] = [Self::Post, Self::Likes, Self::Comments, Self::Json, Self::Stream];
 
     /// The word in an address.
     #[must_use]
@@ -80,6 +90,7 @@ impl Facet {
             Self::Likes => "likes",
             Self::Comments => "comments",
             Self::Json => "json",
+            Self::Stream => "stream",
         }
     }
 }
@@ -87,12 +98,14 @@ impl Facet {
 impl FromStr for Facet {
     type Err = NameError;
 
+    /// Reads the facet of a document.
     fn from_str(s: &str) -> Result<Self, NameError> {
-        Self::ALL.into_iter().find(|f| f.as_str() == s).ok_or(NameError::UnknownFacet)
+        Self::DOCUMENTS.into_iter().find(|f| f.as_str() == s).ok_or(NameError::UnknownFacet)
     }
 }
 
-/// The name of a document: `space/id/facet`.
+/// The name of a document: `space/id/facet`. Text is never read as the address of anything else; that
+/// of a stream's log is made by [`StreamAddress::log`] only, and read by [`Address::of_log`].
 ///
 /// ```
 /// use syncline_engine::ids::{Address, Facet};
@@ -126,6 +139,14 @@ impl Address {
     /// [`NameError::Malformed`] if the space has a character that is not allowed.
     pub fn rules_of(space: &str) -> Result<Self, NameError> {
         Self::new(space, "rules", Facet::Json)
+    }
+
+    /// Reads the address of anything that has a log: of a document or a stream.
+    ///
+    /// # Errors
+    /// [`NameError`] if it is neither.
+    pub fn of_log(name: &str) -> Result<Self, NameError> {
+        name.parse().or_else(|error| name.parse::<StreamAddress>().map(|s| s.0).map_err(|_| error))
     }
 
     /// Whether it holds the rules of its space.
@@ -176,6 +197,71 @@ impl FromStr for Address {
             return Err(NameError::NotAnAddress);
         };
         Self::new(space, id, facet.parse()?)
+    }
+}
+
+/// The name of a stream: `space/id/stream`.
+///
+/// ```
+/// use syncline_engine::ids::StreamAddress;
+/// let address: StreamAddress = "town/answer-7/stream".parse()?;
+/// assert_eq!((address.space(), address.id()), ("town", "answer-7"));
+/// assert!("town/answer-7/json".parse::<StreamAddress>().is_err());
+/// # Ok::<(), syncline_engine::ids::NameError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamAddress(Address);
+
+impl StreamAddress {
+    /// Names a stream.
+    ///
+    /// # Errors
+    /// [`NameError::Malformed`] if the space or the id has a character that is not allowed.
+    pub fn new(space: &str, id: &str) -> Result<Self, NameError> {
+        Address::new(space, id, Facet::Stream).map(Self)
+    }
+
+    /// The stream whose log has this address; `None` if it is a document's.
+    #[must_use]
+    pub fn of(log: &Address) -> Option<Self> {
+        (log.facet == Facet::Stream).then(|| Self(log.clone()))
+    }
+
+    /// The space that the stream belongs to.
+    #[must_use]
+    pub fn space(&self) -> &str {
+        self.0.space()
+    }
+
+    /// The stream's id within its space.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.0.id()
+    }
+
+    /// The address under which its log is stored.
+    #[must_use]
+    pub const fn log(&self) -> &Address {
+        &self.0
+    }
+}
+
+impl fmt::Display for StreamAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for StreamAddress {
+    type Err = NameError;
+
+    fn from_str(s: &str) -> Result<Self, NameError> {
+        let (rest, facet) = s.rsplit_once('/').ok_or(NameError::NotAStream)?;
+        let (space, id) = rest.split_once('/').ok_or(NameError::NotAStream)?;
+        if facet != Facet::Stream.as_str() {
+            return Err(NameError::NotAStream);
+        }
+        Self::new(space, id)
     }
 }
 

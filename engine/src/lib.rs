@@ -20,4 +20,5 @@ pub mod presence;
 pub mod replica;
 pub mod session;
 pub mod storage;
+pub mod stream;
 pub mod wire;

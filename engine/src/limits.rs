@@ -55,3 +55,8 @@ pub const PRESENCE_KEYS_MAX: usize = 16;
 pub const PRESENCE_TTL_MS_MAX: u32 = 24 * 60 * 60 * 1_000;
 /// How long a moderator may keep somebody out of a space without changing its rules.
 pub const KICK_MS_MAX: u32 = 24 * 60 * 60 * 1_000;
+/// Text in one append to a stream, and about as much in one frame to a reader: small enough that a
+/// connection's other frames are not held up, large enough that the frame around it does not matter.
+pub const STREAM_PIECE_BYTES_MAX: usize = 64 << 10;
+/// Why a stream failed, in a sentence or two.
+pub const STREAM_REASON_BYTES_MAX: usize = 1_024;

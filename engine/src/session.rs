@@ -22,6 +22,7 @@ mod open;
 mod presence;
 mod random;
 mod removal;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -47,6 +48,7 @@ pub use self::presence::{
     Counts, Device, Member, PresenceEvent, Saying, SpaceAct, SpaceNews, SpaceStatus,
 };
 use self::random::Random;
+pub use self::streams::{InterruptId, ReaderId, ReaderState, StreamError, Taken, WriterState};
 use crate::clock::Timestamp;
 use crate::codes::Code;
 use crate::document::{CommandError, Event, View};
@@ -189,6 +191,7 @@ pub struct Session {
     spaces: Spaces,
     /// When the input that is being handled came.
     now: Timestamp,
+    streams: streams::Streams,
 }
 
 impl Session {
@@ -245,6 +248,7 @@ impl Session {
             typing: BTreeMap::new(),
             spaces: Spaces::default(),
             now: Timestamp(0),
+            streams: streams::Streams::default(),
         };
         session.writes.push(layout::put_meta(meta.session, meta.outbox, meta.opened + 1));
         session.flush_writes();
@@ -496,6 +500,7 @@ impl Session {
             self.notify(Notice::TokenWanted);
         }
         self.flush_due(now);
+        self.go_on_with_streams(now);
         self.push_gathered(now);
         self.make_round(now);
         self.pass_time_in_spaces(now);
@@ -803,6 +808,7 @@ impl Machine for Session {
 
     fn poll_timeout(&self) -> Option<Wake> {
         let wake = Wake::earlier(self.link.wake(&self.config), self.upkeep_wake());
-        Wake::earlier(wake, Wake::earlier(self.typing_wake(), self.spaces_wake()))
+        let apart = Wake::earlier(self.spaces_wake(), self.streams_wake());
+        Wake::earlier(Wake::earlier(wake, self.typing_wake()), apart)
     }
 }

@@ -47,7 +47,7 @@ pub(crate) fn command(facet: Facet, tick: u64, choices: &mut Choices<'_>) -> Com
         Facet::Post => Command::Post(post(choices)),
         Facet::Likes => Command::Likes(like(tick, choices)),
         Facet::Comments => Command::Comments(comment(tick, choices)),
-        Facet::Json => Command::Json(json(choices)),
+        Facet::Json | Facet::Stream => Command::Json(json(choices)),
     }
 }
 

@@ -20,7 +20,7 @@ const STEPS_MAX: usize = 120;
 const ENCODING: TextEncoding = TextEncoding::UnicodeCodePoint;
 
 pub(crate) fn run(choices: &mut Choices<'_>) {
-    let facet = Facet::ALL[choices.pick(Facet::ALL.len(), "facet")];
+    let facet = Facet::DOCUMENTS[choices.pick(Facet::DOCUMENTS.len(), "facet")];
     let mut world = World::new(facet);
     for _ in 0..STEPS_MAX {
         if choices.are_over() {

@@ -19,7 +19,7 @@ const STEPS_MAX: usize = 60;
 const ENCODING: TextEncoding = TextEncoding::UnicodeCodePoint;
 
 pub(crate) fn run(choices: &mut Choices<'_>, with_forgers: bool) {
-    let facet = Facet::ALL[choices.pick(Facet::ALL.len(), "facet")];
+    let facet = Facet::DOCUMENTS[choices.pick(Facet::DOCUMENTS.len(), "facet")];
     let mut world = World::new(facet, choices);
     for _ in 0..STEPS_MAX {
         if choices.are_over() {
@@ -45,7 +45,7 @@ pub(crate) fn mutations(count: u64, mut fill: impl FnMut(&mut [u8])) -> Tally {
     let mut bytes = [0; 600];
     fill(&mut bytes);
     let mut choices = Choices(&bytes);
-    let facet = Facet::ALL[choices.pick(Facet::ALL.len(), "facet")];
+    let facet = Facet::DOCUMENTS[choices.pick(Facet::DOCUMENTS.len(), "facet")];
     let mut world = World::new(facet, &mut choices);
     while !choices.are_over() {
         world.step(&mut choices, false);
@@ -142,7 +142,7 @@ impl World {
                     Command::Comments(CommentsCommand::Add { id, author, parent, created, body })
                 }
                 Facet::Likes => return,
-                Facet::Json => Command::Json(JsonCommand::Put {
+                Facet::Json | Facet::Stream => Command::Json(JsonCommand::Put {
                     path: vec!["a".into()],
                     value: serde_json::json!([1, "two", { "c": 3.5 }]),
                 }),

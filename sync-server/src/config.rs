@@ -271,6 +271,15 @@ settings! {
     /// Addresses of proxies whose X-Forwarded-For is believed
     #[clap(value_name = "ADDRESSES", value_delimiter = ',')]
     trusted_proxies("SYNCLINE_TRUSTED_PROXIES"): Vec<IpAddr>,
+    /// Bytes of text that one stream may have [default: 4194304]
+    #[clap(value_name = "BYTES")]
+    stream_bytes_max("SYNCLINE_STREAM_BYTES_MAX"): u64,
+    /// How long an interrupted stream may go on before the server closes it [default: 30000]
+    #[clap(value_name = "MS")]
+    stream_interrupt_ms("SYNCLINE_STREAM_INTERRUPT_MS"): u64,
+    /// After how long without its writer a stream is closed as abandoned [default: 86400000]
+    #[clap(value_name = "MS")]
+    stream_abandon_ms("SYNCLINE_STREAM_ABANDON_MS"): u64,
 }
 
 impl Settings {
@@ -344,6 +353,12 @@ impl Settings {
             offline_window: millis(self.offline_window_ms, default.offline_window),
             quotas: self.quotas(),
             returns_per_second: self.returns_per_second.unwrap_or(default.returns_per_second),
+            stream_bytes_max: self.stream_bytes_max.unwrap_or(default.stream_bytes_max),
+            stream_interrupt_grace: millis(
+                self.stream_interrupt_ms,
+                default.stream_interrupt_grace,
+            ),
+            stream_abandon_after: millis(self.stream_abandon_ms, default.stream_abandon_after),
             ..default
         }
     }

@@ -35,7 +35,7 @@ fn main() {
 fn filled(facet: Facet, count: usize) -> Automerge {
     let mut doc = genesis::document(&address(facet), ENCODING);
     match facet {
-        Facet::Likes | Facet::Comments | Facet::Json => {
+        Facet::Likes | Facet::Comments | Facet::Json | Facet::Stream => {
             for i in 0..count {
                 carry_out(&mut doc, i, &command(facet, i));
             }
@@ -91,7 +91,7 @@ fn command(facet: Facet, i: usize) -> Command {
             body: COMMENT.to_owned(),
         }),
         // Runs of twenty characters, each run somewhere else.
-        Facet::Post | Facet::Json => Command::Post(PostCommand::Splice {
+        Facet::Post | Facet::Json | Facet::Stream => Command::Post(PostCommand::Splice {
             field: TextField::Body,
             index: (i / 20 * 37) % 900 + i % 20,
             delete: 0,

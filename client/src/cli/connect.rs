@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
-use syncline_client::{Client, Document, Pending};
+use syncline_client::{Builder, Client, Document, Pending};
 use syncline_engine::ids::{Address, Facet, UserId};
 use syncline_engine::session::Resolution;
 use tokio::time::{Instant, timeout_at};
@@ -86,10 +86,23 @@ impl Connection {
             Some(data) => data.clone(),
             None => data_dir()?.join(user.as_str()),
         };
-        let mut builder = Client::builder(&args.server)
+        Self::open_builder(args, &user, Client::builder(&args.server).data_dir(&data)).await
+    }
+
+    /// Opens a client that keeps nothing on this device, and so beside another of the same user.
+    pub(crate) async fn open_in_memory(args: &ConnectArgs) -> anyhow::Result<Self> {
+        let user = user_name(args.user.as_deref())?;
+        Self::open_builder(args, &user, Client::builder(&args.server).in_memory()).await
+    }
+
+    async fn open_builder(
+        args: &ConnectArgs,
+        user: &UserId,
+        builder: Builder,
+    ) -> anyhow::Result<Self> {
+        let mut builder = builder
             .user(user.as_str())
             .agent(concat!("syncline/", env!("CARGO_PKG_VERSION")))
-            .data_dir(&data)
             .online(!args.offline);
         if let Some(token) = &args.token {
             builder = builder.token(token);
@@ -158,6 +171,14 @@ impl Connection {
             };
         }
         Ok(all)
+    }
+
+    /// Waits for an answer of the server for as long as is to be waited.
+    pub(crate) async fn answered<T>(&self, answer: impl Future<Output = T>) -> anyhow::Result<T> {
+        let Ok(answer) = timeout_at(self.deadline, answer).await else {
+            bail!("the server does not answer; is it there?");
+        };
+        Ok(answer)
     }
 
     /// Waits until everything is synced. `false` if the time was up.

@@ -33,7 +33,8 @@ pub fn change(address: &Address) -> Change {
         Facet::Likes => 1,
         Facet::Comments => 2,
         Facet::Json if address.is_rules() => 4,
-        Facet::Json => 3,
+        // A stream is no document and nobody asks for its genesis.
+        Facet::Json | Facet::Stream => 3,
     }];
     let template = template.get_or_init(|| Template::of(address));
     let bytes = template.with_message(&message(address));
@@ -159,7 +160,7 @@ fn fill(tx: &mut Transaction<'_>, address: &Address, buckets: u32) -> Result<(),
             }
         }
         Facet::Comments => fill_buckets(tx, "comments", buckets)?,
-        Facet::Json => {
+        Facet::Json | Facet::Stream => {
             let root = tx.put_object(ROOT, "root", ObjType::Map)?;
             if address.is_rules() {
                 for part in ["members", "banned", "roles"] {

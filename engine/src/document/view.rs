@@ -148,7 +148,7 @@ impl View {
             Facet::Post => Self::Post(PostView::read(doc)),
             Facet::Likes => Self::Likes(LikesView::read(doc)),
             Facet::Comments => Self::Comments(CommentsView::read(doc)),
-            Facet::Json => Self::Json(JsonView::read(doc)),
+            Facet::Json | Facet::Stream => Self::Json(JsonView::read(doc)),
         }
     }
 
@@ -164,7 +164,7 @@ impl View {
             Facet::Json if address.is_rules() => {
                 Self::read(Facet::Json, &genesis::document(address, encoding))
             }
-            Facet::Json => Self::Json(JsonView::of_genesis(encoding)),
+            Facet::Json | Facet::Stream => Self::Json(JsonView::of_genesis(encoding)),
         }
     }
 

@@ -74,7 +74,8 @@ impl Live {
 impl Hub {
     /// Starts a commit of everything that is pending, unless one is under way.
     pub(super) fn flush(&mut self) {
-        if self.committing || self.dirty.is_empty() || matches!(self.phase, Phase::Stopped) {
+        let clean = self.dirty.is_empty() && !self.streams.are_dirty();
+        if self.committing || clean || matches!(self.phase, Phase::Stopped) {
             return;
         }
         let mut appends = Vec::with_capacity(self.dirty.len());
@@ -88,6 +89,7 @@ impl Hub {
                 self.in_commit.push(handle);
             }
         }
+        self.take_stream_records(&mut appends);
         if !appends.is_empty() {
             self.committing = true;
             self.out.push(Effect::Commit { appends });
@@ -104,6 +106,7 @@ impl Hub {
         for handle in mem::take(&mut self.in_commit) {
             self.settle(now, handle);
         }
+        self.settle_streams(now);
     }
 
     /// A document's record is durable: tells its authors, its followers and whoever waited for it.

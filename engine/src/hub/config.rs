@@ -60,6 +60,21 @@ pub struct Config {
     /// Entries above a document's snapshot that call for a new one, unless there are more than
     /// twice as many below it.
     pub compact_entries: u64,
+    /// Streams that one connection may have open.
+    pub streams_max: u32,
+    /// Bytes of text that one stream may have. All of it is in memory while anybody uses it.
+    pub stream_bytes_max: u64,
+    /// Pieces in which the log may have a stream's text: each takes room beside its text. What is
+    /// appended between two commits is one.
+    pub stream_pieces_max: u64,
+    /// Bytes of text that whoever writes a stream may send ahead of their acknowledgement.
+    pub stream_window_bytes: usize,
+    /// Bytes of the text of all streams in memory, above which only those are served that are there.
+    pub live_stream_bytes_max: usize,
+    /// How long an interrupted stream may go on before the server closes it.
+    pub stream_interrupt_grace: Duration,
+    /// After how long without anybody who writes it a stream is closed as abandoned.
+    pub stream_abandon_after: Duration,
     /// Entries that stay readable below a snapshot, for clients that are a little behind.
     pub compact_keep: u64,
     /// How much one user, and one space, may ask for.
@@ -99,6 +114,13 @@ impl Default for Config {
             quotas: Quotas::default(),
             returns_per_second: 500,
             presence: PresenceConfig::default(),
+            streams_max: 100,
+            stream_bytes_max: 4 << 20,
+            stream_pieces_max: 1 << 16,
+            stream_window_bytes: 256 << 10,
+            live_stream_bytes_max: 256 << 20,
+            stream_interrupt_grace: Duration::from_secs(30),
+            stream_abandon_after: Duration::from_secs(24 * 60 * 60),
         }
     }
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::authenticate::Credentials;
 use super::quota::Returns;
 use super::presence::GatheringHandle;
+use super::stream::Joined;
 use super::timers::Timer;
 use super::{ConnectionId, Effect, Handle, Hub, Phase, RequestId};
 use crate::clock::Timestamp;
@@ -85,6 +86,7 @@ pub(super) struct Open {
     pub(super) spaces: BTreeSet<GatheringHandle>,
     /// Up to when what it announced would have been allowed, had it come evenly.
     pub(super) paced_until: Timestamp,
+    pub(super) streams: Joined,
 }
 
 impl Connection {
@@ -330,6 +332,12 @@ impl Hub {
             ClientFrame::Leave(frame) => self.leave(now, slot, frame.handle),
             ClientFrame::Announce(frame) => self.announce(now, slot, frame),
             ClientFrame::Kick(frame) => self.kick(now, slot, frame),
+            ClientFrame::WriteStream(frame) => self.write_stream(now, slot, &frame),
+            ClientFrame::ReadStream(frame) => self.read_stream(now, slot, &frame),
+            ClientFrame::AppendStream(frame) => self.append_stream(now, slot, &frame),
+            ClientFrame::EndStream(frame) => self.end_stream(now, slot, &frame),
+            ClientFrame::InterruptStream(frame) => self.interrupt_stream(now, slot, &frame),
+            ClientFrame::LeaveStream(frame) => self.leave_stream(now, slot, frame),
         }
     }
 
@@ -390,6 +398,7 @@ impl Hub {
                 reading: None,
                 spaces: BTreeSet::new(),
                 paced_until: Timestamp(0),
+                streams: Joined::default(),
             }));
         }
         self.send(
@@ -577,6 +586,9 @@ impl Hub {
             self.forget_follower(now, handle, slot);
         }
         self.gone_from(now, slot, open.spaces);
+        for stream in open.streams.handles() {
+            self.part_from_stream(now, stream, slot);
+        }
         if let Some(session) = self.sessions.get_mut(open.session)
             && session.slot() == Some(slot)
         {
@@ -592,6 +604,7 @@ impl Hub {
                 connection.outstanding = 0;
             }
             self.catch_up_everywhere(now, slot);
+            self.pump_streams(slot);
             self.pump(slot);
         }
     }
@@ -604,7 +617,7 @@ fn millis(wait: Duration) -> u32 {
 impl Hub {
     /// When a connection is to come back: drawn over a time that grows with how many sessions there
     /// are, so that not all come at once.
-    fn return_after(&self, id: ConnectionId) -> u32 {
+    pub(super) fn return_after(&self, id: ConnectionId) -> u32 {
         // Sessions stay for their grace time, so that all who are sent away together count alike.
         let sessions = self.sessions.len() as u64;
         let rate = u64::from(self.config.returns_per_second.max(1));

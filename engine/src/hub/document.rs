@@ -19,7 +19,7 @@ use crate::clock::Timestamp;
 use crate::codes::Code;
 use crate::document::genesis;
 use crate::gate;
-use crate::ids::{Address, ChangeHash, Cursor, Epoch, OutboxId, Tip};
+use crate::ids::{Address, ChangeHash, Cursor, Epoch, OutboxId, StreamAddress, Tip};
 use crate::policy::Capabilities;
 use crate::storage::record::{DigestKey, Seal, advance, seal};
 use crate::storage::{Entry, LogHead, Record, Sealed, StoreError};
@@ -456,6 +456,9 @@ impl Hub {
         fresh_epoch: Epoch,
         loaded: Result<Loaded, StoreError>,
     ) {
+        if let Some(stream) = StreamAddress::of(address) {
+            return self.stream_loaded(now, &stream, fresh_epoch, loaded);
+        }
         let Some(handle) = self.documents.handle(address) else { return };
         let Some(document) = self.documents.get_mut(handle) else { return };
         let State::Loading(openings) = &mut document.state else { return };

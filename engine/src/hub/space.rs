@@ -8,6 +8,7 @@ use automerge::{Automerge, Change, TextEncoding};
 use super::connection::Slot;
 use super::document::State;
 use super::quota::Pace;
+use super::stream::StreamHandle;
 use super::{Effect, Handle, Hub};
 use crate::clock::Timestamp;
 use crate::codes::Code;
@@ -64,9 +65,10 @@ impl Rulebook {
     }
 }
 
-/// A space with documents in memory.
+/// A space with documents or streams in memory.
 #[derive(Debug, Default)]
 pub(super) struct Space {
+    /// How many, streams included.
     documents: usize,
     /// Documents that wait for the rules before they are loaded.
     waiting: BTreeSet<Handle>,
@@ -76,6 +78,8 @@ pub(super) struct Space {
     pub(super) asked: bool,
     /// Whether somebody is in it, or was until a while ago.
     pub(super) gathering: bool,
+    /// Streams that wait for the rules before they are loaded.
+    streams_waiting: BTreeSet<StreamHandle>,
     /// `None` until they are read.
     pub(super) rules: Option<Box<Rulebook>>,
 }
@@ -123,6 +127,30 @@ impl Hub {
         }
     }
 
+    /// Keeps a space in memory for a stream. Answers whether its rules are known; if not, the stream
+    /// waits for them.
+    pub(super) fn hold_space(&mut self, name: &str, stream: StreamHandle) -> bool {
+        let space = self.spaces.entry(name.to_owned()).or_default();
+        space.documents += 1;
+        if space.rules.is_some() {
+            return true;
+        }
+        space.streams_waiting.insert(stream);
+        if !std::mem::replace(&mut space.asked, true) {
+            self.out.push(Effect::ReadRules { space: name.to_owned() });
+        }
+        false
+    }
+
+    /// Lets go of a space that was kept for a stream.
+    pub(super) fn let_space_go(&mut self, name: &str, stream: StreamHandle) {
+        if let Some(space) = self.spaces.get_mut(name) {
+            space.documents -= 1;
+            space.streams_waiting.remove(&stream);
+        }
+        self.release_space(name);
+    }
+
     pub(super) fn rules_read(
         &mut self,
         now: Timestamp,
@@ -133,15 +161,22 @@ impl Hub {
         space.asked = false;
         let waiting = std::mem::take(&mut space.waiting);
         let read = rules.as_ref().map(|_| ()).map_err(ToString::to_string);
+        let streams = std::mem::take(&mut space.streams_waiting);
         match rules {
             Ok(rules) => {
                 space.rules = Some(rules);
+                for stream in streams {
+                    self.load_stream_for_readers(stream);
+                }
                 for handle in waiting {
                     self.load_for_readers(handle, name);
                 }
             }
             // Without its rules nobody may do anything in a space.
             Err(error) => {
+                for stream in streams {
+                    self.give_up_stream(stream);
+                }
                 for handle in waiting {
                     self.give_up_loading(handle, &error.to_string());
                 }
@@ -216,6 +251,7 @@ impl Hub {
             }
         }
         self.judge_gathering(now, space);
+        self.judge_streams(now, space);
     }
 
     /// A connection has proved something else about itself.
@@ -225,6 +261,10 @@ impl Hub {
             self.judge_follower(now, handle, slot);
         }
         self.judge_in_gatherings(now, slot);
+        let streams = self.connections.open(slot).map(|open| open.streams.handles());
+        for stream in streams.unwrap_or_default() {
+            self.judge_stream_follower(now, stream, slot);
+        }
     }
 
     /// Tells a follower what it may do, if that is something else than before, and sends it away if

@@ -32,6 +32,7 @@ mod quotas;
 mod restores;
 mod rollovers;
 mod rules;
+mod streams;
 
 pub(super) fn key() -> DigestKey {
     DigestKey([7; 32])

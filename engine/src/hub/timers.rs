@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::connection::SessionKey;
 use super::presence::GatheringHandle;
+use super::stream::StreamHandle;
 use super::{ConnectionId, Handle};
 use crate::clock::Timestamp;
 use crate::machine::Wake;
@@ -24,6 +25,8 @@ pub(super) enum Timer {
     Expiry(ConnectionId),
     /// Something in a space is to be told, lapses, or is over.
     Gathering(GatheringHandle),
+    /// Something may be due for a stream.
+    Stream(StreamHandle),
 }
 
 #[derive(Debug, Default)]
@@ -61,6 +64,7 @@ impl Timers {
                 Timer::Idle(_) => "eviction",
                 Timer::Expiry(_) => "token",
                 Timer::Gathering(_) => "presence",
+                Timer::Stream(_) => "stream",
             },
         })
     }

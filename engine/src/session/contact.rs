@@ -67,6 +67,7 @@ impl Session {
         self.gathered.clear();
         self.token_wanted_at = None;
         self.leave_contact();
+        self.streams_disconnected();
         for (address, document) in &mut self.documents {
             document.disconnected();
             self.touched.insert(address.clone());

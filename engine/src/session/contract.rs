@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use crate::codes::Code;
 use crate::document::{Command, Event};
-use crate::ids::{Address, Ulid, UserId};
+use crate::ids::{Address, StreamAddress, Ulid, UserId};
 use crate::replica::Resolution;
 use crate::session::presence::{SpaceAct, SpaceNews};
 use crate::wire::CloseCode;
@@ -234,6 +234,12 @@ pub enum Notice {
         space: String,
         /// What.
         news: SpaceNews,
+    },
+    /// Something has changed about a stream that is read, written or interrupted: there is text to take,
+    /// room to write, or news of how it stands.
+    Stream {
+        /// Which.
+        address: StreamAddress,
     },
     /// A document can't be opened or kept in sync.
     Problem {

@@ -38,6 +38,10 @@ fn numbers(frame: &ServerFrame) -> Vec<u64> {
         ServerFrame::Reject(frame) => vec![frame.number],
         ServerFrame::Leased(frame) => of_lease(&frame.lease),
         ServerFrame::SettledAs(frame) => vec![frame.number],
+        ServerFrame::StreamOpened(frame) => vec![frame.at],
+        ServerFrame::StreamText(frame) => vec![frame.offset],
+        ServerFrame::StreamAck(frame) => vec![frame.end],
+        ServerFrame::StreamStatus(frame) => vec![frame.end],
         // The changes in it are looked at when it is unpacked; the others are compared with what is
         // here, or tell of time.
         ServerFrame::PackedChanges(_)
@@ -58,7 +62,9 @@ fn numbers(frame: &ServerFrame) -> Vec<u64> {
         | ServerFrame::Standing(_)
         | ServerFrame::SentAway(_)
         | ServerFrame::NotAnnounced(_)
-        | ServerFrame::Kicked(_) => Vec::new(),
+        | ServerFrame::Kicked(_)
+        | ServerFrame::StreamInterrupted(_)
+        | ServerFrame::StreamRefused(_) => Vec::new(),
     }
 }
 
@@ -139,6 +145,12 @@ impl Session {
                 }
             }
             ServerFrame::Compared(answer) => self.compared(now, answer),
+            ServerFrame::StreamOpened(frame) => self.stream_opened(now, &frame),
+            ServerFrame::StreamText(frame) => self.stream_text(now, &frame),
+            ServerFrame::StreamAck(frame) => self.stream_ack(now, frame),
+            ServerFrame::StreamStatus(frame) => self.stream_status(now, &frame),
+            ServerFrame::StreamInterrupted(frame) => self.stream_interrupted(&frame.address),
+            ServerFrame::StreamRefused(frame) => self.stream_refused(now, &frame),
             ServerFrame::Pong(_) => {}
             ServerFrame::Error(error) => self.error(now, error),
             ServerFrame::Goodbye(Goodbye { code: _, retry_after_ms }) => {
@@ -161,6 +173,7 @@ impl Session {
             self.subscribe(now, &address);
         }
         self.enter_spaces(now);
+        self.go_on_with_streams(now);
     }
 
     /// Notes when the server answered something about a document.
@@ -182,6 +195,12 @@ impl Session {
             | ServerFrame::Error(_)
             | ServerFrame::Goodbye(_)
             | ServerFrame::Compared(_)
+            | ServerFrame::StreamOpened(_)
+            | ServerFrame::StreamText(_)
+            | ServerFrame::StreamAck(_)
+            | ServerFrame::StreamStatus(_)
+            | ServerFrame::StreamInterrupted(_)
+            | ServerFrame::StreamRefused(_)
             | ServerFrame::May(_)
             | ServerFrame::Entered(_)
             | ServerFrame::Presence(_)

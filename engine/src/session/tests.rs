@@ -14,18 +14,18 @@ use crate::wire::{CloseCode, ServerFrame};
 
 mod presence;
 
-struct Bench {
-    session: Session,
-    now: Timestamp,
-    connection: ConnectionId,
+pub(super) struct Bench {
+    pub(super) session: Session,
+    pub(super) now: Timestamp,
+    pub(super) connection: ConnectionId,
     /// Frames that the session sent and nobody looked at yet.
-    sent: VecDeque<ClientFrame>,
+    pub(super) sent: VecDeque<ClientFrame>,
     notices: Vec<Notice>,
     /// Writes that the disk has not finished.
     writing: Vec<(StoreToken, Vec<StoreWrite>)>,
     disk: BTreeMap<Vec<u8>, Bytes>,
-    connects: u64,
-    hung_up: u64,
+    pub(super) connects: u64,
+    pub(super) hung_up: u64,
 }
 
 fn address() -> Address {
@@ -44,7 +44,7 @@ fn like(number: u64) -> Command {
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::on(BTreeMap::new(), 3)
     }
 
@@ -71,12 +71,12 @@ impl Bench {
         bench
     }
 
-    fn tell(&mut self, input: Input) {
+    pub(super) fn tell(&mut self, input: Input) {
         self.session.handle(self.now, input);
         self.drain();
     }
 
-    fn drain(&mut self) {
+    pub(super) fn drain(&mut self) {
         while let Some(effect) = self.session.poll_effect() {
             match effect {
                 Effect::Connect { connection } => {
@@ -101,14 +101,14 @@ impl Bench {
         }
     }
 
-    fn store_all(&mut self) {
+    pub(super) fn store_all(&mut self) {
         for (token, writes) in std::mem::take(&mut self.writing) {
             apply(&mut self.disk, &writes);
             self.tell(Input::Written { token, result: Ok(()) });
         }
     }
 
-    fn server_says(&mut self, frame: impl Into<ServerFrame>) {
+    pub(super) fn server_says(&mut self, frame: impl Into<ServerFrame>) {
         let message = frame.into().encode().unwrap();
         self.tell(Input::Received { connection: self.connection, message });
     }
@@ -164,7 +164,7 @@ impl Bench {
     }
 
     /// Goes to the next moment at which the session wants to do something.
-    fn wake(&mut self) -> Duration {
+    pub(super) fn wake(&mut self) -> Duration {
         let wake = self.session.poll_timeout().expect("something is due");
         let waited = wake.at.since(self.now);
         self.now = wake.at;
@@ -172,7 +172,7 @@ impl Bench {
         waited
     }
 
-    fn lose_connection(&mut self) {
+    pub(super) fn lose_connection(&mut self) {
         let connection = self.connection;
         self.tell(Input::Disconnected { connection, code: None, reason: "cut".into() });
     }
@@ -187,7 +187,7 @@ fn apply(disk: &mut BTreeMap<Vec<u8>, Bytes>, writes: &[StoreWrite]) {
     }
 }
 
-fn welcome() -> Welcome {
+pub(super) fn welcome() -> Welcome {
     Welcome { term: 5, heartbeat_ms: 30_000, now_ms: 1_000, documents_max: 10 }
 }
 

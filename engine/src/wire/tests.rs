@@ -146,6 +146,81 @@ fn presence_samples() -> Vec<(&'static str, ServerFrame)> {
         ("Kicked", Kicked { handle: 6, user: eve.clone(), devices: 2, refused: None }.into()),
         ("Kicked.refused", Kicked { handle: 6, user: eve, devices: 0, refused }.into()),
     ]
+    .into_iter()
+    .chain(client_stream_samples())
+    .collect()
+}
+
+const STREAM: &str = "town/answer-7/stream";
+
+fn stream_result() -> Option<StreamResult> {
+    Some(StreamResult { address: "town/square/comments".to_owned(), comment: A })
+}
+
+fn client_stream_samples() -> Vec<(&'static str, ClientFrame)> {
+    let address = STREAM.to_owned();
+    let asked_by = Some("ada".to_owned());
+    let end = |outcome| EndStream { stream: 3, end: 300, outcome };
+    vec![
+        (
+            "WriteStream",
+            WriteStream { address: address.clone(), create: true, asked_by, since: 0 }.into(),
+        ),
+        ("ReadStream", ReadStream { address: address.clone(), from: 300, since: 200 }.into()),
+        ("AppendStream", AppendStream { stream: 3, offset: 300, text: "Grüße".to_owned() }.into()),
+        ("EndStream", end(StreamOutcome::Finished { result: stream_result() }).into()),
+        (
+            "EndStream.failed",
+            end(StreamOutcome::Failed { reason: "out of power".to_owned() }).into(),
+        ),
+        ("EndStream.interrupted", end(StreamOutcome::Interrupted).into()),
+        ("InterruptStream", InterruptStream { address }.into()),
+        ("LeaveStream", LeaveStream { stream: 3, writes: true }.into()),
+    ]
+}
+
+fn server_stream_samples() -> Vec<(&'static str, ServerFrame)> {
+    let opened = StreamOpened {
+        address: STREAM.to_owned(),
+        stream: 3,
+        writes: true,
+        at: 300,
+        since: 200,
+        digest: B,
+        producer: "agent".to_owned(),
+        asked_by: Some("ada".to_owned()),
+        created_ms: 1_700_000_000_000,
+        window_bytes: 256 << 10,
+    };
+    let open = StreamStatus {
+        stream: 3,
+        end: 300,
+        interrupted_by: Some("ada".to_owned()),
+        stalled_since_ms: Some(1_700_000_000_000),
+        outcome: None,
+    };
+    let over = StreamStatus {
+        interrupted_by: None,
+        stalled_since_ms: None,
+        outcome: Some(StreamOutcome::Abandoned),
+        ..open.clone()
+    };
+    let refused = StreamRefused {
+        address: STREAM.to_owned(),
+        asked: StreamAsk::Interrupt,
+        code: Code::NoStream.number(),
+        message: "nobody has made it".to_owned(),
+        retry_after_ms: None,
+    };
+    vec![
+        ("StreamOpened", opened.into()),
+        ("StreamText", StreamText { stream: 3, offset: 300, text: "Grüße".to_owned() }.into()),
+        ("StreamAck", StreamAck { stream: 3, end: 307 }.into()),
+        ("StreamStatus", open.into()),
+        ("StreamStatus.ended", over.into()),
+        ("StreamInterrupted", StreamInterrupted { address: STREAM.to_owned() }.into()),
+        ("StreamRefused", refused.into()),
+    ]
 }
 
 fn sample_changes() -> Changes {
@@ -257,6 +332,7 @@ fn server_samples() -> Vec<(&'static str, ServerFrame)> {
         ("Compared", Compared { handle: 5, seq: 300, same: Some(true) }.into()),
     ]);
     samples.extend(presence_samples());
+    samples.extend(server_stream_samples());
     samples
 }
 

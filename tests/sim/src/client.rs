@@ -227,6 +227,7 @@ impl Client {
             | Notice::Changed { .. }
             | Notice::Applied { .. }
             | Notice::Space { .. }
+            | Notice::Stream { .. }
             | Notice::Dropped { .. } => {}
         }
         None

@@ -35,7 +35,7 @@ pub(crate) fn written(
             let path = vec![PathSegment::from("hostile")];
             JsonCommand::Put { path, value: id.to_string().into() }.into()
         }
-        Facet::Post => return None,
+        Facet::Post | Facet::Stream => return None,
     };
     let mut document = document.clone();
     document.set_actor(automerge::ActorId::from(&actor.0[..]));

@@ -345,6 +345,12 @@ impl Device {
                 | ServerFrame::SentAway(_)
                 | ServerFrame::NotAnnounced(_)
                 | ServerFrame::Kicked(_)
+                | ServerFrame::StreamOpened(_)
+                | ServerFrame::StreamText(_)
+                | ServerFrame::StreamAck(_)
+                | ServerFrame::StreamStatus(_)
+                | ServerFrame::StreamInterrupted(_)
+                | ServerFrame::StreamRefused(_)
                 | ServerFrame::TokenExpires(_)) => panic!("not expected: {other:?}"),
             }
         }

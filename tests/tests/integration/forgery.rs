@@ -97,7 +97,7 @@ impl Scene {
         match self.place.facet() {
             Facet::Likes => Some(like_a_comment("eve")),
             Facet::Comments => Some(comment("eve", fresh_comment())),
-            Facet::Post | Facet::Json => None,
+            Facet::Post | Facet::Json | Facet::Stream => None,
         }
     }
 
@@ -162,7 +162,9 @@ impl Scene {
         match self.place.facet() {
             Facet::Likes => like_a_comment("ada"),
             Facet::Comments => comment("ada", fresh_comment()),
-            Facet::Post | Facet::Json => PostCommand::AddTag { tag: "end".to_owned() }.into(),
+            Facet::Post | Facet::Json | Facet::Stream => {
+                PostCommand::AddTag { tag: "end".to_owned() }.into()
+            }
         }
     }
 

@@ -105,6 +105,12 @@ fn hear_frame(message: &[u8]) -> anyhow::Result<Heard> {
         | ServerFrame::SentAway(_)
         | ServerFrame::NotAnnounced(_)
         | ServerFrame::Kicked(_)
+        | ServerFrame::StreamOpened(_)
+        | ServerFrame::StreamText(_)
+        | ServerFrame::StreamAck(_)
+        | ServerFrame::StreamStatus(_)
+        | ServerFrame::StreamInterrupted(_)
+        | ServerFrame::StreamRefused(_)
         | ServerFrame::TokenExpires(_)
         | ServerFrame::SettledAs(_) => Heard::Nothing,
     })

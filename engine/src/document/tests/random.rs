@@ -154,7 +154,7 @@ fn command(copy: &Copy, number: u64, step: Step) -> Command {
         Facet::Post => Command::Post(post_command(copy, step)),
         Facet::Likes => Command::Likes(likes_command(number, step)),
         Facet::Comments => Command::Comments(comments_command(step)),
-        Facet::Json => Command::Json(json_command(copy, step)),
+        Facet::Json | Facet::Stream => Command::Json(json_command(copy, step)),
     }
 }
 

@@ -28,7 +28,7 @@ impl Authenticator for OneOwner {
     }
 }
 
-fn world() -> World {
+pub(super) fn world() -> World {
     let mut world = World::new();
     let identity = world.hub.identity.clone();
     world.hub = Hub::new(world.hub.config, identity).with_authenticator(Arc::new(OneOwner));

@@ -28,6 +28,7 @@ const fn facet_byte(facet: Facet) -> u8 {
         Facet::Likes => 2,
         Facet::Comments => 3,
         Facet::Json => 4,
+        Facet::Stream => 5,
     }
 }
 
