@@ -127,6 +127,10 @@ codes! {
     OutboxFull = 406, "outbox_full";
     /// The document has gone on without what this device had of it, too long ago to relate the two.
     TooOld = 407, "too_old";
+    /// The connection follows as many feeds as it may.
+    TooManyFeeds = 430, "too_many_feeds";
+    /// The posts of a space can't be listed at the moment; ask again later.
+    FeedUnavailable = 431, "feed_unavailable";
     // 5xx: the server's own state.
     /// The store failed; what was not acknowledged has an unknown outcome.
     StoreFailed = 500, "store_failed";

@@ -19,7 +19,8 @@ use crate::codes::Code;
 use crate::gate;
 use crate::ids::{Address, Cursor, Epoch};
 use crate::machine::{Machine, Wake};
-use crate::storage::{Append, LogHead, Record, StoreError};
+use crate::storage::{Append, LogHead, PostsWanted, Record, StoreError};
+use crate::summary::Summary;
 use crate::wire::CloseCode;
 
 mod attribution;
@@ -29,6 +30,7 @@ mod compact;
 mod config;
 mod connection;
 mod document;
+mod feed;
 mod follow;
 mod index;
 mod lease;
@@ -48,6 +50,7 @@ pub use attribution::Attribution;
 pub use authenticate::{AuthenticateError, Authenticator, Credentials, TakesNames};
 pub use compact::{CompactError, compact};
 pub use config::{Config, Identity};
+pub use feed::{Summarised, summarise};
 pub use load::{Loaded, index, load, rules, snapshot};
 pub use rollover::{RolledOver, roll_over};
 pub use space::Rulebook;
@@ -146,6 +149,20 @@ pub enum Input {
         /// What [`roll_over`] gave; an error leaves the log as it was.
         result: Result<RolledOver, StoreError>,
     },
+    /// Answers [`Effect::ReadPosts`].
+    PostsRead {
+        /// Which question.
+        request: RequestId,
+        /// The summaries.
+        result: Result<Vec<Summary>, StoreError>,
+    },
+    /// Answers [`Effect::Summarise`].
+    Summarised {
+        /// Of which space.
+        space: String,
+        /// What [`summarise`] gave.
+        result: Result<Summarised, StoreError>,
+    },
     /// Time passed ([`crate::machine::Machine::poll_timeout`] said when).
     Tick,
     /// The process is to end: say goodbye to all, finish what is being committed, then
@@ -235,6 +252,23 @@ pub enum Effect {
         /// Since when the ends of earlier epochs are kept, and what is settled of outboxes.
         keep_since: Timestamp,
     },
+    /// Read summaries of posts ([`crate::storage::LogStore::posts`]).
+    ReadPosts {
+        /// Ties the answer to this.
+        request: RequestId,
+        /// Of which space.
+        space: String,
+        /// Which.
+        wanted: PostsWanted,
+    },
+    /// Summarise some documents of a space that were written before there were summaries
+    /// ([`summarise`]), in the background.
+    Summarise {
+        /// Which space.
+        space: String,
+        /// The document before them; from the beginning if `None`.
+        after: Option<Address>,
+    },
     /// Everything is said and durable: the driver may end.
     Stop,
 }
@@ -252,6 +286,10 @@ pub struct Stats {
     pub followers: usize,
     /// Leases that are held, summed over the documents.
     pub leases: usize,
+    /// Spaces whose feed somebody follows.
+    pub feeds: usize,
+    /// Connections that follow a feed, summed over the feeds.
+    pub feed_followers: usize,
     /// Changes that are accepted and not durable yet.
     pub pending_entries: usize,
     /// Their bytes.
@@ -303,6 +341,7 @@ pub struct Hub {
     sessions: connection::Sessions,
     documents: document::Documents,
     spaces: space::Spaces,
+    feeds: feed::Feeds,
     timers: timers::Timers,
     requests: BTreeMap<RequestId, follow::Request>,
     last_request: u64,
@@ -335,6 +374,7 @@ impl Hub {
             sessions: connection::Sessions::default(),
             documents: document::Documents::default(),
             spaces: space::Spaces::new(),
+            feeds: feed::Feeds::default(),
             timers: timers::Timers::default(),
             requests: BTreeMap::new(),
             last_request: 0,
@@ -370,6 +410,7 @@ impl Hub {
             accepted_bytes: self.accepted.bytes,
             ..Stats::default()
         };
+        (stats.feeds, stats.feed_followers) = self.feeds.count();
         for document in self.documents.all() {
             stats.documents += 1;
             if let document::State::Live(live) = &document.state {
@@ -388,6 +429,7 @@ impl Hub {
                 timers::Timer::Lease(handle, session) => self.lease_idle(now, handle, session),
                 timers::Timer::Idle(handle) => self.idle(now, handle),
                 timers::Timer::Expiry(connection) => self.expiry(now, connection),
+                timers::Timer::Feed(feed) => self.feed_due(now, feed),
             }
         }
     }
@@ -430,6 +472,8 @@ impl Machine for Hub {
             Input::SnapshotRead { request, result } => self.snapshot_read(now, request, result),
             Input::Compacted { address, result } => self.compacted(now, &address, result),
             Input::RolledOver { address, result } => self.rolled_over(now, &address, result),
+            Input::PostsRead { request, result } => self.posts_read(now, request, result),
+            Input::Summarised { space, result } => self.summarised(now, space, result),
             Input::Tick => self.tick(now),
             Input::Shutdown => self.shutdown(),
         }

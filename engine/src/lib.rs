@@ -18,4 +18,5 @@ pub mod policy;
 pub mod replica;
 pub mod session;
 pub mod storage;
+pub mod summary;
 pub mod wire;

@@ -15,6 +15,7 @@ mod contract;
 mod edits;
 mod endings;
 mod epochs;
+mod feeds;
 mod frames;
 mod layout;
 mod link;
@@ -37,6 +38,8 @@ pub use self::contract::{
 use self::edits::Typing;
 pub use self::endings::Ending;
 use self::endings::Endings;
+use self::feeds::Followed;
+pub use self::feeds::{FeedStatus, FeedView};
 use self::layout::Meta;
 pub use self::layout::{DOCUMENTS_PREFIX, LayoutError, META_PREFIX, address_of_key};
 use self::link::{Due, Link};
@@ -181,6 +184,8 @@ pub struct Session {
     endings: Endings,
     /// Documents in which somebody types.
     typing: BTreeMap<Address, Typing>,
+    /// By space.
+    feeds: BTreeMap<String, Followed>,
     /// When the input that is being handled came.
     now: Timestamp,
 }
@@ -237,6 +242,7 @@ impl Session {
             stats: Stats::default(),
             endings: Endings::new(meta.endings),
             typing: BTreeMap::new(),
+            feeds: BTreeMap::new(),
             now: Timestamp(0),
         };
         session.writes.push(layout::put_meta(meta.session, meta.outbox, meta.opened + 1));
@@ -472,6 +478,7 @@ impl Session {
         }
         self.flush_due(now);
         self.push_gathered(now);
+        self.retry_feeds(now);
         self.make_round(now);
     }
 
@@ -744,6 +751,8 @@ impl Machine for Session {
                 }
                 self.release(&address);
             }
+            Input::FollowFeed { space, newest } => self.follow_feed(&space, newest),
+            Input::LeaveFeed { space } => self.leave_feed(space),
             Input::Command { id, address, command } => {
                 if let Err(error) = self.execute(now, id, &address, command.clone()) {
                     let resolution =
@@ -784,6 +793,7 @@ impl Machine for Session {
 
     fn poll_timeout(&self) -> Option<Wake> {
         let wake = Wake::earlier(self.link.wake(&self.config), self.upkeep_wake());
+        let wake = Wake::earlier(wake, self.feeds_wake());
         Wake::earlier(wake, self.typing_wake())
     }
 }

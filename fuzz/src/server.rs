@@ -139,7 +139,10 @@ impl Server {
                 vec![Compared { handle: frame.handle, seq: frame.seq, same }.into()]
             }
             ClientFrame::Renew(_) => vec![TokenExpires { in_ms: number(choices) }.into()],
-            ClientFrame::Bye(_) => Vec::new(),
+            ClientFrame::Bye(_)
+            | ClientFrame::FollowFeed(_)
+            | ClientFrame::LeaveFeed(_)
+            | ClientFrame::ListPosts(_) => Vec::new(),
         }
     }
 

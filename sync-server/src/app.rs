@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::listener::Peer;
 use crate::mailbox::Mailbox;
-use crate::socket;
+use crate::{posts, socket};
 
 /// Where the sync WebSocket is.
 pub(crate) const SYNC_PATH: &str = "/v1/sync";
@@ -44,6 +44,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/healthz", routing::get(async || "ok\n"))
         .route("/readyz", routing::get(ready))
         .route(SYNC_PATH, routing::any(sync))
+        .route(posts::POSTS_PATH, routing::get(posts::posts))
         .with_state(app)
 }
 

@@ -180,6 +180,10 @@ impl<M: Machine<Input = Input, Effect = Effect>> HubTask<M> {
                         return true;
                     }
                 },
+                Effect::ReadPosts { request, space, wanted } => {
+                    self.work.posts(request, space, wanted);
+                }
+                Effect::Summarise { space, after } => self.work.summarise(space, after),
                 Effect::Stop => return true,
             }
         }

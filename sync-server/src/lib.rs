@@ -42,6 +42,7 @@ mod hub_task;
 mod listener;
 mod mailbox;
 mod outgoing;
+mod posts;
 mod roles;
 mod socket;
 pub mod store;

@@ -70,6 +70,10 @@ pub(super) struct Open {
     pub(super) turn: Handle,
     /// The read that is under way for it; there is never more than one.
     pub(super) reading: Option<RequestId>,
+    /// The spaces whose feeds it follows.
+    pub(super) feeds: BTreeSet<String>,
+    /// Lists of posts that it waits for.
+    pub(super) listings: u32,
 }
 
 impl Connection {
@@ -302,6 +306,9 @@ impl Hub {
             ClientFrame::Release(frame) => self.release(now, slot, frame.handle),
             ClientFrame::Compare(frame) => self.compare(slot, frame),
             ClientFrame::Renew(frame) => self.renew(now, slot, &frame),
+            ClientFrame::FollowFeed(frame) => self.follow_feed(slot, &frame),
+            ClientFrame::LeaveFeed(frame) => self.leave_feed(slot, &frame.space),
+            ClientFrame::ListPosts(frame) => self.list_posts(slot, frame),
         }
     }
 
@@ -350,6 +357,8 @@ impl Hub {
                 news: BTreeSet::new(),
                 turn: 0,
                 reading: None,
+                feeds: BTreeSet::new(),
+                listings: 0,
             });
         }
         self.send(
@@ -443,13 +452,23 @@ impl Hub {
         message: &str,
         address: Option<String>,
     ) {
-        let later =
-            matches!(code, Code::ShuttingDown | Code::DocumentUnavailable | Code::Overloaded);
-        let connection = self.connections.get(slot).filter(|_| later);
-        let retry_after_ms = connection.map(|connection| spread(connection.id));
+        let retry_after_ms = self.retry_after(slot, code);
         let message = message.to_owned();
         let frame = Error { code: code.number(), message, address, fatal: false, retry_after_ms };
         self.send(slot, frame);
+    }
+
+    /// When a connection should ask again for what it was refused for this.
+    pub(super) fn retry_after(&self, slot: Slot, code: Code) -> Option<u32> {
+        let later = matches!(
+            code,
+            Code::ShuttingDown
+                | Code::DocumentUnavailable
+                | Code::Overloaded
+                | Code::FeedUnavailable
+        );
+        let connection = self.connections.get(slot).filter(|_| later);
+        connection.map(|connection| spread(connection.id))
     }
 
     /// Tells a connection what was wrong and ends it.
@@ -517,6 +536,9 @@ impl Hub {
         for handle in open.documents {
             self.forget_follower(now, handle, slot);
         }
+        for space in open.feeds {
+            self.leave_feed(slot, &space);
+        }
         if let Some(session) = self.sessions.get_mut(open.session)
             && session.slot() == Some(slot)
         {
@@ -532,6 +554,7 @@ impl Hub {
                 connection.outstanding = 0;
             }
             self.pump(slot);
+            self.pump_feeds(slot);
         }
     }
 }

@@ -71,6 +71,12 @@ pub(super) struct Space {
     waiting: BTreeSet<Handle>,
     /// `None` until they are read.
     pub(super) rules: Option<Box<Rulebook>>,
+    /// Whether they are being read.
+    reading: bool,
+    /// Feeds and lists that need the rules.
+    feeds: usize,
+    /// Whether it was seen to that all of its documents are summarised.
+    pub(super) summarised: bool,
 }
 
 /// All of them by name.
@@ -89,10 +95,8 @@ impl Hub {
         if space.rules.is_some() {
             self.out.push(Effect::Load { address: address.clone() });
         } else {
-            if space.documents == 1 {
-                self.out.push(Effect::ReadRules { space: address.space().to_owned() });
-            }
             space.waiting.insert(handle);
+            self.want_rules(address.space());
         }
         handle
     }
@@ -104,14 +108,45 @@ impl Hub {
         if let Some(space) = self.spaces.get_mut(name) {
             space.documents -= 1;
             space.waiting.remove(&handle);
-            if space.documents == 0 {
-                self.spaces.remove(name);
-            }
+            self.forget_space(&name.to_owned());
+        }
+    }
+
+    /// Has the rules of a space read, unless they are known or being read.
+    fn want_rules(&mut self, name: &str) {
+        if let Some(space) = self.spaces.get_mut(name)
+            && space.rules.is_none()
+            && !std::mem::replace(&mut space.reading, true)
+        {
+            self.out.push(Effect::ReadRules { space: name.to_owned() });
+        }
+    }
+
+    /// Keeps the rules of a space in memory for a feed or a list.
+    pub(super) fn hold_space(&mut self, name: &str) {
+        self.spaces.entry(name.to_owned()).or_default().feeds += 1;
+        self.want_rules(name);
+    }
+
+    /// Takes back one [`Self::hold_space`].
+    pub(super) fn release_space(&mut self, name: &str) {
+        if let Some(space) = self.spaces.get_mut(name) {
+            space.feeds = space.feeds.saturating_sub(1);
+            self.forget_space(name);
+        }
+    }
+
+    fn forget_space(&mut self, name: &str) {
+        if self.spaces.get(name).is_some_and(|space| space.documents == 0 && space.feeds == 0) {
+            self.spaces.remove(name);
         }
     }
 
     pub(super) fn rules_read(&mut self, name: &str, rules: Result<Box<Rulebook>, StoreError>) {
         let Some(space) = self.spaces.get_mut(name) else { return };
+        if !std::mem::take(&mut space.reading) {
+            return;
+        }
         let waiting = std::mem::take(&mut space.waiting);
         match rules {
             Ok(rules) => {
@@ -119,12 +154,14 @@ impl Hub {
                 for handle in waiting {
                     self.load_for_readers(handle, name);
                 }
+                self.feed_rules_read(name, None);
             }
             // Without its rules nobody may do anything in a space.
             Err(error) => {
                 for handle in waiting {
                     self.give_up_loading(handle, &error.to_string());
                 }
+                self.feed_rules_read(name, Some(&error.to_string()));
             }
         }
     }
@@ -194,6 +231,7 @@ impl Hub {
                 self.judge_follower(now, handle, slot);
             }
         }
+        self.judge_feed_of(space);
     }
 
     /// A connection has proved something else about itself.
@@ -202,6 +240,7 @@ impl Hub {
         for handle in handles.unwrap_or_default() {
             self.judge_follower(now, handle, slot);
         }
+        self.judge_feeds_of(slot);
     }
 
     /// Tells a follower what it may do, if that is something else than before, and sends it away if

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::connection::SessionKey;
+use super::feed::FeedKey;
 use super::{ConnectionId, Handle};
 use crate::clock::Timestamp;
 use crate::machine::Wake;
@@ -21,6 +22,8 @@ pub(super) enum Timer {
     Idle(Handle),
     /// A connection's token has run out.
     Expiry(ConnectionId),
+    /// A feed has something to tell.
+    Feed(FeedKey),
 }
 
 #[derive(Debug, Default)]
@@ -57,6 +60,7 @@ impl Timers {
                 Timer::Lease(..) => "lease",
                 Timer::Idle(_) => "eviction",
                 Timer::Expiry(_) => "token",
+                Timer::Feed(_) => "feed",
             },
         })
     }

@@ -66,6 +66,7 @@ impl Session {
         self.retries.clear();
         self.gathered.clear();
         self.token_wanted_at = None;
+        self.feeds_disconnected();
         for (address, document) in &mut self.documents {
             document.disconnected();
             self.touched.insert(address.clone());

@@ -50,7 +50,12 @@ fn numbers(frame: &ServerFrame) -> Vec<u64> {
         | ServerFrame::Error(_)
         | ServerFrame::Goodbye(_)
         | ServerFrame::TokenExpires(_)
-        | ServerFrame::May(_) => Vec::new(),
+        | ServerFrame::May(_)
+        | ServerFrame::Feed(_)
+        | ServerFrame::FeedChanged(_)
+        | ServerFrame::Posts(_)
+        | ServerFrame::FeedEnded(_)
+        | ServerFrame::PostsRefused(_) => Vec::new(),
     }
 }
 
@@ -87,6 +92,7 @@ impl Session {
                 for address in all {
                     self.subscribe(now, &address);
                 }
+                self.ask_feeds();
             }
             ServerFrame::SettledAs(settled_as) => {
                 let address = settled_as.address.parse::<Address>();
@@ -135,7 +141,11 @@ impl Session {
                 }
             }
             ServerFrame::Compared(answer) => self.compared(now, answer),
-            ServerFrame::Pong(_) => {}
+            ServerFrame::Feed(frame) => self.feed_told(frame),
+            ServerFrame::FeedChanged(frame) => self.feed_changed(frame),
+            ServerFrame::FeedEnded(frame) => self.feed_ended(now, frame),
+            // A session asks for no lists.
+            ServerFrame::Pong(_) | ServerFrame::Posts(_) | ServerFrame::PostsRefused(_) => {}
             ServerFrame::Error(error) => self.error(now, error),
             ServerFrame::Goodbye(Goodbye { code: _, retry_after_ms }) => {
                 if let Some(wait) = retry_after_ms {
@@ -165,6 +175,11 @@ impl Session {
             | ServerFrame::Goodbye(_)
             | ServerFrame::Compared(_)
             | ServerFrame::May(_)
+            | ServerFrame::Feed(_)
+            | ServerFrame::FeedChanged(_)
+            | ServerFrame::Posts(_)
+            | ServerFrame::FeedEnded(_)
+            | ServerFrame::PostsRefused(_)
             | ServerFrame::TokenExpires(_) => return,
         };
         let Some(address) = self.handles.get(&handle) else { return };

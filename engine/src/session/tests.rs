@@ -12,6 +12,8 @@ use crate::wire::frame::{
 };
 use crate::wire::{CloseCode, ServerFrame};
 
+mod feeds;
+
 struct Bench {
     session: Session,
     now: Timestamp,

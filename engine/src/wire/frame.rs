@@ -6,6 +6,10 @@ use bytes::Bytes;
 
 use super::VERSION;
 use super::codec::{self, DecodeError, EncodeError};
+pub use super::feed::{
+    Feed, FeedChanged, FeedEnded, FollowFeed, LeaveFeed, ListPosts, PostSummary, Posts,
+    PostsRefused, WirePlace,
+};
 use crate::limits::FRAME_BYTES_MAX;
 
 macro_rules! frames {
@@ -91,6 +95,12 @@ frames! {
         Compare(Compare) = 10,
         /// Gives a new token before the old one expires.
         Renew(Renew) = 11,
+        /// Follows the summaries of a space's posts.
+        FollowFeed(FollowFeed) = 30,
+        /// Follows them no more.
+        LeaveFeed(LeaveFeed) = 31,
+        /// Asks once for summaries of posts.
+        ListPosts(ListPosts) = 32,
     }
 }
 
@@ -131,6 +141,16 @@ frames! {
         SettledAs(SettledAs) = 79,
         /// Says that the client may do something else in a document from now on.
         May(May) = 80,
+        /// Answers `FollowFeed`.
+        Feed(Feed) = 100,
+        /// Summaries that are new or have changed.
+        FeedChanged(FeedChanged) = 101,
+        /// Answers `ListPosts`.
+        Posts(Posts) = 102,
+        /// A feed is not served, or not any more.
+        FeedEnded(FeedEnded) = 103,
+        /// Answers `ListPosts` where there is no list.
+        PostsRefused(PostsRefused) = 104,
     }
 }
 

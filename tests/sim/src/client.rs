@@ -226,6 +226,7 @@ impl Client {
             Notice::Document { .. }
             | Notice::Changed { .. }
             | Notice::Applied { .. }
+            | Notice::Feed { .. }
             | Notice::Dropped { .. } => {}
         }
         None

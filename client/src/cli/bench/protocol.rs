@@ -99,7 +99,12 @@ fn hear_frame(message: &[u8]) -> anyhow::Result<Heard> {
         | ServerFrame::Compared(_)
         | ServerFrame::May(_)
         | ServerFrame::TokenExpires(_)
-        | ServerFrame::SettledAs(_) => Heard::Nothing,
+        | ServerFrame::SettledAs(_)
+        | ServerFrame::Feed(_)
+        | ServerFrame::FeedChanged(_)
+        | ServerFrame::Posts(_)
+        | ServerFrame::FeedEnded(_)
+        | ServerFrame::PostsRefused(_) => Heard::Nothing,
     })
 }
 
