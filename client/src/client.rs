@@ -20,6 +20,7 @@ use crate::comments::Comments;
 use crate::document::{Document, DocumentError};
 use crate::driver::Driver;
 use crate::endpoint::{Endpoint, EndpointError};
+use crate::feed::Feed;
 use crate::json::Json;
 use crate::likes::Likes;
 use crate::post::Post;
@@ -472,6 +473,15 @@ impl Client {
     /// [`StreamError`], if there is no such stream or the user may not interrupt it.
     pub async fn interrupt_stream(&self, address: &StreamAddress) -> Result<(), StreamError> {
         stream::interrupt(self.driver(), address).await
+    }
+
+    /// Follows the posts of a space by activity: at most `newest` of them (500 is the most), with their
+    /// titles and counts. Opens none of them, and returns at once: see [`Feed::live`].
+    ///
+    /// # Errors
+    /// [`DocumentError::Name`] for a space that is not acceptable.
+    pub fn feed(&self, space: &str, newest: usize) -> Result<Feed, DocumentError> {
+        Feed::open(self.driver(), space, newest)
     }
 
     /// Waits until the client is in contact, nothing is pending and every open document is caught

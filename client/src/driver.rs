@@ -28,6 +28,7 @@ use crate::clock::{Clock, Ids};
 use crate::connection::{self, CLOSE_TIMEOUT, Outgoing, SEND_QUEUE_MAX};
 use crate::document::{Change, CommandError};
 use crate::endpoint::Endpoint;
+use crate::feed::Feeds;
 use crate::status::{ClientClosed, DocumentState, Problem, SyncStatus};
 use crate::store::Store;
 use crate::trust::Trust;
@@ -70,6 +71,7 @@ pub(crate) struct Driver {
     store_closed: watch::Receiver<bool>,
     /// How many connection tasks there are.
     connections: watch::Sender<usize>,
+    feeds: Feeds,
 }
 
 struct Core {
@@ -183,6 +185,7 @@ impl Driver {
             ended: watch::Sender::new(false),
             store_closed,
             connections: watch::Sender::new(0),
+            feeds: Feeds::default(),
         });
         // The thread waits for it, and is still there.
         let _ = route.send(driver.this.clone());
@@ -202,6 +205,11 @@ impl Driver {
 
     pub(crate) const fn user(&self) -> &UserId {
         &self.user
+    }
+
+    /// The feeds that are followed.
+    pub(crate) const fn feeds(&self) -> &Feeds {
+        &self.feeds
     }
 
     /// Hands in something that happened.
@@ -260,6 +268,8 @@ impl Driver {
             | Input::SetToken(_)
             | Input::Open { .. }
             | Input::Close { .. }
+            | Input::FollowFeed { .. }
+            | Input::LeaveFeed { .. }
             | Input::Command { .. }
             | Input::Taken { .. }
             | Input::Dismissed { .. }
@@ -326,6 +336,7 @@ impl Driver {
             Notice::Changed { address, events, local } => {
                 core.document_changed(address, events, *local);
             }
+            Notice::Feed { space, .. } => self.feeds.tell(space, core.session.feed(space)),
             Notice::Applied { .. } | Notice::TokenWanted | Notice::Dropped { .. } => {}
             // The streams' handles look for themselves.
             Notice::Stream { .. } => return self.streams.send_modify(|news| *news += 1),
@@ -382,6 +393,7 @@ impl Driver {
         }
         core.waiting.clear();
         core.documents.clear();
+        self.feeds.end();
         self.ended.send_replace(true);
     }
 

@@ -160,6 +160,10 @@ codes! {
     StreamEnded = 426, "stream_ended";
     /// The connection has as many streams open as it may.
     TooManyStreams = 427, "too_many_streams";
+    /// The connection follows as many feeds as it may.
+    TooManyFeeds = 430, "too_many_feeds";
+    /// The posts of a space can't be listed at the moment; ask again later.
+    FeedUnavailable = 431, "feed_unavailable";
     // 5xx: the server's own state.
     /// The store failed; what was not acknowledged has an unknown outcome.
     StoreFailed = 500, "store_failed";

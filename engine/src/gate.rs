@@ -42,17 +42,20 @@
 
 use self::history::{Continuation, History, Id, Past};
 use self::objects::{Name, Objects, Resolved, What};
+use self::tally::Tally;
 use self::walk::Walk;
 use crate::change::{self, Header, Key, Op, Operations, ReadError};
 use crate::document::genesis;
 use crate::ids::{Address, ChangeHash, Facet, UserId};
 use crate::limits::BUCKETS;
 use crate::policy::Principal;
+use crate::summary::Part;
 
 mod history;
 mod objects;
 mod schema;
 mod sequence;
+mod tally;
 mod walk;
 
 #[cfg(test)]
@@ -99,6 +102,7 @@ pub struct Index {
     genesis: ChangeHash,
     history: History,
     objects: Objects,
+    tally: Tally,
 }
 
 impl Index {
@@ -134,6 +138,7 @@ impl Index {
             genesis: header.hash,
             history: begin(&header),
             objects: Objects::new(),
+            tally: Tally::default(),
         };
         let next = Continuation { past: Past::default(), writers: vec![0] };
         index.apply_ops(0, &next, &ops);
@@ -150,6 +155,13 @@ impl Index {
     /// The heads, in the order of their hashes.
     pub fn heads(&self) -> impl ExactSizeIterator<Item = ChangeHash> {
         self.history.heads()
+    }
+
+    /// What the document brings to the summary of its post; `None` if that has not been created, or
+    /// the document is not part of one.
+    #[must_use]
+    pub fn part(&self) -> Option<Part> {
+        self.tally.part(self.facet, &self.objects, &self.history)
     }
 
     /// Checks a change that a principal wants to enter.
@@ -226,7 +238,15 @@ impl Index {
             let place = self.objects.object(op.object).map(|object| object.place);
             let makes = What::of(&op.action) == What::Object;
             let child = place.filter(|_| makes).map(|place| place.child(self.facet, op.name));
+            let counted = place.filter(|place| tally::is_counted(*place, op.name));
+            let stood = counted.is_some() && self.objects.stands(&op);
             self.objects.apply(index, &op, child);
+            if let Some(place) = counted {
+                let stands = self.objects.stands(&op);
+                self.tally.count(place, op.name, stood, stands);
+            } else if let Some(place) = place {
+                self.tally.note(place, &op);
+            }
         }
     }
 

@@ -20,7 +20,8 @@ use crate::codes::Code;
 use crate::gate;
 use crate::ids::{Address, Cursor, Epoch};
 use crate::machine::{Machine, Wake};
-use crate::storage::{Append, LogHead, Record, StoreError};
+use crate::storage::{Append, LogHead, PostsWanted, Record, StoreError};
+use crate::summary::Summary;
 use crate::wire::CloseCode;
 
 mod attribution;
@@ -32,6 +33,7 @@ mod connection;
 mod counters;
 mod document;
 mod examine;
+mod feed;
 mod follow;
 mod forget;
 mod index;
@@ -58,6 +60,7 @@ pub use config::{Config, Identity};
 pub use counters::Counters;
 pub use examine::{Survey, survey, verify};
 pub use forget::{emptied, forget};
+pub use feed::{Summarised, summarise};
 pub use load::{Loaded, index, load, rules, snapshot};
 pub use quota::Quotas;
 pub use presence::PresenceConfig;
@@ -159,6 +162,20 @@ pub enum Input {
         /// What [`roll_over`] gave; an error leaves the log as it was.
         result: Result<RolledOver, StoreError>,
     },
+    /// Answers [`Effect::ReadPosts`].
+    PostsRead {
+        /// Which question.
+        request: RequestId,
+        /// The summaries.
+        result: Result<Vec<Summary>, StoreError>,
+    },
+    /// Answers [`Effect::Summarise`].
+    Summarised {
+        /// Of which space.
+        space: String,
+        /// What [`summarise`] gave.
+        result: Result<Summarised, StoreError>,
+    },
     /// Time passed ([`crate::machine::Machine::poll_timeout`] said when).
     Tick,
     /// The process is to end: say goodbye to all, finish what is being committed, then
@@ -256,6 +273,23 @@ pub enum Effect {
         /// Since when the ends of earlier epochs are kept, and what is settled of outboxes.
         keep_since: Timestamp,
     },
+    /// Read summaries of posts ([`crate::storage::LogStore::posts`]).
+    ReadPosts {
+        /// Ties the answer to this.
+        request: RequestId,
+        /// Of which space.
+        space: String,
+        /// Which.
+        wanted: PostsWanted,
+    },
+    /// Summarise some documents of a space that were written before there were summaries
+    /// ([`summarise`]), in the background.
+    Summarise {
+        /// Which space.
+        space: String,
+        /// The document before them; from the beginning if `None`.
+        after: Option<Address>,
+    },
     /// Everything is said and durable: the driver may end.
     Stop,
 }
@@ -294,6 +328,10 @@ pub struct Stats {
     pub stream_followers: usize,
     /// Bytes of the text of streams in memory.
     pub stream_bytes: usize,
+    /// Spaces whose feed somebody follows.
+    pub feeds: usize,
+    /// Connections that follow a feed, summed over the feeds.
+    pub feed_followers: usize,
     /// Changes that are accepted and not durable yet.
     pub pending_entries: usize,
     /// Their bytes, and those of text of streams.
@@ -342,6 +380,7 @@ pub struct Hub {
     spaces: space::Spaces,
     gatherings: presence::Gatherings,
     streams: stream::Streams,
+    feeds: feed::Feeds,
     timers: timers::Timers,
     requests: BTreeMap<RequestId, follow::Request>,
     last_request: u64,
@@ -379,6 +418,7 @@ impl Hub {
             spaces: space::Spaces::new(),
             gatherings: presence::Gatherings::default(),
             streams: stream::Streams::default(),
+            feeds: feed::Feeds::default(),
             timers: timers::Timers::default(),
             requests: BTreeMap::new(),
             last_request: 0,
@@ -438,6 +478,7 @@ impl Hub {
             accepted_bytes: self.counters.accepted_bytes,
             ..Stats::default()
         };
+        (stats.feeds, stats.feed_followers) = self.feeds.count();
         for document in self.documents.all() {
             stats.documents += 1;
             if let document::State::Live(live) = &document.state {
@@ -459,6 +500,7 @@ impl Hub {
                 timers::Timer::Expiry(connection) => self.expiry(now, connection),
                 timers::Timer::Gathering(handle) => self.gathering_due(now, handle),
                 timers::Timer::Stream(handle) => self.stream_due(now, handle),
+                timers::Timer::Feed(feed) => self.feed_due(now, feed),
             }
         }
     }
@@ -501,6 +543,8 @@ impl Machine for Hub {
             Input::SnapshotRead { request, result } => self.snapshot_read(now, request, result),
             Input::Compacted { address, result } => self.compacted(now, &address, result),
             Input::RolledOver { address, result } => self.rolled_over(now, &address, result),
+            Input::PostsRead { request, result } => self.posts_read(now, request, result),
+            Input::Summarised { space, result } => self.summarised(now, space, result),
             Input::Tick => self.tick(now),
             Input::Shutdown => self.shutdown(),
         }

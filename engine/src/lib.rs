@@ -21,4 +21,5 @@ pub mod replica;
 pub mod session;
 pub mod storage;
 pub mod stream;
+pub mod summary;
 pub mod wire;

@@ -38,6 +38,11 @@ pub const REACTION_BYTES_MAX: usize = 32;
 pub const SPLICE_CHARS_MAX: usize = 4_096;
 /// The body of one comment, stored as one value.
 pub const COMMENT_BYTES_MAX: usize = 32 << 10;
+/// Posts in a feed, and in one answer to a request for a list: some 1,000 bytes each at most, so that
+/// all of them fit into a frame.
+pub const FEED_POSTS_MAX: usize = 500;
+/// Lists of posts that one connection may wait for.
+pub const LISTINGS_MAX: u32 = 8;
 /// Heads at which the hub merges a document's heads in the same commit.
 pub const HEADS_MERGE_AT: usize = 16;
 /// Buckets of a keyed set to begin with (MEASURED: the cost of one like stays near 20 us to 30,000).

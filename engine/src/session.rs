@@ -15,6 +15,7 @@ mod contract;
 mod edits;
 mod endings;
 mod epochs;
+mod feeds;
 mod frames;
 mod layout;
 mod link;
@@ -39,6 +40,8 @@ pub use self::contract::{
 use self::edits::Typing;
 pub use self::endings::Ending;
 use self::endings::Endings;
+use self::feeds::Followed;
+pub use self::feeds::{FeedStatus, FeedView};
 use self::layout::Meta;
 pub use self::layout::{DOCUMENTS_PREFIX, LayoutError, META_PREFIX, address_of_key};
 use self::link::{Due, Link};
@@ -189,6 +192,8 @@ pub struct Session {
     /// Documents in which somebody types.
     typing: BTreeMap<Address, Typing>,
     spaces: Spaces,
+    /// By space.
+    feeds: BTreeMap<String, Followed>,
     /// When the input that is being handled came.
     now: Timestamp,
     streams: streams::Streams,
@@ -247,6 +252,7 @@ impl Session {
             endings: Endings::new(meta.endings),
             typing: BTreeMap::new(),
             spaces: Spaces::default(),
+            feeds: BTreeMap::new(),
             now: Timestamp(0),
             streams: streams::Streams::default(),
         };
@@ -502,6 +508,7 @@ impl Session {
         self.flush_due(now);
         self.go_on_with_streams(now);
         self.push_gathered(now);
+        self.retry_feeds(now);
         self.make_round(now);
         self.pass_time_in_spaces(now);
     }
@@ -780,6 +787,8 @@ impl Machine for Session {
                 }
                 self.release(&address);
             }
+            Input::FollowFeed { space, newest } => self.follow_feed(&space, newest),
+            Input::LeaveFeed { space } => self.leave_feed(space),
             Input::Command { id, address, command } => {
                 if let Err(error) = self.execute(now, id, &address, command.clone()) {
                     let resolution =
@@ -809,6 +818,7 @@ impl Machine for Session {
     fn poll_timeout(&self) -> Option<Wake> {
         let wake = Wake::earlier(self.link.wake(&self.config), self.upkeep_wake());
         let apart = Wake::earlier(self.spaces_wake(), self.streams_wake());
+        let wake = Wake::earlier(wake, self.feeds_wake());
         Wake::earlier(Wake::earlier(wake, self.typing_wake()), apart)
     }
 }

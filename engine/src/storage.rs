@@ -10,8 +10,10 @@ use bytes::Bytes;
 use crate::clock::Timestamp;
 use crate::codes::Code;
 use crate::ids::{Address, ChangeHash, Cursor, Epoch, EpochStart, OutboxId, Tip, UserId};
+use crate::summary::{Brought, Place, Summary};
 
 pub mod conformance;
+pub mod posts;
 pub mod record;
 
 /// One accepted change in a log, with who wrote it, when it was accepted, and which command of
@@ -86,6 +88,18 @@ pub struct Append {
     /// What to append; its `first_seq` must follow the log's end and its `tip_before` must be the
     /// log's tip, else the whole batch fails as [`StoreError::Conflict`].
     pub record: Record,
+    /// What the document brings to the summary of its post once the record is there; `None` leaves the
+    /// summary as it is.
+    pub brought: Option<Brought>,
+}
+
+/// Which summaries are asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PostsWanted {
+    /// Those that are listed after a place, or from the beginning, in order, so many at most.
+    After(Option<Place>, usize),
+    /// Those of these posts, listed or not.
+    Ids(Vec<String>),
 }
 
 /// A document's log in outline, and everything that the hub needs to go on with it.
@@ -284,4 +298,38 @@ pub trait LogStore: Send + Sync {
     /// # Errors
     /// [`StoreError::Failed`] if the device fails.
     fn list(&self, after: Option<&Address>, limit: usize) -> Result<Vec<Address>, StoreError>;
+
+    /// Summaries of the posts of a space, made of what the appends brought ([`Append::brought`]). Only
+    /// what is on disk is shown. A store that keeps none has none to give.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] if the device fails. A damaged summary is left out.
+    fn posts(&self, _space: &str, _wanted: &PostsWanted) -> Result<Vec<Summary>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// Stores durably what a document brings that was written before there were summaries. Does
+    /// nothing if an append has brought something since.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] if the device fails.
+    fn put_summary(&self, _address: &Address, _brought: &Brought) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Whether [`Self::set_summarised`] was called for a space.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] if the device fails.
+    fn is_summarised(&self, _space: &str) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
+    /// Notes durably that all documents of a space have been summarised.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] if the device fails.
+    fn set_summarised(&self, _space: &str) -> Result<(), StoreError> {
+        Ok(())
+    }
 }

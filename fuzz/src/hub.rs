@@ -365,6 +365,15 @@ impl World {
                 }
                 Input::RolledOver { address, result }
             }
+            Effect::ReadPosts { request, space, wanted } => {
+                let result = if fails { Err(failed()) } else { self.logs.posts(&space, &wanted) };
+                Input::PostsRead { request, result }
+            }
+            Effect::Summarise { space, after } => {
+                let result =
+                    if fails { Err(failed()) } else { hub::summarise(&self.logs, &space, after) };
+                Input::Summarised { space, result }
+            }
             other => panic!("that is no question: {other:?}"),
         }
     }
@@ -385,7 +394,7 @@ impl World {
 
     /// Something is on disk: it is what the gate lets in, and it goes on where the log ended.
     fn commit(&mut self, append: &Append) {
-        let Append { address, epoch, record } = append;
+        let Append { address, epoch, record, .. } = append;
         let durable = self.durable.entry(address.clone()).or_insert_with(|| Durable {
             index: gate::Index::new(address),
             end: None,
@@ -480,7 +489,9 @@ impl World {
             | Effect::Read { .. }
             | Effect::ReadSnapshot { .. }
             | Effect::Compact { .. }
-            | Effect::RollOver { .. } => self.asked.push_back(effect),
+            | Effect::RollOver { .. }
+            | Effect::ReadPosts { .. }
+            | Effect::Summarise { .. } => self.asked.push_back(effect),
         }
     }
 

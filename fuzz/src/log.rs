@@ -54,7 +54,7 @@ impl Logs {
 impl LogStore for Logs {
     fn append(&self, batch: &[Append]) -> Result<(), StoreError> {
         let mut logs = self.logs();
-        for Append { address, epoch, record } in batch {
+        for Append { address, epoch, record, .. } in batch {
             let log = logs.entry(address.clone()).or_insert_with(|| Log {
                 epoch: *epoch,
                 records: Vec::new(),

@@ -139,7 +139,7 @@ impl Server {
                 vec![Compared { handle: frame.handle, seq: frame.seq, same }.into()]
             }
             ClientFrame::Renew(_) => vec![TokenExpires { in_ms: number(choices) }.into()],
-            // The fuzzed sessions open no streams and enter no spaces.
+            // The fuzzed sessions open no streams and enter no spaces and follow no feeds.
             ClientFrame::WriteStream(_)
             | ClientFrame::ReadStream(_)
             | ClientFrame::AppendStream(_)
@@ -150,7 +150,10 @@ impl Server {
             | ClientFrame::Enter(_)
             | ClientFrame::Leave(_)
             | ClientFrame::Announce(_)
-            | ClientFrame::Kick(_) => Vec::new(),
+            | ClientFrame::Kick(_)
+            | ClientFrame::FollowFeed(_)
+            | ClientFrame::LeaveFeed(_)
+            | ClientFrame::ListPosts(_) => Vec::new(),
         }
     }
 

@@ -19,7 +19,7 @@ use crate::health::{Health, Trouble};
 use crate::listener::Peer;
 use crate::mailbox::Mailbox;
 use crate::metrics::{Meters, TurnedAway};
-use crate::{socket, trace};
+use crate::{posts, socket, trace};
 
 /// Where the sync WebSocket is.
 pub(crate) const SYNC_PATH: &str = "/v1/sync";
@@ -69,6 +69,8 @@ pub(crate) fn health(app: Arc<App>) -> Router {
     Router::new()
         .route("/healthz", routing::get(async || "ok\n"))
         .route("/readyz", routing::get(ready))
+        .route(SYNC_PATH, routing::any(sync))
+        .route(posts::POSTS_PATH, routing::get(posts::posts))
         .with_state(app)
 }
 

@@ -231,6 +231,9 @@ settings! {
     /// Bytes of changes above which a document begins a new epoch without its history [default: 16777216]
     #[clap(value_name = "BYTES")]
     rollover_bytes("SYNCLINE_ROLLOVER_BYTES"): u64,
+    /// How often at most a space's feed tells what has changed [default: 1000]
+    #[clap(value_name = "MS")]
+    feed_interval_ms("SYNCLINE_FEED_INTERVAL_MS"): u64,
     /// How long a client may be offline and still find its place after that [default: 2592000000]
     #[clap(value_name = "MS")]
     offline_window_ms("SYNCLINE_OFFLINE_WINDOW_MS"): u64,
@@ -359,6 +362,7 @@ impl Settings {
                 default.stream_interrupt_grace,
             ),
             stream_abandon_after: millis(self.stream_abandon_ms, default.stream_abandon_after),
+            feed_interval: millis(self.feed_interval_ms, default.feed_interval),
             ..default
         }
     }
@@ -424,6 +428,7 @@ impl Settings {
             ("rollover_actors", self.rollover_actors.map(u64::from), 1),
             ("rollover_bytes", self.rollover_bytes, 1),
             ("returns_per_second", self.returns_per_second.map(u64::from), 1),
+            ("feed_interval_ms", self.feed_interval_ms, 1),
         ];
         for (name, value, min) in smallest {
             if value.is_some_and(|value| value < min) {

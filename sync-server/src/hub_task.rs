@@ -221,6 +221,10 @@ impl<M: Machine<Input = Input, Effect = Effect> + Observed> HubTask<M> {
                         return true;
                     }
                 },
+                Effect::ReadPosts { request, space, wanted } => {
+                    self.work.posts(request, space, wanted);
+                }
+                Effect::Summarise { space, after } => self.work.summarise(space, after),
                 Effect::Stop => return true,
             }
         }

@@ -53,6 +53,7 @@ mod mailbox;
 mod metrics;
 mod outgoing;
 mod process;
+mod posts;
 mod roles;
 mod socket;
 pub mod store;

@@ -104,7 +104,9 @@ impl Machine for Script {
             | Input::RecordsRead { .. }
             | Input::SnapshotRead { .. }
             | Input::Compacted { .. }
-            | Input::RolledOver { .. } => {}
+            | Input::RolledOver { .. }
+            | Input::PostsRead { .. }
+            | Input::Summarised { .. } => {}
         }
     }
 

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use syncline_engine::clock::Timestamp;
-use syncline_engine::hub::{self, Input, Loaded, RolledOver};
+use syncline_engine::hub::{self, Input, Loaded, RequestId, RolledOver};
 use syncline_engine::ids::{Address, Cursor, Epoch};
-use syncline_engine::storage::{Append, LogHead, LogStore, Record, Snapshot, StoreError};
+use syncline_engine::storage::{
+    Append, LogHead, LogStore, PostsWanted, Record, Snapshot, StoreError,
+};
 use tokio::sync::{Semaphore, oneshot};
 use tracing::Span;
 
@@ -211,6 +213,48 @@ impl Work {
             }
             Input::RulesRead { space, rules }
         });
+    }
+
+    /// Reads summaries of posts; answers with [`Input::PostsRead`].
+    pub(crate) fn posts(&self, request: RequestId, space: String, wanted: PostsWanted) {
+        // The error of a panic names a document, so it is given the space's rules.
+        let Ok(address) = Address::rules_of(&space) else {
+            let result = Err(StoreError::Failed(format!("{space} is not the name of a space")));
+            return self.mailbox.fact(Input::PostsRead { request, result });
+        };
+        self.read(
+            address,
+            move |store, address| store.posts(address.space(), &wanted),
+            move |address, result| {
+                if let Err(error) = &result {
+                    tracing::error!(space = address.space(), %error, "posts not read");
+                }
+                Input::PostsRead { request, result }
+            },
+        );
+    }
+
+    /// Summarises some older documents of a space; answers with [`Input::Summarised`].
+    pub(crate) fn summarise(&self, space: String, after: Option<Address>) {
+        let Ok(address) = Address::rules_of(&space) else {
+            let result = Err(StoreError::Failed(format!("{space} is not the name of a space")));
+            return self.mailbox.fact(Input::Summarised { space, result });
+        };
+        self.read(
+            address,
+            move |store, address| hub::summarise(store, address.space(), after),
+            move |_, result| {
+                match &result {
+                    Ok(step) if step.made + step.damaged > 0 => {
+                        let (made, damaged) = (step.made, step.damaged);
+                        tracing::info!(space, made, damaged, "older documents summarised");
+                    }
+                    Ok(_) => {}
+                    Err(error) => tracing::error!(space, %error, "documents not summarised"),
+                }
+                Input::Summarised { space, result }
+            },
+        );
     }
 
     /// Makes a document's index for the gate; answers with [`Input::Indexed`].

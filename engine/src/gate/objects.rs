@@ -236,6 +236,12 @@ impl Objects {
         self.all.get(&id)
     }
 
+    /// Whether anything stands at the key that an operation is about.
+    pub(super) fn stands(&self, op: &Resolved<'_>) -> bool {
+        let Name::Key(key) = op.name else { return false };
+        self.object(op.object).and_then(|object| object.cell(key)).is_some_and(Cell::stands)
+    }
+
     /// Carries out an operation of the change with this index.
     pub(super) fn apply(&mut self, index: u64, op: &Resolved<'_>, child: Option<Place>) {
         let Some(object) = self.all.get_mut(&op.object) else { return };

@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::codes::Code;
 use crate::document::{
     Command, CommentsCommand, JsonCommand, LikesCommand, MarkName, MarkValue, PostCommand, Target,
-    TextField, bucket, bucket_name,
+    TextField, View, bucket, bucket_name,
 };
 use crate::ids::{ActorId, Ulid};
 use crate::policy::Role;
@@ -20,6 +20,7 @@ use crate::policy::Rules;
 mod floor;
 mod forgeries;
 mod poison;
+mod tallies;
 
 fn user(name: &str) -> UserId {
     UserId::new(name).unwrap()
@@ -72,6 +73,8 @@ impl House {
         self.server.apply_changes([change.clone()]).unwrap();
         let loaded = Automerge::load(&self.server.save()).unwrap();
         assert_eq!(loaded.get_heads(), self.server.get_heads());
+        let shown = Part::of_view(&View::read(self.index.facet, &loaded));
+        assert_eq!(self.index.part(), shown, "the tally is what is shown");
         Ok(())
     }
 

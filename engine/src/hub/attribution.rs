@@ -46,6 +46,13 @@ impl Attribution {
         Some((self.authors.get(*author)?, *at))
     }
 
+    /// When the latest change was accepted.
+    #[must_use]
+    pub fn latest(&self) -> Option<Timestamp> {
+        let runs = self.actors.values().flat_map(|actor| &actor.runs);
+        runs.map(|run| run.at).max()
+    }
+
     /// Notes the next change of an actor. One that does not follow its last is noted all the same.
     pub fn note(&mut self, actor: ActorId, seq: u64, author: &UserId, at: Timestamp) {
         let author = self.place(author);

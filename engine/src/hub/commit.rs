@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::mem;
 
 use super::connection::Peer;
-use super::document::{End, Live, Pending, State};
+use super::document::{End, Gate, Live, Pending, State};
 use super::relay::{Part, Press};
 use super::{Effect, Handle, Hub, Phase};
 use crate::clock::Timestamp;
@@ -12,6 +12,7 @@ use crate::codes::Code;
 use crate::ids::{Address, OutboxId};
 use crate::storage::record::{DigestKey, seal};
 use crate::storage::{Append, Entry, Record, StoreError};
+use crate::summary::Brought;
 use crate::wire::frame::Ack;
 
 /// A document's share of the commit under way.
@@ -26,27 +27,62 @@ pub(super) struct Committing {
     bytes: BTreeMap<Peer, usize>,
     bytes_all: usize,
     entries: usize,
+    /// Whether it changes the summary of a post.
+    summarised: bool,
 }
 
 impl Live {
-    /// Takes up what is pending, as one record of bounded size.
+    /// Notes what the document brings to the summary of its post, if the record that the last change
+    /// will be in ends with it though more may come.
+    pub(super) fn note_cut(&mut self, record_bytes_max: usize) {
+        if self.pending.len() == 1 {
+            self.pending_uncut = 0;
+        }
+        let Some(last) = self.pending.back_mut() else { return };
+        self.pending_uncut += last.entry.change.len();
+        if self.pending_uncut >= record_bytes_max
+            && let Gate::Open(gate) = &self.gate
+        {
+            self.pending_uncut = 0;
+            last.brought = gate.part().map(|part| Brought { at: last.entry.at, part });
+        }
+    }
+
+    /// What the document brings to the summary of its post at the end of a record, if that is
+    /// something else than before. `cut` is what was noted where more is pending.
+    fn bring(&mut self, at: Timestamp, cut: Option<Brought>) -> Option<Brought> {
+        let brought = match &self.gate {
+            Gate::Open(gate) if self.pending.is_empty() => {
+                gate.part().map(|part| Brought { at, part })
+            }
+            Gate::Open(_) | Gate::Opening(_) | Gate::Closed => cut,
+        }?;
+        if self.brought.as_ref().is_some_and(|known| known.says_as_much(&brought)) {
+            return None;
+        }
+        self.brought = Some(brought.clone());
+        Some(brought)
+    }
+
+    /// Takes up what is pending, as one record of bounded size, with what that brings to the summary
+    /// of its post.
     fn take_record(
         &mut self,
         address: &Address,
         handle: Handle,
         key: &DigestKey,
         bytes_max: usize,
-    ) -> Option<Record> {
+    ) -> Option<(Record, Option<Brought>)> {
         let mut entries: Vec<Entry> = Vec::new();
         let mut numbers = BTreeMap::new();
         let mut bytes = BTreeMap::new();
         let mut bytes_all = 0;
         let End { seq: after, tip: tip_before } = self.durable;
-        let mut tip = tip_before;
+        let (mut tip, mut cut) = (tip_before, None);
         while bytes_all < bytes_max
-            && let Some(Pending { entry, tip: reached, from }) = self.pending.pop_front()
+            && let Some(Pending { entry, tip: reached, from, brought }) = self.pending.pop_front()
         {
-            tip = reached;
+            (tip, cut) = (reached, brought);
             bytes_all += entry.change.len();
             if let Some(peer) = from {
                 *bytes.entry(peer).or_default() += entry.change.len();
@@ -56,9 +92,8 @@ impl Live {
             }
             entries.push(entry);
         }
-        if entries.is_empty() {
-            return None;
-        }
+        let brought = self.bring(entries.last()?.at, cut);
+        let summarised = brought.is_some();
         let record = Record { first_seq: after + 1, tip_before, tip, entries };
         let end = End { seq: record.last_seq(), tip };
         // The heads are those of the assigned end; what is cut off here has none to prove.
@@ -66,8 +101,9 @@ impl Live {
         let press = Press { handle, key, packed: false, seal };
         let parts = press.parts(std::slice::from_ref(&record), after, end.seq);
         let entries = record.entries.len();
-        self.committing = Some(Committing { end, parts, numbers, bytes, bytes_all, entries });
-        Some(record)
+        let done = Committing { end, parts, numbers, bytes, bytes_all, entries, summarised };
+        self.committing = Some(done);
+        Some((record, brought))
     }
 }
 
@@ -83,9 +119,11 @@ impl Hub {
             let Some(document) = self.documents.get_mut(handle) else { continue };
             let State::Live(live) = &mut document.state else { continue };
             let (key, bytes_max) = (&self.identity.digest_key, self.config.record_bytes_max);
-            if let Some(record) = live.take_record(&document.address, handle, key, bytes_max) {
+            if let Some((record, brought)) =
+                live.take_record(&document.address, handle, key, bytes_max)
+            {
                 let (address, epoch) = (document.address.clone(), live.epoch);
-                appends.push(Append { address, epoch, record });
+                appends.push(Append { address, epoch, record, brought });
                 self.in_commit.push(handle);
             }
         }
@@ -150,6 +188,11 @@ impl Hub {
             for part in done.parts {
                 live.ring.push(part, self.config.ring_bytes_max);
             }
+        }
+        if done.summarised
+            && let Some(address) = self.documents.get(handle).map(|document| &document.address)
+        {
+            self.feed_changed(now, &address.clone());
         }
         self.settle_waiting(now, handle);
         for slot in behind {

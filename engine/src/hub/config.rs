@@ -21,6 +21,10 @@ pub struct Config {
     pub document_idle: Duration,
     /// Documents that one connection may hold open.
     pub documents_max: u32,
+    /// Spaces whose feeds one connection may follow.
+    pub feeds_max: u32,
+    /// How often at most a feed tells what has changed.
+    pub feed_interval: Duration,
     /// Bytes of changes that one document may have.
     pub document_bytes_max: u64,
     /// Bytes of changes that the rules of one space may have. They are read anew with each change,
@@ -95,6 +99,8 @@ impl Default for Config {
             lease_idle: Duration::from_secs(60),
             document_idle: Duration::from_secs(60),
             documents_max: 1_000,
+            feeds_max: 16,
+            feed_interval: Duration::from_secs(1),
             document_bytes_max: 64 << 20,
             rules_bytes_max: 256 << 10,
             live_documents_max: 50_000,

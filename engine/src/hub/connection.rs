@@ -87,6 +87,10 @@ pub(super) struct Open {
     /// Up to when what it announced would have been allowed, had it come evenly.
     pub(super) paced_until: Timestamp,
     pub(super) streams: Joined,
+    /// The spaces whose feeds it follows.
+    pub(super) feeds: BTreeSet<String>,
+    /// Lists of posts that it waits for.
+    pub(super) listings: u32,
 }
 
 impl Connection {
@@ -338,6 +342,9 @@ impl Hub {
             ClientFrame::EndStream(frame) => self.end_stream(now, slot, &frame),
             ClientFrame::InterruptStream(frame) => self.interrupt_stream(now, slot, &frame),
             ClientFrame::LeaveStream(frame) => self.leave_stream(now, slot, frame),
+            ClientFrame::FollowFeed(frame) => self.follow_feed(slot, &frame),
+            ClientFrame::LeaveFeed(frame) => self.leave_feed(slot, &frame.space),
+            ClientFrame::ListPosts(frame) => self.list_posts(slot, frame),
         }
     }
 
@@ -399,6 +406,8 @@ impl Hub {
                 spaces: BTreeSet::new(),
                 paced_until: Timestamp(0),
                 streams: Joined::default(),
+                feeds: BTreeSet::new(),
+                listings: 0,
             }));
         }
         self.send(
@@ -494,10 +503,7 @@ impl Hub {
         message: &str,
         address: Option<String>,
     ) {
-        let later =
-            matches!(code, Code::ShuttingDown | Code::DocumentUnavailable | Code::Overloaded);
-        let connection = self.connections.get(slot).filter(|_| later);
-        let retry_after_ms = connection.map(|connection| self.return_after(connection.id));
+        let retry_after_ms = self.retry_after(slot, code);
         let message = message.to_owned();
         let frame = Error { code: code.number(), message, address, fatal: false, retry_after_ms };
         self.send(slot, frame);
@@ -509,6 +515,19 @@ impl Hub {
         let (address, retry_after_ms) = (None, Some(millis(wait)));
         let frame = Error { code: code.number(), message, address, fatal: false, retry_after_ms };
         self.send(slot, frame);
+    }
+
+    /// When a connection should ask again for what it was refused for this.
+    pub(super) fn retry_after(&self, slot: Slot, code: Code) -> Option<u32> {
+        let later = matches!(
+            code,
+            Code::ShuttingDown
+                | Code::DocumentUnavailable
+                | Code::Overloaded
+                | Code::FeedUnavailable
+        );
+        let connection = self.connections.get(slot).filter(|_| later);
+        connection.map(|connection| self.return_after(connection.id))
     }
 
     /// Tells a connection what was wrong and ends it.
@@ -589,6 +608,9 @@ impl Hub {
         for stream in open.streams.handles() {
             self.part_from_stream(now, stream, slot);
         }
+        for space in open.feeds {
+            self.leave_feed(slot, &space);
+        }
         if let Some(session) = self.sessions.get_mut(open.session)
             && session.slot() == Some(slot)
         {
@@ -606,6 +628,7 @@ impl Hub {
             self.catch_up_everywhere(now, slot);
             self.pump_streams(slot);
             self.pump(slot);
+            self.pump_feeds(slot);
         }
     }
 }

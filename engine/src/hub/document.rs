@@ -23,6 +23,7 @@ use crate::ids::{Address, ChangeHash, Cursor, Epoch, OutboxId, StreamAddress, Ti
 use crate::policy::Capabilities;
 use crate::storage::record::{DigestKey, Seal, advance, seal};
 use crate::storage::{Entry, LogHead, Record, Sealed, StoreError};
+use crate::summary::Brought;
 use crate::wire::frame::ServerFrame;
 
 /// Times that a gate's index is made again because it was of another log than the document's.
@@ -97,6 +98,8 @@ pub(super) struct Pending {
     pub(super) tip: Tip,
     /// Who waits for it.
     pub(super) from: Option<Peer>,
+    /// What the document brings to the summary of its post, where a record will be cut off here.
+    pub(super) brought: Option<Brought>,
 }
 
 /// The commands of an outbox that are accepted and not durable.
@@ -172,6 +175,10 @@ pub(super) struct Live {
     pub(super) ending_failed_at: u64,
     pub(super) tail: Tail,
     pub(super) pending: VecDeque<Pending>,
+    /// Bytes of what is pending since the last place where a record will be cut off.
+    pub(super) pending_uncut: usize,
+    /// What the document was last said to bring to the summary of its post.
+    pub(super) brought: Option<Brought>,
     pub(super) committing: Option<Committing>,
     pub(super) in_flight: BTreeMap<OutboxId, InFlight>,
     pub(super) ring: Ring,
@@ -289,6 +296,8 @@ impl Live {
             ending_failed_at: 0,
             tail: Tail { since: 0, bytes: 0, compacting: false },
             pending: VecDeque::new(),
+            pending_uncut: 0,
+            brought: None,
             committing: None,
             in_flight: BTreeMap::new(),
             ring: Ring::default(),
@@ -408,7 +417,7 @@ impl Live {
         }
         self.step(key, &entry);
         self.index.apply(header, entry.change.len(), entry.command, entry.at);
-        self.pending.push_back(Pending { entry, tip: self.assigned.tip, from });
+        self.pending.push_back(Pending { entry, tip: self.assigned.tip, from, brought: None });
     }
 
     /// The digest after `seq`, if it is remembered.

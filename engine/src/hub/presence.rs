@@ -193,7 +193,7 @@ impl Hub {
         if let Some(space) = self.spaces.get_mut(&gathering.name) {
             space.gathering = false;
         }
-        self.release_space(&gathering.name);
+        self.forget_space(&gathering.name);
     }
 
     /// The rules of a space were read: lets in who waits for them.
@@ -565,16 +565,6 @@ impl Hub {
                 self.timers.arm(at, Timer::Gathering(handle));
             }
             gathering.wake = wake;
-        }
-    }
-
-    /// Reads the rules of a space, unless that is under way.
-    fn want_rules(&mut self, name: &str) {
-        if let Some(space) = self.spaces.get_mut(name)
-            && space.rules.is_none()
-            && !std::mem::replace(&mut space.asked, true)
-        {
-            self.out.push(Effect::ReadRules { space: name.to_owned() });
         }
     }
 }

@@ -230,6 +230,7 @@ impl Intake<'_> {
             index.apply(checked);
         }
         self.live.append(&self.identity.digest_key, checked.header(), entry, from);
+        self.live.note_cut(self.config.record_bytes_max);
     }
 
     /// Follows all heads by an empty change of the server's own actor, so that those who write next

@@ -65,23 +65,27 @@ impl Rulebook {
     }
 }
 
-/// A space with documents or streams in memory.
+/// A space that something in memory belongs to.
 #[derive(Debug, Default)]
 pub(super) struct Space {
-    /// How many, streams included.
+    /// Documents in memory.
     documents: usize,
-    /// Documents that wait for the rules before they are loaded.
-    waiting: BTreeSet<Handle>,
-    /// How fast it is written in.
-    pub(super) pace: Pace,
-    /// Whether its rules are being read.
-    pub(super) asked: bool,
+    /// Streams in memory, feeds and lists.
+    holders: usize,
     /// Whether somebody is in it, or was until a while ago.
     pub(super) gathering: bool,
+    /// Documents that wait for the rules before they are loaded.
+    waiting: BTreeSet<Handle>,
     /// Streams that wait for the rules before they are loaded.
     streams_waiting: BTreeSet<StreamHandle>,
+    /// How fast it is written in.
+    pub(super) pace: Pace,
     /// `None` until they are read.
     pub(super) rules: Option<Box<Rulebook>>,
+    /// Whether they are being read.
+    reading: bool,
+    /// Whether it was seen to that all of its documents are summarised.
+    pub(super) summarised: bool,
 }
 
 /// All of them by name.
@@ -100,10 +104,8 @@ impl Hub {
         if space.rules.is_some() {
             self.out.push(Effect::Load { address: address.clone() });
         } else {
-            if !std::mem::replace(&mut space.asked, true) {
-                self.out.push(Effect::ReadRules { space: address.space().to_owned() });
-            }
             space.waiting.insert(handle);
+            self.want_rules(address.space());
         }
         handle
     }
@@ -116,39 +118,60 @@ impl Hub {
             space.documents -= 1;
             space.waiting.remove(&handle);
         }
-        self.release_space(name);
+        self.forget_space(name);
     }
 
-    /// Lets go of a space in which there is no document and nobody.
+    /// Keeps a space in memory for a feed or a list.
+    pub(super) fn hold_space(&mut self, name: &str) {
+        self.spaces.entry(name.to_owned()).or_default().holders += 1;
+        self.want_rules(name);
+    }
+
+    /// Takes back one [`Self::hold_space`].
     pub(super) fn release_space(&mut self, name: &str) {
-        let used = |space: &Space| space.documents > 0 || space.gathering;
-        if self.spaces.get(name).is_some_and(|space| !used(space)) {
-            self.spaces.remove(name);
+        if let Some(space) = self.spaces.get_mut(name) {
+            space.holders = space.holders.saturating_sub(1);
         }
+        self.forget_space(name);
     }
 
     /// Keeps a space in memory for a stream. Answers whether its rules are known; if not, the stream
     /// waits for them.
-    pub(super) fn hold_space(&mut self, name: &str, stream: StreamHandle) -> bool {
-        let space = self.spaces.entry(name.to_owned()).or_default();
-        space.documents += 1;
-        if space.rules.is_some() {
-            return true;
+    pub(super) fn hold_space_for(&mut self, stream: StreamHandle, name: &str) -> bool {
+        self.hold_space(name);
+        match self.spaces.get_mut(name) {
+            Some(space) if space.rules.is_none() => {
+                space.streams_waiting.insert(stream);
+                false
+            }
+            Some(_) | None => true,
         }
-        space.streams_waiting.insert(stream);
-        if !std::mem::replace(&mut space.asked, true) {
-            self.out.push(Effect::ReadRules { space: name.to_owned() });
-        }
-        false
     }
 
-    /// Lets go of a space that was kept for a stream.
-    pub(super) fn let_space_go(&mut self, name: &str, stream: StreamHandle) {
+    /// Takes back a [`Self::hold_space_for`].
+    pub(super) fn release_space_for(&mut self, stream: StreamHandle, name: &str) {
         if let Some(space) = self.spaces.get_mut(name) {
-            space.documents -= 1;
             space.streams_waiting.remove(&stream);
         }
         self.release_space(name);
+    }
+
+    /// Has the rules of a space read, unless they are known or being read.
+    pub(super) fn want_rules(&mut self, name: &str) {
+        if let Some(space) = self.spaces.get_mut(name)
+            && space.rules.is_none()
+            && !std::mem::replace(&mut space.reading, true)
+        {
+            self.out.push(Effect::ReadRules { space: name.to_owned() });
+        }
+    }
+
+    /// Lets go of a space that nothing in memory belongs to.
+    pub(super) fn forget_space(&mut self, name: &str) {
+        let used = |space: &Space| space.documents + space.holders > 0 || space.gathering;
+        if self.spaces.get(name).is_some_and(|space| !used(space)) {
+            self.spaces.remove(name);
+        }
     }
 
     pub(super) fn rules_read(
@@ -158,7 +181,9 @@ impl Hub {
         rules: Result<Box<Rulebook>, StoreError>,
     ) {
         let Some(space) = self.spaces.get_mut(name) else { return };
-        space.asked = false;
+        if !std::mem::take(&mut space.reading) {
+            return;
+        }
         let waiting = std::mem::take(&mut space.waiting);
         let read = rules.as_ref().map(|_| ()).map_err(ToString::to_string);
         let streams = std::mem::take(&mut space.streams_waiting);
@@ -171,6 +196,7 @@ impl Hub {
                 for handle in waiting {
                     self.load_for_readers(handle, name);
                 }
+                self.feed_rules_read(name, None);
             }
             // Without its rules nobody may do anything in a space.
             Err(error) => {
@@ -180,6 +206,7 @@ impl Hub {
                 for handle in waiting {
                     self.give_up_loading(handle, &error.to_string());
                 }
+                self.feed_rules_read(name, Some(&error.to_string()));
             }
         }
         self.admit_waiting(now, name, &read);
@@ -252,6 +279,7 @@ impl Hub {
         }
         self.judge_gathering(now, space);
         self.judge_streams(now, space);
+        self.judge_feed_of(space);
     }
 
     /// A connection has proved something else about itself.
@@ -265,6 +293,7 @@ impl Hub {
         for stream in streams.unwrap_or_default() {
             self.judge_stream_follower(now, stream, slot);
         }
+        self.judge_feeds_of(slot);
     }
 
     /// Tells a follower what it may do, if that is something else than before, and sends it away if

@@ -14,6 +14,7 @@ use automerge::{ActorId as Writer, AutoCommit, Change, ReadDoc};
 use super::*;
 use crate::document::genesis;
 use crate::ids::{ActorId, ChangeHash, Tip};
+use crate::storage::posts::Posts;
 use crate::storage::record::DigestKey;
 use crate::storage::{Rollover, Sealed, Snapshot, SnapshotHead};
 use crate::wire::frame::{
@@ -23,6 +24,7 @@ use crate::wire::frame::{
 use crate::wire::{ClientFrame, ServerFrame, unpack};
 
 mod counting;
+mod feeds;
 mod frames;
 mod leases;
 mod logs;
@@ -78,6 +80,9 @@ struct World {
     hub: Hub,
     now: Timestamp,
     logs: BTreeMap<Address, Log>,
+    posts: Posts,
+    /// How often summaries were read.
+    listings: usize,
     inbox: BTreeMap<u64, VecDeque<ServerFrame>>,
     /// Bytes sent on a connection since it last drained.
     unread: BTreeMap<u64, usize>,
@@ -109,6 +114,8 @@ impl World {
             hub: Hub::new(config, Identity { term, digest_key: key() }),
             now: Timestamp(1_000),
             logs: BTreeMap::new(),
+            posts: Posts::default(),
+            listings: 0,
             inbox: BTreeMap::new(),
             unread: BTreeMap::new(),
             closed: BTreeMap::new(),
@@ -131,7 +138,7 @@ impl World {
     /// The same store under a hub of the next term.
     fn restarted(self) -> Self {
         let term = self.hub.identity.term + 1;
-        Self { logs: self.logs, ..Self::with(self.hub.config, term) }
+        Self { logs: self.logs, posts: self.posts, ..Self::with(self.hub.config, term) }
     }
 
     fn tell(&mut self, input: Input) {
@@ -214,6 +221,21 @@ impl World {
                 self.held_rollover = Some((address, end, at));
                 if self.hold_compactions { None } else { Some(self.roll_over()) }
             }
+            Effect::ReadPosts { request, space, wanted } => {
+                self.listings += 1;
+                let result = if self.fail_loads {
+                    Err(StoreError::Failed("gone".to_owned()))
+                } else {
+                    Ok(self.posts.posts(&space, &wanted))
+                };
+                Some(Input::PostsRead { request, result })
+            }
+            Effect::Summarise { space, after } => {
+                let stored = feeds::Stored::of(self);
+                let result = summarise(&stored, &space, after);
+                self.posts = stored.into_posts();
+                Some(Input::Summarised { space, result })
+            }
             Effect::Stop => {
                 self.stopped = true;
                 None
@@ -259,8 +281,10 @@ impl World {
     /// Makes the commit durable that the hub asked for.
     fn commit(&mut self) -> Input {
         self.commits += 1;
-        for append in self.held_commit.take().unwrap() {
-            let Append { address, epoch, record } = append;
+        let appends = self.held_commit.take().unwrap();
+        self.posts.append(&appends);
+        for append in appends {
+            let Append { address, epoch, record, .. } = append;
             let log = self.logs.entry(address).or_insert(Log {
                 epoch,
                 records: vec![],

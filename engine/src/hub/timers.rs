@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::connection::SessionKey;
 use super::presence::GatheringHandle;
 use super::stream::StreamHandle;
+use super::feed::FeedKey;
 use super::{ConnectionId, Handle};
 use crate::clock::Timestamp;
 use crate::machine::Wake;
@@ -27,6 +28,8 @@ pub(super) enum Timer {
     Gathering(GatheringHandle),
     /// Something may be due for a stream.
     Stream(StreamHandle),
+    /// A feed has something to tell.
+    Feed(FeedKey),
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +68,7 @@ impl Timers {
                 Timer::Expiry(_) => "token",
                 Timer::Gathering(_) => "presence",
                 Timer::Stream(_) => "stream",
+                Timer::Feed(_) => "feed",
             },
         })
     }

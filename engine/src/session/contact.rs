@@ -68,6 +68,7 @@ impl Session {
         self.token_wanted_at = None;
         self.leave_contact();
         self.streams_disconnected();
+        self.feeds_disconnected();
         for (address, document) in &mut self.documents {
             document.disconnected();
             self.touched.insert(address.clone());

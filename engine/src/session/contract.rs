@@ -76,6 +76,18 @@ pub enum Input {
         /// Which.
         address: Address,
     },
+    /// The app follows the posts of a space, or follows more or fewer of them.
+    FollowFeed {
+        /// Which space.
+        space: String,
+        /// How many posts at most.
+        newest: usize,
+    },
+    /// The app does not follow them any more.
+    LeaveFeed {
+        /// Of which space.
+        space: String,
+    },
     /// The user does something.
     Command {
         /// The command's name, new and unique.
@@ -240,6 +252,14 @@ pub enum Notice {
     Stream {
         /// Which.
         address: StreamAddress,
+    },
+    /// A feed shows something else, or is in another state
+    /// ([`Session::feed`](super::Session::feed)).
+    Feed {
+        /// Of which space.
+        space: String,
+        /// The posts that changed, came or went.
+        changed: Vec<String>,
     },
     /// A document can't be opened or kept in sync.
     Problem {

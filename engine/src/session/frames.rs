@@ -64,7 +64,12 @@ fn numbers(frame: &ServerFrame) -> Vec<u64> {
         | ServerFrame::NotAnnounced(_)
         | ServerFrame::Kicked(_)
         | ServerFrame::StreamInterrupted(_)
-        | ServerFrame::StreamRefused(_) => Vec::new(),
+        | ServerFrame::StreamRefused(_)
+        | ServerFrame::Feed(_)
+        | ServerFrame::FeedChanged(_)
+        | ServerFrame::Posts(_)
+        | ServerFrame::FeedEnded(_)
+        | ServerFrame::PostsRefused(_) => Vec::new(),
     }
 }
 
@@ -151,7 +156,11 @@ impl Session {
             ServerFrame::StreamStatus(frame) => self.stream_status(now, &frame),
             ServerFrame::StreamInterrupted(frame) => self.stream_interrupted(&frame.address),
             ServerFrame::StreamRefused(frame) => self.stream_refused(now, &frame),
-            ServerFrame::Pong(_) => {}
+            ServerFrame::Feed(frame) => self.feed_told(frame),
+            ServerFrame::FeedChanged(frame) => self.feed_changed(frame),
+            ServerFrame::FeedEnded(frame) => self.feed_ended(now, frame),
+            // A session asks for no lists.
+            ServerFrame::Pong(_) | ServerFrame::Posts(_) | ServerFrame::PostsRefused(_) => {}
             ServerFrame::Error(error) => self.error(now, error),
             ServerFrame::Goodbye(Goodbye { code: _, retry_after_ms }) => {
                 if let Some(wait) = retry_after_ms {
@@ -174,6 +183,7 @@ impl Session {
         }
         self.enter_spaces(now);
         self.go_on_with_streams(now);
+        self.ask_feeds();
     }
 
     /// Notes when the server answered something about a document.
@@ -209,6 +219,11 @@ impl Session {
             | ServerFrame::SentAway(_)
             | ServerFrame::NotAnnounced(_)
             | ServerFrame::Kicked(_)
+            | ServerFrame::Feed(_)
+            | ServerFrame::FeedChanged(_)
+            | ServerFrame::Posts(_)
+            | ServerFrame::FeedEnded(_)
+            | ServerFrame::PostsRefused(_)
             | ServerFrame::TokenExpires(_) => return,
         };
         let Some(address) = self.handles.get(&handle) else { return };

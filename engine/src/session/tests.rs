@@ -12,6 +12,7 @@ use crate::wire::frame::{
 };
 use crate::wire::{CloseCode, ServerFrame};
 
+mod feeds;
 mod presence;
 
 pub(super) struct Bench {

@@ -12,6 +12,8 @@ use crate::storage::{
     StoreError,
 };
 
+mod posts;
+
 /// Runs the whole suite. `open` opens the store, the same one each time; it is empty at first, and
 /// what an earlier call gave is dropped before the next.
 ///
@@ -31,6 +33,11 @@ pub fn check(open: &mut dyn FnMut() -> Box<dyn LogStore>) {
     a_snapshot_must_end_at_a_record(&*open());
     an_epoch_ends_and_its_last_snapshot_stays(open);
     documents_are_listed_in_order(open);
+    posts::summaries_are_kept_by_post_and_listed_by_activity(open);
+    posts::a_conflict_leaves_summaries_as_they_were(open);
+    posts::snapshots_and_the_ends_of_epochs_leave_summaries(open);
+    posts::older_documents_are_summarised_unless_something_newer_is_there(open);
+    posts::long_lists_are_read_in_pages(open);
 }
 
 /// Writes one made-up log: it counts seqs and tips as the hub does.
@@ -74,7 +81,7 @@ impl LogWriter {
             entries.push(entry);
         }
         let record = Record { first_seq, tip_before, tip: self.tip, entries };
-        Append { address: self.address.clone(), epoch: self.epoch, record }
+        Append { address: self.address.clone(), epoch: self.epoch, record, brought: None }
     }
 }
 

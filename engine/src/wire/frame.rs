@@ -6,6 +6,10 @@ use bytes::Bytes;
 
 use super::VERSION;
 use super::codec::{self, DecodeError, EncodeError};
+pub use super::feed::{
+    Feed, FeedChanged, FeedEnded, FollowFeed, LeaveFeed, ListPosts, PostSummary, Posts,
+    PostsRefused, WirePlace,
+};
 use crate::limits::FRAME_BYTES_MAX;
 
 macro_rules! frames {
@@ -111,6 +115,12 @@ frames! {
         InterruptStream(InterruptStream) = 24,
         /// Reads or writes a stream no more; the stream goes on.
         LeaveStream(LeaveStream) = 25,
+        /// Follows the summaries of a space's posts.
+        FollowFeed(FollowFeed) = 30,
+        /// Follows them no more.
+        LeaveFeed(LeaveFeed) = 31,
+        /// Asks once for summaries of posts.
+        ListPosts(ListPosts) = 32,
     }
 }
 
@@ -177,6 +187,16 @@ frames! {
         StreamInterrupted(StreamInterrupted) = 94,
         /// What was asked of a stream can't be.
         StreamRefused(StreamRefused) = 95,
+        /// Answers `FollowFeed`.
+        Feed(Feed) = 100,
+        /// Summaries that are new or have changed.
+        FeedChanged(FeedChanged) = 101,
+        /// Answers `ListPosts`.
+        Posts(Posts) = 102,
+        /// A feed is not served, or not any more.
+        FeedEnded(FeedEnded) = 103,
+        /// Answers `ListPosts` where there is no list.
+        PostsRefused(PostsRefused) = 104,
     }
 }
 

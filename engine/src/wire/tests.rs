@@ -51,6 +51,13 @@ fn client_samples() -> Vec<(&'static str, ClientFrame)> {
         ("Release", Release { handle: 5 }.into()),
         ("Renew", Renew { token: "s3cret".to_owned() }.into()),
         ("Compare", Compare { handle: 5, seq: 300, heads: A }.into()),
+        ("FollowFeed", FollowFeed { space: "town".to_owned(), newest: 300 }.into()),
+        ("LeaveFeed", LeaveFeed { space: "town".to_owned() }.into()),
+        (
+            "ListPosts",
+            ListPosts { nonce: 7, space: "town".to_owned(), after: None, limit: 50 }.into(),
+        ),
+        ("ListPosts.after", sample_listing().into()),
         ("Enter", Enter { space: "town".to_owned(), visible: true, sayings: sayings() }.into()),
         (
             "Enter.unseen",
@@ -223,6 +230,50 @@ fn server_stream_samples() -> Vec<(&'static str, ServerFrame)> {
     ]
 }
 
+fn sample_listing() -> ListPosts {
+    let after = WirePlace { active_ms: 1_700_000_000_000, id: "square".to_owned() };
+    ListPosts { nonce: 8, space: "town".to_owned(), after: Some(after), limit: 500 }
+}
+
+fn sample_summary() -> PostSummary {
+    PostSummary {
+        id: "square".to_owned(),
+        active_ms: 1_700_000_000_000,
+        author: "ada".to_owned(),
+        created_ms: 1_600_000_000_123,
+        status: 0,
+        title: "A bénch".to_owned(),
+        likes: 300,
+        reactions: vec![("like".to_owned(), 298), ("👍".to_owned(), 2)],
+        comments: 12,
+        deleted: 1,
+    }
+}
+
+fn feed_samples() -> Vec<(&'static str, ServerFrame)> {
+    let space = "town".to_owned();
+    let hidden = PostSummary { status: 1, title: String::new(), ..sample_summary() };
+    let ended = FeedEnded {
+        space: space.clone(),
+        code: Code::Forbidden.number(),
+        message: "no".to_owned(),
+        retry_after_ms: None,
+    };
+    let refused = PostsRefused {
+        nonce: 8,
+        code: Code::Overloaded.number(),
+        message: "later".to_owned(),
+        retry_after_ms: Some(500),
+    };
+    vec![
+        ("Feed", Feed { space: space.clone(), posts: vec![sample_summary(), hidden] }.into()),
+        ("FeedChanged", FeedChanged { space, posts: vec![sample_summary()] }.into()),
+        ("Posts", Posts { nonce: 7, posts: vec![sample_summary()], more: true }.into()),
+        ("FeedEnded", ended.into()),
+        ("PostsRefused", refused.into()),
+    ]
+}
+
 fn sample_changes() -> Changes {
     Changes {
         handle: 5,
@@ -333,6 +384,7 @@ fn server_samples() -> Vec<(&'static str, ServerFrame)> {
     ]);
     samples.extend(presence_samples());
     samples.extend(server_stream_samples());
+    samples.extend(feed_samples());
     samples
 }
 

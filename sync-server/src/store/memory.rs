@@ -7,14 +7,18 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use bytes::Bytes;
 use syncline_engine::clock::Timestamp;
 use syncline_engine::ids::{Address, Cursor, Epoch, Tip};
+use syncline_engine::storage::posts::Posts;
 use syncline_engine::storage::{
-    Append, LogHead, LogStore, Record, Rollover, Sealed, Snapshot, SnapshotHead, StoreError,
+    Append, LogHead, LogStore, PostsWanted, Record, Rollover, Sealed, Snapshot, SnapshotHead,
+    StoreError,
 };
+use syncline_engine::summary::{Brought, Summary};
 
 /// A [`LogStore`] that lasts as long as its last clone.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore {
     logs: Arc<RwLock<BTreeMap<Address, Log>>>,
+    posts: Arc<RwLock<Posts>>,
 }
 
 #[derive(Debug, Clone)]
@@ -59,7 +63,9 @@ impl MemoryStore {
     /// A store of its own with the same logs, as a backup would be.
     #[must_use]
     pub fn copy(&self) -> Self {
-        Self { logs: Arc::new(RwLock::new(self.logs().clone())) }
+        let logs = self.logs();
+        let posts = self.posts.read().unwrap_or_else(PoisonError::into_inner).clone();
+        Self { logs: Arc::new(RwLock::new(logs.clone())), posts: Arc::new(RwLock::new(posts)) }
     }
 
     // A panic while the lock is held cannot leave a log half changed: every method checks first
@@ -70,6 +76,10 @@ impl MemoryStore {
 
     fn logs_mut(&self) -> RwLockWriteGuard<'_, BTreeMap<Address, Log>> {
         self.logs.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn posts_mut(&self) -> RwLockWriteGuard<'_, Posts> {
+        self.posts.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn with_snapshot<T>(
@@ -89,7 +99,7 @@ impl LogStore for MemoryStore {
     fn append(&self, batch: &[Append]) -> Result<(), StoreError> {
         let mut logs = self.logs_mut();
         let mut ends: BTreeMap<&Address, Cursor> = BTreeMap::new();
-        for Append { address, epoch, record } in batch {
+        for Append { address, epoch, record, .. } in batch {
             let end = ends.entry(address).or_insert_with(|| {
                 let fresh = Cursor { epoch: *epoch, seq: 0, tip: Tip::EMPTY };
                 logs.get(address).map_or(fresh, Log::end)
@@ -103,10 +113,11 @@ impl LogStore for MemoryStore {
             }
             *end = Cursor { epoch: *epoch, seq: record.last_seq(), tip: record.tip };
         }
-        for Append { address, epoch, record } in batch {
+        for Append { address, epoch, record, .. } in batch {
             let log = logs.entry(address.clone()).or_insert_with(|| Log::new(*epoch));
             log.records.insert(record.first_seq, record.clone());
         }
+        self.posts_mut().append(batch);
         Ok(())
     }
 
@@ -227,6 +238,24 @@ impl LogStore for MemoryStore {
         let after = after.map_or(Bound::Unbounded, Bound::Excluded);
         let logs = self.logs();
         Ok(logs.range((after, Bound::Unbounded)).take(limit).map(|(at, _)| at.clone()).collect())
+    }
+
+    fn posts(&self, space: &str, wanted: &PostsWanted) -> Result<Vec<Summary>, StoreError> {
+        Ok(self.posts.read().unwrap_or_else(PoisonError::into_inner).posts(space, wanted))
+    }
+
+    fn put_summary(&self, address: &Address, brought: &Brought) -> Result<(), StoreError> {
+        self.posts_mut().put(address, brought);
+        Ok(())
+    }
+
+    fn is_summarised(&self, space: &str) -> Result<bool, StoreError> {
+        Ok(self.posts.read().unwrap_or_else(PoisonError::into_inner).is_complete(space))
+    }
+
+    fn set_summarised(&self, space: &str) -> Result<(), StoreError> {
+        self.posts_mut().set_complete(space);
+        Ok(())
     }
 }
 

@@ -25,6 +25,7 @@ mod layout;
 mod log;
 mod maintain;
 mod open;
+mod posts;
 mod read;
 mod renew;
 mod tree;
@@ -39,7 +40,10 @@ use bytes::Bytes;
 use syncline_engine::clock::Timestamp;
 use syncline_engine::ids::{Address, Cursor};
 use syncline_engine::storage::record::DigestKey;
-use syncline_engine::storage::{Append, LogHead, LogStore, Record, Rollover, Snapshot, StoreError};
+use syncline_engine::storage::{
+    Append, LogHead, LogStore, PostsWanted, Record, Rollover, Snapshot, StoreError,
+};
+use syncline_engine::summary::{Brought, Summary};
 
 use keeper::{Keeper, Shared};
 use log::Log;
@@ -227,6 +231,26 @@ impl LogStore for SledStore {
         let found = self.shared.with(|log| log.addresses(after, limit))?;
         self.keeper.note(0);
         Ok(found)
+    }
+
+    fn posts(&self, space: &str, wanted: &PostsWanted) -> Result<Vec<Summary>, StoreError> {
+        let found = self.shared.with(|log| log.posts_guarded(|| log.posts(space, wanted)))?;
+        found.iter().for_each(|_| self.keeper.note(0));
+        Ok(found)
+    }
+
+    fn put_summary(&self, address: &Address, brought: &Brought) -> Result<(), StoreError> {
+        self.shared.with(|log| log.put_summary(address, brought))?;
+        self.keeper.note(0);
+        Ok(())
+    }
+
+    fn is_summarised(&self, space: &str) -> Result<bool, StoreError> {
+        self.shared.with(|log| log.is_summarised(space))
+    }
+
+    fn set_summarised(&self, space: &str) -> Result<(), StoreError> {
+        self.shared.with(|log| log.set_summarised(space))
     }
 }
 

@@ -228,6 +228,7 @@ impl Client {
             | Notice::Applied { .. }
             | Notice::Space { .. }
             | Notice::Stream { .. }
+            | Notice::Feed { .. }
             | Notice::Dropped { .. } => {}
         }
         None

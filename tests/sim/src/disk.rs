@@ -169,7 +169,7 @@ impl LogStore for Disk {
     fn append(&self, batch: &[Append]) -> Result<(), StoreError> {
         let mut logs = self.logs();
         let mut ends: BTreeMap<&Address, Cursor> = BTreeMap::new();
-        for Append { address, epoch, record } in batch {
+        for Append { address, epoch, record, .. } in batch {
             let fresh = Cursor { epoch: *epoch, seq: 0, tip: Tip::EMPTY };
             let end = match ends.get(address) {
                 Some(end) => *end,
@@ -184,7 +184,7 @@ impl LogStore for Disk {
             }
             ends.insert(address, Cursor { epoch: *epoch, seq: record.last_seq(), tip: record.tip });
         }
-        for Append { address, epoch, record } in batch {
+        for Append { address, epoch, record, .. } in batch {
             let log = logs.entry(address.clone()).or_insert_with(|| Log::new(*epoch));
             log.records.insert(record.first_seq, record::encode(record).into());
         }

@@ -268,6 +268,14 @@ impl World {
                 let result = self.roll_over(&address, end, at, keep_since);
                 hub::Input::RolledOver { address, result }
             }
+            hub::Effect::ReadPosts { request, space, wanted } => {
+                let result = self.server.disk.posts(&space, &wanted);
+                hub::Input::PostsRead { request, result }
+            }
+            hub::Effect::Summarise { space, after } => {
+                let result = hub::summarise(&self.server.disk, &space, after);
+                hub::Input::Summarised { space, result }
+            }
         };
         let delay = self.server.disk_delay(self.now);
         let life = self.server.life;

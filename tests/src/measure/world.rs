@@ -10,6 +10,7 @@ use syncline_engine::clock::Timestamp;
 use syncline_engine::document::Command;
 use syncline_engine::hub::{
     Config, ConnectionId, Effect, Hub, Identity, Input, compact, index, load, roll_over, rules,
+    summarise,
 };
 use syncline_engine::ids::{ActorId, Address, Cursor, Epoch, Lease, Tip, Ulid};
 use syncline_engine::machine::Machine;
@@ -187,6 +188,14 @@ impl World {
                 let result = roll_over(&self.store, &address, end, Epoch([6; 16]), at, keep_since);
                 Some(Input::RolledOver { address, result })
             }
+            Effect::ReadPosts { request, space, wanted } => {
+                let result = self.store.posts(&space, &wanted);
+                Some(Input::PostsRead { request, result })
+            }
+            Effect::Summarise { space, after } => {
+                let result = summarise(&self.store, &space, after);
+                Some(Input::Summarised { space, result })
+            }
             Effect::Hold { .. } | Effect::Stop => None,
         }
     }
@@ -351,6 +360,11 @@ impl Device {
                 | ServerFrame::StreamStatus(_)
                 | ServerFrame::StreamInterrupted(_)
                 | ServerFrame::StreamRefused(_)
+                | ServerFrame::Feed(_)
+                | ServerFrame::FeedChanged(_)
+                | ServerFrame::Posts(_)
+                | ServerFrame::FeedEnded(_)
+                | ServerFrame::PostsRefused(_)
                 | ServerFrame::TokenExpires(_)) => panic!("not expected: {other:?}"),
             }
         }

@@ -61,7 +61,12 @@ fn records(store: &SledStore, address: &Address, commands: &[Command]) -> Vec<Re
 fn append(store: &SledStore, address: &Address, records: &[Record]) -> Cursor {
     let appends: Vec<Append> = records
         .iter()
-        .map(|record| Append { address: address.clone(), epoch: EPOCH, record: record.clone() })
+        .map(|record| Append {
+            address: address.clone(),
+            epoch: EPOCH,
+            record: record.clone(),
+            brought: None,
+        })
         .collect();
     store.append(&appends).expect("it is stored");
     let last = records.last().expect("there is something to store");
@@ -184,6 +189,7 @@ async fn a_server_lets_go_of_documents_that_it_served_once() {
                     address: address.clone(),
                     epoch: EPOCH,
                     record,
+                    brought: None,
                 })
             })
             .collect();

@@ -112,7 +112,12 @@ fn hear_frame(message: &[u8]) -> anyhow::Result<Heard> {
         | ServerFrame::StreamInterrupted(_)
         | ServerFrame::StreamRefused(_)
         | ServerFrame::TokenExpires(_)
-        | ServerFrame::SettledAs(_) => Heard::Nothing,
+        | ServerFrame::SettledAs(_)
+        | ServerFrame::Feed(_)
+        | ServerFrame::FeedChanged(_)
+        | ServerFrame::Posts(_)
+        | ServerFrame::FeedEnded(_)
+        | ServerFrame::PostsRefused(_) => Heard::Nothing,
     })
 }
 

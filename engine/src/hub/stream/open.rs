@@ -107,7 +107,7 @@ impl Hub {
             return Err(No(Code::Overloaded, "the server has as much of streams open as it may"));
         }
         let handle = self.streams.insert(&address);
-        if self.hold_space(address.space(), handle) {
+        if self.hold_space_for(handle, address.space()) {
             self.out.push(Effect::Load { address: address.log().clone() });
         }
         Ok(handle)
@@ -155,7 +155,7 @@ impl Hub {
             {
                 self.timers.disarm(at, crate::hub::timers::Timer::Stream(handle));
             }
-            self.let_space_go(stream.address.space(), handle);
+            self.release_space_for(handle, stream.address.space());
         }
     }
 

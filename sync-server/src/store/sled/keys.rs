@@ -4,7 +4,9 @@
 //! big endian. Names have no NUL and the facet is one byte, so no document's prefix is a prefix of
 //! another's, a range scan of one document is in order, and documents sort as addresses do.
 
+use syncline_engine::clock::Timestamp;
 use syncline_engine::ids::{Address, Facet};
+use syncline_engine::summary::Place;
 
 /// The store's own values: the digest's secret, the ownership term.
 const META: u8 = b'm';
@@ -14,6 +16,12 @@ const DOCUMENT: u8 = b'd';
 const RECORD: u8 = b'r';
 /// The parts of snapshots: generation (8), part (4).
 const SNAPSHOT: u8 = b's';
+/// The summaries of posts, one value for each: space, NUL, id.
+const POST: u8 = b'p';
+/// Where posts are listed, by activity: space, NUL, complement of the time (8), id.
+const LISTED: u8 = b'a';
+/// Spaces of which all documents are summarised.
+const SUMMARISED: u8 = b'u';
 /// Damaged values, set aside: digest of the value (8), then the key it was found under.
 const QUARANTINE: u8 = b'q';
 
@@ -145,6 +153,53 @@ pub(super) fn numbers(key: &[u8]) -> Option<(u64, u32)> {
     Some((u64::from_be_bytes(*number), u32::from_be_bytes(*part)))
 }
 
+fn of_space(kind: u8, space: &str) -> Vec<u8> {
+    let mut key = vec![kind];
+    key.extend_from_slice(space.as_bytes());
+    key.push(0);
+    key
+}
+
+/// The summary of a post.
+pub(super) fn summary(space: &str, id: &str) -> Vec<u8> {
+    let mut key = of_space(POST, space);
+    key.extend_from_slice(id.as_bytes());
+    key
+}
+
+/// Where a post is listed, or where the list of a space begins.
+pub(super) fn listed(space: &str, place: Option<&Place>) -> Vec<u8> {
+    let mut key = of_space(LISTED, space);
+    if let Some(place) = place {
+        key.extend_from_slice(&(!place.active().0).to_be_bytes());
+        key.extend_from_slice(place.id().as_bytes());
+    }
+    key
+}
+
+/// Above all that is listed of a space.
+pub(super) fn listed_end(space: &str) -> Vec<u8> {
+    let mut key = of_space(LISTED, space);
+    // Names have no NUL, so nothing else lies between.
+    if let Some(last) = key.last_mut() {
+        *last = 1;
+    }
+    key
+}
+
+/// The place that a key says; `None` if it is no such key.
+pub(super) fn place_of_listed(space: &str, key: &[u8]) -> Option<Place> {
+    let rest = key.strip_prefix(&listed(space, None)[..])?;
+    let (time, id) = rest.split_first_chunk::<8>()?;
+    let id = std::str::from_utf8(id).ok()?;
+    Some(Place::new(Timestamp(!u64::from_be_bytes(*time)), id.to_owned()))
+}
+
+/// That all documents of a space are summarised.
+pub(super) fn summarised(space: &str) -> Vec<u8> {
+    of_space(SUMMARISED, space)
+}
+
 pub(super) fn quarantined(key: &[u8], value: &[u8]) -> Vec<u8> {
     let mut quarantined = vec![QUARANTINE];
     quarantined.extend_from_slice(&blake3::hash(value).as_bytes()[..8]);
@@ -171,6 +226,20 @@ mod tests {
         assert!(keys.is_sorted_by(|a, b| a < b && !b.starts_with(a)));
         for (address, key) in addresses.iter().zip(&keys) {
             assert_eq!(address_of_document(key).as_ref(), Some(address));
+        }
+    }
+
+    #[test]
+    fn posts_are_listed_by_key_as_by_place_and_apart_from_other_spaces() {
+        let place = |at, id: &str| Place::new(Timestamp(at), id.to_owned());
+        let mut places = vec![place(5, "b"), place(5, "a"), place(1_000, "c"), place(0, "z")];
+        places.sort();
+        let keys: Vec<Vec<u8>> = places.iter().map(|place| listed("a", Some(place))).collect();
+        assert!(keys.is_sorted());
+        for (place, key) in places.iter().zip(&keys) {
+            assert_eq!(place_of_listed("a", key).as_ref(), Some(place));
+            assert!(*key > listed("a", None) && *key < listed_end("a"));
+            assert!(!(listed("aa", None)..listed_end("aa")).contains(key));
         }
     }
 

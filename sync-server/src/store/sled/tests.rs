@@ -12,7 +12,10 @@ use syncline_engine::ids::{Address, Cursor, Epoch, Facet};
 use syncline_engine::storage::conformance::{
     self, LogWriter, made_up_snapshot, read_body, read_tail,
 };
-use syncline_engine::storage::{Append, LogHead, LogStore, Record, Rollover, Snapshot, StoreError};
+use syncline_engine::storage::{
+    Append, LogHead, LogStore, PostsWanted, Record, Rollover, Snapshot, StoreError,
+};
+use syncline_engine::summary::{Brought, Summary};
 
 mod renewals;
 
@@ -407,6 +410,23 @@ impl LogStore for Reopened {
 
     fn list(&self, after: Option<&Address>, limit: usize) -> Result<Vec<Address>, StoreError> {
         self.fresh().list(after, limit)
+    }
+
+    fn posts(&self, space: &str, wanted: &PostsWanted) -> Result<Vec<Summary>, StoreError> {
+        self.fresh().posts(space, wanted)
+    }
+
+    fn put_summary(&self, at: &Address, brought: &Brought) -> Result<(), StoreError> {
+        // Each takes a tenth of a second; the long list is about pages.
+        if at.space() == "many" { &self.0 } else { self.fresh() }.put_summary(at, brought)
+    }
+
+    fn is_summarised(&self, space: &str) -> Result<bool, StoreError> {
+        self.fresh().is_summarised(space)
+    }
+
+    fn set_summarised(&self, space: &str) -> Result<(), StoreError> {
+        self.fresh().set_summarised(space)
     }
 }
 

@@ -66,7 +66,7 @@ impl Log {
         let mut ends: BTreeMap<&Address, End> = BTreeMap::new();
         let mut firsts: BTreeMap<Address, u64> = BTreeMap::new();
         for append in batch {
-            let Append { address, epoch, record } = append;
+            let Append { address, epoch, record, .. } = append;
             let end = match ends.get(address) {
                 Some(end) => *end,
                 None => self.end_or_begin(append, &mut values)?,
@@ -83,6 +83,7 @@ impl Log {
             let cursor = Cursor { epoch: *epoch, seq: record.last_seq(), tip: record.tip };
             ends.insert(address, End { cursor, bytes });
         }
+        self.put_brought(batch, &mut values)?;
         *self.in_flight() = firsts;
         // If this fails nothing is shown any more, so what is hidden may stay so.
         self.commit(values)?;
