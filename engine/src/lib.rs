@@ -15,6 +15,7 @@ pub mod ids;
 pub mod limits;
 pub mod machine;
 pub mod policy;
+pub mod reading;
 pub mod replica;
 pub mod session;
 pub mod storage;
