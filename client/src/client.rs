@@ -25,6 +25,7 @@ use crate::likes::Likes;
 use crate::post::Post;
 use crate::status::{ClientClosed, Problem, SyncStatus};
 use crate::store::{MemoryStore, Pair, SledStore, Store, StoreError, StoreOpenError};
+use crate::transport::Transport;
 use crate::writer::Which;
 
 /// Whose store it is. Not the session's: to it a store has no owner.
@@ -88,6 +89,7 @@ pub struct Builder {
     place: Place,
     online: bool,
     by_hand: bool,
+    transport: Transport,
     config: Config,
 }
 
@@ -143,6 +145,13 @@ impl Builder {
         self
     }
 
+    /// By which way to speak with the server: [`Transport::Auto`] unless this was called.
+    #[must_use]
+    pub const fn transport(mut self, transport: Transport) -> Self {
+        self.transport = transport;
+        self
+    }
+
     /// What there is to tune: timeouts, backoff, sizes.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
@@ -158,7 +167,7 @@ impl Builder {
     /// # Panics
     /// Outside of a tokio runtime.
     pub async fn open(self) -> Result<Client, OpenError> {
-        let endpoint: Endpoint = self.url.parse()?;
+        let endpoint = self.url.parse::<Endpoint>()?.over(self.transport);
         let user = UserId::new(&self.user)?;
         #[cfg(feature = "tls")]
         if endpoint.is_secure() {
@@ -245,6 +254,7 @@ impl Client {
             place: Place::Nowhere,
             online: true,
             by_hand: false,
+            transport: Transport::Auto,
             config: Config::default(),
         }
     }

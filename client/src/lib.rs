@@ -34,6 +34,7 @@ mod likes;
 mod post;
 mod status;
 pub mod store;
+mod transport;
 mod writer;
 
 pub use syncline_engine as engine;
@@ -46,6 +47,7 @@ pub use self::json::Json;
 pub use self::likes::Likes;
 pub use self::post::Post;
 pub use self::status::{ClientClosed, Problem, SyncStatus};
+pub use self::transport::{Transport, TransportError};
 
 /// The README's code must compile.
 #[cfg(doctest)]

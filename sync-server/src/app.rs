@@ -13,6 +13,7 @@ use syncline_engine::hub::ConnectionId;
 use syncline_engine::wire::SUBPROTOCOL;
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use crate::http::{self, Http};
 use crate::listener::Peer;
 use crate::mailbox::Mailbox;
 use crate::socket;
@@ -35,15 +36,22 @@ pub(crate) struct App {
     pub(crate) next_connection: AtomicU64,
     /// Held by every connection, so that an end can wait for all.
     pub(crate) alive: mpsc::WeakSender<()>,
+    /// What the routes beside the WebSocket share.
+    pub(crate) http: Http,
 }
 
 /// The routes around `app`.
 pub(crate) fn router(app: Arc<App>) -> Router {
+    let cors = app.http.origins().cors();
+    let guard = axum::middleware::from_fn_with_state(Arc::clone(&app), http::guard);
     Router::new()
+        .merge(http::routes())
         .route("/", routing::get(page))
         .route("/healthz", routing::get(async || "ok\n"))
         .route("/readyz", routing::get(ready))
         .route(SYNC_PATH, routing::any(sync))
+        .layer(cors)
+        .layer(guard)
         .with_state(app)
 }
 
@@ -52,6 +60,8 @@ async fn page() -> String {
         "This is a Syncline sync server ({version}).\n\n\
          Clients connect by WebSocket to {SYNC_PATH} with the subprotocol {SUBPROTOCOL}, for example:\n\n\
          \tsyncline --server http://HOST:PORT --user ada post town/square \"Hello\"\n\n\
+         Where WebSocket is blocked, and for pages and programs without a client, there is HTTP: \
+         /v1/openapi.json describes it.\n\n\
          /healthz answers 200 while the process lives, /readyz while it takes connections.\n",
         version = env!("CARGO_PKG_VERSION"),
     )

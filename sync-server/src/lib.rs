@@ -38,6 +38,7 @@ use tokio::task::JoinHandle;
 mod app;
 mod clock;
 pub mod config;
+mod http;
 mod hub_task;
 mod listener;
 mod mailbox;
@@ -55,11 +56,15 @@ pub use tokens::{KeysError, Tokens};
 
 use app::App;
 use config::{Authentication, Config, Storage};
+use http::{Http, Origins};
 use hub_task::HubTask;
 use mailbox::Mailbox;
 use roles::WithRoles;
 use store::{MemoryStore, OpenError, SledOptions, SledStore};
 use work::{MakeSnapshot, Work, WorkEnd};
+
+/// How long the last bytes of answers may take when the server ends.
+const ANSWERS_WAIT: Duration = Duration::from_secs(2);
 
 /// The server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -131,8 +136,9 @@ impl Server {
             .await
             .map_err(|error| StartError::Threads(io::Error::other(error)))??;
         tracing::info!(term = identity.term, listen = %config.listen, "store opened");
+        let secret = outbox_secret(&identity);
         let hub = Hub::new(config.hub, identity).with_authenticator(authenticator);
-        Self::run(listener, hub, store, make_snapshot, &config)
+        Self::run(listener, hub, store, make_snapshot, secret, &config)
     }
 
     /// Serves `hub` over `store` on `listener`.
@@ -141,6 +147,7 @@ impl Server {
         hub: impl Machine<Input = Input, Effect = Effect> + Send + 'static,
         store: Arc<dyn LogStore>,
         make_snapshot: MakeSnapshot,
+        secret: [u8; 32],
         config: &Config,
     ) -> Result<Self, StartError> {
         let local_addr = listener
@@ -159,6 +166,7 @@ impl Server {
             write_stall: config.write_stall,
             next_connection: AtomicU64::new(1),
             alive: alive_in.downgrade(),
+            http: Http::new(origins(config), secret),
         };
         let task = HubTask::new(hub, letters, work);
         let close = Arc::clone(&closing);
@@ -221,6 +229,8 @@ impl Server {
             outcome = self.ended().await;
             // Nobody says anything on this channel; it ends with the last connection.
             let _ = self.alive.1.recv().await;
+            // What is being answered gets its last bytes.
+            let _ = tokio::time::timeout(ANSWERS_WAIT, &mut self.listener).await;
             if let Some(work_end) = self.work_end.take() {
                 work_end.wait().await;
             }
@@ -240,6 +250,15 @@ impl Drop for Server {
         self.listener.abort();
         self.hub.abort();
     }
+}
+
+fn origins(config: &Config) -> Origins {
+    Origins::new(&config.cors_origins, matches!(config.authentication, Authentication::Names))
+}
+
+/// What the outboxes of commands that come by HTTP are derived from.
+fn outbox_secret(identity: &Identity) -> [u8; 32] {
+    blake3::derive_key("syncline 2026 outboxes of commands by HTTP", &identity.digest_key.0)
 }
 
 fn authenticator(config: &Config) -> Result<Arc<dyn Authenticator>, StartError> {

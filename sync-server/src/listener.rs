@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ use tokio::task::JoinSet;
 const HEADER_WAIT: Duration = Duration::from_secs(10);
 /// hyper's read buffer while a connection speaks HTTP; a WebSocket handshake is far smaller.
 const HEADER_BYTES_MAX: usize = 16 << 10;
+/// How long a peer may take nothing of an answer. What was upgraded has its own bound.
+const STALL: Duration = Duration::from_secs(60);
 /// How long a connection that this side closed may take to notice.
 const LINGER_WAIT: Duration = Duration::from_secs(2);
 /// How much such a connection may still send; what comes after is answered with a reset.
@@ -38,8 +40,9 @@ pub(crate) struct Peer {
     pub(crate) written: Arc<AtomicU64>,
 }
 
-/// Serves `router` on everything that `listener` accepts, until `closing` turns true. Connections
-/// that were upgraded go on by themselves; the others end with this future.
+/// Serves `router` on everything that `listener` accepts, until `closing` turns true, and then until the
+/// answers are given that are under way. Connections that were upgraded go on by themselves; the others
+/// end with this future.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
@@ -48,11 +51,12 @@ pub(crate) async fn serve(
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            () = closed(&mut closing) => return,
+            () = closed(&mut closing) => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, address)) => {
-                    connections.spawn(serve_one(stream, address, router.clone()));
+                    let closing = closing.clone();
+                    connections.spawn(serve_one(stream, address, router.clone(), closing));
                 }
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
@@ -62,6 +66,8 @@ pub(crate) async fn serve(
             },
         }
     }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
 }
 
 async fn closed(closing: &mut watch::Receiver<bool>) {
@@ -78,22 +84,51 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     )
 }
 
-async fn serve_one(stream: TcpStream, address: SocketAddr, router: Router) {
+async fn serve_one(
+    stream: TcpStream,
+    address: SocketAddr,
+    router: Router,
+    mut closing: watch::Receiver<bool>,
+) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, peer = %address, "cannot turn off Nagle's algorithm");
     }
     let peer = Peer { address, written: Arc::default() };
     let stream = LingeringStream::new(stream, Arc::clone(&peer.written));
+    let (written, blocked) = (Arc::clone(&peer.written), Arc::clone(&stream.blocked));
     let service = TowerToHyperService::new(router.layer(axum::Extension(peer)));
-    let served = http1::Builder::new()
+    let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_WAIT)
         .max_buf_size(HEADER_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades()
-        .await;
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = stalled(&written, &blocked) => {
+            return tracing::info!(peer = %address, "closed a connection that takes no answer");
+        }
+        () = closed(&mut closing) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
     if let Err(error) = served {
         tracing::debug!(%error, peer = %address, "a connection did not speak HTTP to its end");
+    }
+}
+
+/// Resolves when the peer has taken nothing for too long of what there is for it.
+async fn stalled(written: &AtomicU64, blocked: &AtomicBool) {
+    let mut before = written.load(Ordering::Relaxed);
+    loop {
+        tokio::time::sleep(STALL).await;
+        let now = written.load(Ordering::Relaxed);
+        if now == before && blocked.load(Ordering::Relaxed) {
+            return;
+        }
+        before = now;
     }
 }
 
@@ -105,13 +140,15 @@ async fn serve_one(stream: TcpStream, address: SocketAddr, router: Router) {
 struct LingeringStream {
     stream: Option<TcpStream>,
     written: Arc<AtomicU64>,
+    /// Whether there is something to write that the socket does not take.
+    blocked: Arc<AtomicBool>,
     /// The peer has closed its side or the connection broke, so that there is nothing to wait for.
     over: bool,
 }
 
 impl LingeringStream {
     fn new(stream: TcpStream, written: Arc<AtomicU64>) -> Self {
-        Self { stream: Some(stream), written, over: false }
+        Self { stream: Some(stream), written, blocked: Arc::default(), over: false }
     }
 
     fn poll_stream<T>(
@@ -129,6 +166,7 @@ impl LingeringStream {
     }
 
     fn count(&self, written: &Poll<io::Result<usize>>) {
+        self.blocked.store(written.is_pending(), Ordering::Relaxed);
         if let Poll::Ready(Ok(bytes)) = written {
             self.written.fetch_add(*bytes as u64, Ordering::Relaxed);
         }

@@ -163,7 +163,7 @@ async fn start(config: Config) -> Server {
     let make_snapshot = |_: &Address, _: Cursor, _: Option<&Snapshot>, _: &[Record]| {
         Err("this store has none".to_owned())
     };
-    Server::run(listener, Script::default(), Arc::new(Broken), make_snapshot, &config)
+    Server::run(listener, Script::default(), Arc::new(Broken), make_snapshot, [0; 32], &config)
         .expect("the server starts")
 }
 
