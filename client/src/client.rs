@@ -26,8 +26,9 @@ use crate::likes::Likes;
 use crate::post::Post;
 use crate::status::{ClientClosed, Problem, SyncStatus};
 use crate::store::{MemoryStore, Pair, SledStore, Store, StoreError, StoreOpenError};
-use crate::trust::{Trust, TrustError};
 use crate::stream::{self, StreamError, StreamReader, StreamWriter};
+use crate::transport::Transport;
+use crate::trust::{Trust, TrustError};
 use crate::writer::Which;
 
 /// Whose store it is. Not the session's: to it a store has no owner.
@@ -95,6 +96,7 @@ pub struct Builder {
     place: Place,
     online: bool,
     by_hand: bool,
+    transport: Transport,
     config: Config,
 }
 
@@ -158,6 +160,13 @@ impl Builder {
         self
     }
 
+    /// By which way to speak with the server: [`Transport::Auto`] unless this was called.
+    #[must_use]
+    pub const fn transport(mut self, transport: Transport) -> Self {
+        self.transport = transport;
+        self
+    }
+
     /// What there is to tune: timeouts, backoff, sizes.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
@@ -173,7 +182,7 @@ impl Builder {
     /// # Panics
     /// Outside of a tokio runtime.
     pub async fn open(self) -> Result<Client, OpenError> {
-        let endpoint: Endpoint = self.url.parse()?;
+        let endpoint = self.url.parse::<Endpoint>()?.over(self.transport);
         let user = UserId::new(&self.user)?;
         #[cfg(feature = "tls")]
         if endpoint.is_secure() {
@@ -263,6 +272,7 @@ impl Client {
             place: Place::Nowhere,
             online: true,
             by_hand: false,
+            transport: Transport::Auto,
             config: Config::default(),
         }
     }

@@ -1,5 +1,9 @@
-//! One WebSocket to the server: dials, carries messages both ways, and says how it ended. Must never
-//! know what the messages mean or when to dial again.
+//! One connection to the server, by WebSocket or where that is blocked by server-sent events: dials,
+//! carries messages both ways, and says how it ended. Must never know what the messages mean or when to
+//! dial again.
+
+mod http;
+mod sse;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,13 +20,14 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::Error as WsError;
-use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use crate::driver::Driver;
 use crate::endpoint::Endpoint;
+use crate::transport::Transport;
 use crate::trust::Trust;
 
 /// Messages that wait for the socket. What the session has in flight is bounded far below, so a
@@ -34,6 +39,19 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Most messages are small; a large one gets its own room while it lasts.
 const BUFFER_BYTES: usize = 16 << 10;
+
+/// Where the server is, and who may say to be it.
+#[derive(Clone, Copy)]
+struct Server<'a> {
+    endpoint: &'a Endpoint,
+    trust: &'a Trust,
+}
+
+/// A way to the server that is open.
+enum Way {
+    WebSocket(Box<Socket>),
+    Sse(Box<sse::Opened>),
+}
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -74,16 +92,24 @@ pub(crate) async fn run(
     mut outgoing: mpsc::Receiver<Outgoing>,
     let_go: oneshot::Receiver<()>,
 ) {
+    let server = Server { endpoint: &endpoint, trust: &trust };
     let dialled = tokio::select! {
-        dialled = dial(&endpoint, &trust) => dialled,
+        dialled = dial(server) => dialled,
         // Nothing is sent before `Connected`: the session has changed its mind.
         _ = outgoing.recv() => Err(End::because("given up")),
     };
     let end = match dialled {
-        Ok(socket) => {
+        Ok(way) => {
             tracing::debug!(connection = connection.0, url = %endpoint, "connected");
             driver.input(Input::Connected { connection });
-            let conversation = converse(&driver, connection, socket, outgoing);
+            let conversation = async {
+                match way {
+                    Way::WebSocket(socket) => converse(&driver, connection, *socket, outgoing).await,
+                    Way::Sse(opened) => {
+                        sse::converse(&driver, connection, server, *opened, outgoing).await
+                    }
+                }
+            };
             tokio::pin!(conversation);
             tokio::select! {
                 end = &mut conversation => end,
@@ -104,8 +130,44 @@ pub(crate) async fn run(
     driver.input(Input::Disconnected { connection, code: end.code, reason: end.reason });
 }
 
-async fn dial(endpoint: &Endpoint, trust: &Trust) -> Result<Socket, End> {
-    let failed = |why: String| End::because(format!("can't connect to {endpoint}: {why}"));
+async fn dial(server: Server<'_>) -> Result<Way, End> {
+    let endpoint = server.endpoint;
+    if endpoint.transport() == Transport::Sse {
+        return dial_sse(server).await;
+    }
+    match dial_socket(server).await {
+        Ok(socket) => Ok(Way::WebSocket(Box::new(socket))),
+        Err(Failed { blocked: true, end }) if endpoint.transport() == Transport::Auto => {
+            tracing::info!(url = %endpoint, why = %end.reason, "no WebSocket; trying events");
+            dial_sse(server).await.map_err(|_| end)
+        }
+        Err(Failed { end, .. }) => Err(end),
+    }
+}
+
+async fn dial_sse(server: Server<'_>) -> Result<Way, End> {
+    let endpoint = server.endpoint;
+    match timeout(CONNECT_TIMEOUT, sse::dial(server)).await {
+        Ok(Ok(opened)) => Ok(Way::Sse(Box::new(opened))),
+        Ok(Err(why)) => Err(End::because(format!("can't connect to {endpoint}: {why}"))),
+        Err(_) => Err(End::because(format!("can't connect to {endpoint}: no answer"))),
+    }
+}
+
+/// A WebSocket that could not be opened.
+struct Failed {
+    /// Whether somebody answered, and it was no WebSocket: most likely something between that lets none
+    /// through.
+    blocked: bool,
+    end: End,
+}
+
+async fn dial_socket(Server { endpoint, trust }: Server<'_>) -> Result<Socket, Failed> {
+    let because = |blocked: bool, why: String| {
+        let end = End::because(format!("can't connect to {endpoint}: {why}"));
+        Failed { blocked, end }
+    };
+    let failed = |why: String| because(false, why);
     let mut request = endpoint.as_str().into_client_request().map_err(|e| failed(e.to_string()))?;
     request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(SUBPROTOCOL));
     let config = WebSocketConfig::default()
@@ -128,8 +190,12 @@ async fn dial(endpoint: &Endpoint, trust: &Trust) -> Result<Socket, End> {
     match timeout(CONNECT_TIMEOUT, dialling).await {
         Ok(Ok((socket, _response))) => Ok(socket),
         Ok(Err(WsError::Http(response))) => {
-            Err(failed(format!("it answered {} to the WebSocket request", response.status())))
+            // A server without room says so, and has none for another kind of connection either.
+            let blocked = response.status() != StatusCode::SERVICE_UNAVAILABLE;
+            let why = format!("it answered {} to the WebSocket request", response.status());
+            Err(because(blocked, why))
         }
+        Ok(Err(e @ WsError::Protocol(_))) => Err(because(true, e.to_string())),
         Ok(Err(e)) => Err(failed(e.to_string())),
         Err(_) => Err(failed(format!("no answer in {} s", CONNECT_TIMEOUT.as_secs()))),
     }

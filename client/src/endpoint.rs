@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use tokio_tungstenite::tungstenite::http::Uri;
 
+use crate::transport::Transport;
+
 /// The path that every server serves the protocol at.
 const SYNC_PATH: &str = "/v1/sync";
 
@@ -21,6 +23,7 @@ const SYNC_PATH: &str = "/v1/sync";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     url: String,
+    transport: Transport,
 }
 
 /// A server's address can't be used.
@@ -46,6 +49,40 @@ impl Endpoint {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.url
+    }
+
+    /// The same place, reached by this way.
+    #[must_use]
+    pub fn over(self, transport: Transport) -> Self {
+        Self { transport, ..self }
+    }
+
+    /// By which way it is reached.
+    #[must_use]
+    pub const fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    /// The authority, and the path under which requests by HTTP are made.
+    pub(crate) fn http(&self) -> (String, String) {
+        let rest = self.url.split_once("://").map_or("", |(_, rest)| rest);
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let base = path.strip_suffix("/sync").unwrap_or(path);
+        (authority.to_owned(), format!("/{base}"))
+    }
+
+    /// The host and the port that are dialled.
+    pub(crate) fn host(&self) -> (String, u16) {
+        let (authority, _) = self.http();
+        let usual = if self.is_secure() { 443 } else { 80 };
+        let port = |port: &str| port.parse().unwrap_or(usual);
+        if let Some((host, rest)) = authority.strip_prefix('[').and_then(|a| a.split_once(']')) {
+            return (host.to_owned(), rest.strip_prefix(':').map_or(usual, port));
+        }
+        match authority.split_once(':') {
+            Some((host, given)) => (host.to_owned(), port(given)),
+            None => (authority, usual),
+        }
     }
 
     /// Whether the connection is encrypted.
@@ -87,7 +124,8 @@ impl FromStr for Endpoint {
         }
         let path = uri.path().trim_end_matches('/');
         let prefix = path.strip_suffix(SYNC_PATH).unwrap_or(path);
-        Ok(Self { url: format!("{scheme}://{authority}{prefix}{SYNC_PATH}") })
+        let url = format!("{scheme}://{authority}{prefix}{SYNC_PATH}");
+        Ok(Self { url, transport: Transport::default() })
     }
 }
 
@@ -105,6 +143,22 @@ mod tests {
         assert_eq!(dialled("http://[::1]:4400/"), "ws://[::1]:4400/v1/sync");
         assert_eq!(dialled("http://host/a/b/"), "ws://host/a/b/v1/sync");
         assert_eq!(dialled("ws://host/v1/sync"), "ws://host/v1/sync");
+    }
+
+    #[test]
+    fn requests_go_to_the_same_place() {
+        let parts = |text: &str| {
+            let endpoint: Endpoint = text.parse().unwrap();
+            (endpoint.http(), endpoint.host())
+        };
+        let (http, host) = parts("ws://127.0.0.1:4400");
+        assert_eq!(http, ("127.0.0.1:4400".to_owned(), "/v1".to_owned()));
+        assert_eq!(host, ("127.0.0.1".to_owned(), 4400));
+        let (http, host) = parts("http://host/a/b/");
+        assert_eq!(http, ("host".to_owned(), "/a/b/v1".to_owned()));
+        assert_eq!(host, ("host".to_owned(), 80));
+        assert_eq!(parts("ws://[::1]:4400").1, ("::1".to_owned(), 4400));
+        assert_eq!(parts("ws://[::1]").1, ("::1".to_owned(), 80));
     }
 
     #[cfg(feature = "tls")]

@@ -37,6 +37,7 @@ mod status;
 pub mod store;
 mod trust;
 mod stream;
+mod transport;
 mod writer;
 
 pub use syncline_engine as engine;
@@ -52,6 +53,7 @@ pub use self::post::Post;
 pub use self::status::{ClientClosed, Problem, SyncStatus};
 pub use self::trust::TrustError;
 pub use self::stream::{Chunk, StreamError, StreamReader, StreamWriter};
+pub use self::transport::{Transport, TransportError};
 
 /// The README's code must compile.
 #[cfg(doctest)]

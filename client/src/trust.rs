@@ -57,19 +57,34 @@ impl Trust {
         if roots.is_empty() {
             return Err(TrustError::Empty { path: path.to_owned() });
         }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|e| unreadable(e.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Self(Some(Arc::new(config))))
+        Ok(Self(Some(trusting(roots).map_err(|e| unreadable(e.to_string()))?)))
+    }
+
+    /// How TLS is spoken.
+    pub(crate) fn config(&self) -> Result<Arc<ClientConfig>, String> {
+        if let Some(config) = &self.0 {
+            return Ok(Arc::clone(config));
+        }
+        let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        // Those of the system count as well, where there are any.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        trusting(roots).map_err(|error| error.to_string())
     }
 
     /// What dials, if not what does by default.
     pub(crate) fn connector(&self) -> Option<Connector> {
         self.0.clone().map(Connector::Rustls)
     }
+}
+
+#[cfg(feature = "tls")]
+fn trusting(roots: RootCertStore) -> Result<Arc<ClientConfig>, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
 }
 
 /// Nobody needs to be trusted.

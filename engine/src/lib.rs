@@ -17,6 +17,7 @@ pub mod machine;
 pub mod policy;
 pub mod rate;
 pub mod presence;
+pub mod reading;
 pub mod replica;
 pub mod session;
 pub mod storage;

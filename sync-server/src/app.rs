@@ -16,6 +16,7 @@ use tracing::Instrument;
 
 use crate::addresses::Addresses;
 use crate::health::{Health, Trouble};
+use crate::http::{self, Http};
 use crate::listener::Peer;
 use crate::mailbox::Mailbox;
 use crate::metrics::{Meters, TurnedAway};
@@ -41,6 +42,8 @@ pub(crate) struct App {
     pub(crate) next_connection: AtomicU64,
     /// Held by every connection, so that an end can wait for all.
     pub(crate) alive: mpsc::WeakSender<()>,
+    /// What the routes beside the WebSocket share.
+    pub(crate) http: Http,
     /// What the hub's loop says of itself.
     pub(crate) health: Arc<Health>,
     /// What is counted of connections.
@@ -57,11 +60,17 @@ impl App {
 
 /// The routes around `app`.
 pub(crate) fn router(app: Arc<App>) -> Router {
+    let cors = app.http.origins().cors();
+    let guard = axum::middleware::from_fn_with_state(Arc::clone(&app), http::guard);
     Router::new()
+        .merge(http::routes())
         .route("/", routing::get(page))
         .route(SYNC_PATH, routing::any(sync))
+        .route(posts::POSTS_PATH, routing::get(posts::posts))
         .with_state(Arc::clone(&app))
         .merge(health(app))
+        .layer(cors)
+        .layer(guard)
 }
 
 /// The pages that say how the server is, for whoever sends it work.
@@ -69,8 +78,6 @@ pub(crate) fn health(app: Arc<App>) -> Router {
     Router::new()
         .route("/healthz", routing::get(async || "ok\n"))
         .route("/readyz", routing::get(ready))
-        .route(SYNC_PATH, routing::any(sync))
-        .route(posts::POSTS_PATH, routing::get(posts::posts))
         .with_state(app)
 }
 
@@ -79,6 +86,8 @@ async fn page() -> String {
         "This is a Syncline sync server ({version}).\n\n\
          Clients connect by WebSocket to {SYNC_PATH} with the subprotocol {SUBPROTOCOL}, for example:\n\n\
          \tsyncline --server http://HOST:PORT --user ada post town/square \"Hello\"\n\n\
+         Where WebSocket is blocked, and for pages and programs without a client, there is HTTP: \
+         /v1/openapi.json describes it.\n\n\
          /healthz answers 200 while the process lives, /readyz while it takes work.\n",
         version = env!("CARGO_PKG_VERSION"),
     )

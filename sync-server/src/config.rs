@@ -55,6 +55,9 @@ pub enum ConfigError {
         /// The one that was not.
         missing: &'static str,
     },
+    /// A page's origin that no browser would send.
+    #[error("{0:?} in cors_origins is no origin; one looks like https://app.example or http://localhost:3000")]
+    Origin(String),
     /// A number that makes no sense.
     #[error("{name} must be at least {min}")]
     TooSmall {
@@ -173,6 +176,10 @@ settings! {
     /// Users who may write in the names of others, to carry data over from elsewhere
     #[clap(value_name = "NAMES", value_delimiter = ',')]
     importers("SYNCLINE_IMPORTERS"): Vec<String>,
+    /// Origins of pages that may talk to the server from a browser, such as https://app.example, or * for
+    /// all [default: none but its own; without keys also those of this machine]
+    #[clap(value_name = "ORIGINS", value_delimiter = ',')]
+    cors_origins("SYNCLINE_CORS_ORIGINS"): Vec<String>,
     /// What to log, for example "info" or "syncline_server=debug" [default: info]
     #[clap(value_name = "FILTER")]
     log("SYNCLINE_LOG"): String,
@@ -306,6 +313,7 @@ impl Settings {
     /// have a name, [`ConfigError::Incomplete`] if half of something is given.
     pub fn config(self) -> Result<Config, ConfigError> {
         self.check()?;
+        self.check_origins()?;
         let (hub, roles, default) = (self.hub(), self.roles()?, Config::default());
         let tls = match (self.tls_cert, self.tls_key) {
             (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
@@ -326,6 +334,7 @@ impl Settings {
                 Some(keys) => Authentication::Tokens { keys, audience: self.auth_audience },
                 None => default.authentication,
             },
+            cors_origins: self.cors_origins.unwrap_or(default.cors_origins),
             cache_bytes: self.cache_bytes.unwrap_or(default.cache_bytes),
             cache_idle: millis(self.cache_idle_ms, default.cache_idle),
             connections_max: self.connections_max.unwrap_or(default.connections_max),
@@ -415,6 +424,19 @@ impl Settings {
         Ok(roles)
     }
 
+    /// An origin has a scheme and an authority, and nothing behind it: one that a browser never sends
+    /// would only look like leave.
+    fn check_origins(&self) -> Result<(), ConfigError> {
+        for origin in self.cors_origins.iter().flatten() {
+            let authority = origin.split_once("://").map(|(_, authority)| authority);
+            let fits = authority.is_some_and(|a| !a.is_empty() && !a.contains(['/', '?', '#']));
+            if origin != "*" && !fits {
+                return Err(ConfigError::Origin(origin.clone()));
+            }
+        }
+        Ok(())
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         let smallest = [
             ("connections_max", self.connections_max.map(u64::from), 1),
@@ -466,6 +488,9 @@ pub struct Config {
     pub authentication: Authentication,
     /// Users with a role in every space, whatever else says who they are.
     pub roles: BTreeMap<UserId, Role>,
+    /// Origins of pages that may talk to the server from a browser, `*` for all. Its own always may, and
+    /// where names are taken at their word those of this machine.
+    pub cors_origins: Vec<String>,
     /// Memory for the cached pages of a store on disk.
     pub cache_bytes: u64,
     /// After how long without use a store on disk lets go of its cached pages.
@@ -495,6 +520,7 @@ impl Default for Config {
             storage: Storage::Directory(PathBuf::from("./syncline-data")),
             authentication: Authentication::Names,
             roles: BTreeMap::new(),
+            cors_origins: Vec::new(),
             cache_bytes: SledOptions::CACHE_BYTES,
             cache_idle: SledOptions::CACHE_IDLE,
             connections_max: 50_000,

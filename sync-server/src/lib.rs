@@ -45,6 +45,7 @@ pub mod config;
 mod gauge;
 mod handover;
 mod health;
+mod http;
 mod hub_task;
 mod internal;
 mod listener;
@@ -75,6 +76,7 @@ use config::{Authentication, Config, Storage};
 use gauge::{Gauge, Observed};
 use handover::Listeners;
 use health::Health;
+use http::{Http, Origins};
 use hub_task::HubTask;
 use internal::Internal;
 use listener::Sockets;
@@ -84,6 +86,9 @@ use roles::WithRoles;
 use store::{MemoryStore, OpenError, SledOptions, SledStore};
 use tls::Certificates;
 use work::{MakeSnapshot, Work, WorkEnd};
+
+/// How long the last bytes of answers may take when the server ends.
+const ANSWERS_WAIT: Duration = Duration::from_secs(2);
 
 /// The server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -178,10 +183,11 @@ impl Server {
             files.map(|files| Certificates::read(files, Arc::clone(&meters))).transpose()?;
         let ((store, on_disk, identity), listeners) = open_and_listen(&config, inherited).await?;
         tracing::info!(term = identity.term, listen = %config.listen, "store opened");
+        let secret = outbox_secret(&identity);
         let hub = Hub::new(config.hub, identity)
             .with_authenticator(authenticator)
             .with_jitter(random_number()?);
-        let outfit = Outfit { listeners, certificates: certificates.map(Arc::new), meters };
+        let outfit = Outfit { listeners, certificates: certificates.map(Arc::new), meters, secret };
         let mut server = Self::run(outfit, hub, store, make_snapshot, &config)?;
         server.admin = on_disk.and_then(|store| listen_to_admins(store, &server.closing));
         Ok(server)
@@ -193,9 +199,10 @@ impl Server {
         hub: impl Machine<Input = Input, Effect = Effect> + Observed + Send + 'static,
         store: Arc<dyn LogStore>,
         make_snapshot: MakeSnapshot,
+        secret: [u8; 32],
         config: &Config,
     ) -> Result<Self, StartError> {
-        let Outfit { listeners, certificates, meters } = outfit;
+        let Outfit { listeners, certificates, meters, secret } = outfit;
         let unheard = |source| StartError::Listen { listen: config.listen, source };
         let local_addr = listeners.sync.local_addr().map_err(unheard)?;
         let metrics_addr = listeners.metrics.as_ref().map_or(Ok(local_addr), |l| l.local_addr());
@@ -218,6 +225,7 @@ impl Server {
             alive: alive_in.downgrade(),
             health: Arc::clone(&health),
             meters: Arc::clone(&meters),
+            http: Http::new(origins(config), secret),
         };
         let gauge = Gauge::new(Arc::clone(&meters), Arc::clone(&health), config.hub);
         let task = HubTask::new(hub, letters, work, gauge);
@@ -332,6 +340,8 @@ impl Server {
             outcome = self.ended().await;
             // Nobody says anything on this channel; it ends with the last connection.
             let _ = self.alive.1.recv().await;
+            // What is being answered gets its last bytes.
+            let _ = tokio::time::timeout(ANSWERS_WAIT, &mut self.listener).await;
             if let Some(admin) = self.admin.take() {
                 // A panic of it has been printed already.
                 let _ = admin.await;
@@ -361,6 +371,15 @@ impl Drop for Server {
     }
 }
 
+fn origins(config: &Config) -> Origins {
+    Origins::new(&config.cors_origins, matches!(config.authentication, Authentication::Names))
+}
+
+/// What the outboxes of commands that come by HTTP are derived from.
+fn outbox_secret(identity: &Identity) -> [u8; 32] {
+    blake3::derive_key("syncline 2026 outboxes of commands by HTTP", &identity.digest_key.0)
+}
+
 fn authenticator(config: &Config) -> Result<Arc<dyn Authenticator>, StartError> {
     match &config.authentication {
         Authentication::Names if config.listen.ip().is_loopback() => Ok(Arc::new(TakesNames)),
@@ -385,6 +404,8 @@ struct Outfit {
     listeners: Listeners,
     certificates: Option<Arc<Certificates>>,
     meters: Arc<Meters>,
+    /// What the outboxes of commands by HTTP are derived from.
+    secret: [u8; 32],
 }
 
 /// Opens the store and the sockets. Who takes over waits for the data directory first, so that nobody

@@ -91,8 +91,9 @@ impl Drop for Seat {
     }
 }
 
-/// Serves `router` on everything that `listener` accepts, until `closing` turns true. Connections
-/// that were upgraded go on by themselves; the others end with this future.
+/// Serves `router` on everything that `listener` accepts, until `closing` turns true, and then until the
+/// answers are given that are under way. Connections that were upgraded go on by themselves; the others
+/// end with this future.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
@@ -102,7 +103,7 @@ pub(crate) async fn serve(
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            () = closed(&mut closing) => return,
+            () = closed(&mut closing) => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, address)) => {
@@ -110,8 +111,9 @@ pub(crate) async fn serve(
                         sockets.meters.turned_away(TurnedAway::Sockets);
                         continue;
                     };
-                    let (router, sockets) = (router.clone(), sockets.clone());
-                    connections.spawn(serve_one(stream, address, router, sockets, seat));
+                    let sockets = sockets.clone();
+                    let (router, closing) = (router.clone(), closing.clone());
+                    connections.spawn(serve_one(stream, address, router, sockets, seat, closing));
                 }
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
@@ -121,6 +123,8 @@ pub(crate) async fn serve(
             },
         }
     }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
 }
 
 async fn closed(closing: &mut watch::Receiver<bool>) {
@@ -143,6 +147,7 @@ async fn serve_one(
     router: Router,
     sockets: Sockets,
     seat: Seat,
+    closing: watch::Receiver<bool>,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, peer = %address, "cannot turn off Nagle's algorithm");
@@ -151,9 +156,9 @@ async fn serve_one(
     let written = Arc::clone(&peer.written);
     let stream = LingeringStream::new(stream, seat, written, sockets.stall);
     let wait = sockets.wait;
-    let Some(tls) = sockets.tls else { return speak(stream, peer, router, wait).await };
+    let Some(tls) = sockets.tls else { return speak(stream, peer, router, wait, closing).await };
     match tokio::time::timeout(wait, tls.accept(stream)).await {
-        Ok(Ok(stream)) => speak(stream, peer, router, wait).await,
+        Ok(Ok(stream)) => speak(stream, peer, router, wait, closing).await,
         Ok(Err(error)) => {
             sockets.meters.turned_away(TurnedAway::Handshake);
             tracing::debug!(?error, peer = %address, "no agreement on TLS");
@@ -165,20 +170,32 @@ async fn serve_one(
     }
 }
 
-/// Speaks HTTP to the end.
-async fn speak<S>(stream: S, peer: Peer, router: Router, wait: Duration)
-where
+/// Speaks HTTP to the end, which comes after the answer that is under way once `closing` turns true.
+async fn speak<S>(
+    stream: S,
+    peer: Peer,
+    router: Router,
+    wait: Duration,
+    mut closing: watch::Receiver<bool>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let address = peer.address;
     let service = TowerToHyperService::new(router.layer(axum::Extension(peer)));
-    let served = http1::Builder::new()
+    let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(wait)
         .max_buf_size(HEADER_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades()
-        .await;
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = closed(&mut closing) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
     if let Err(error) = served {
         tracing::debug!(?error, peer = %address, "a connection did not speak HTTP to its end");
     }

@@ -189,6 +189,7 @@ async fn start(config: Config) -> Server {
         listeners: Listeners { sync: listener, metrics: None },
         certificates: None,
         meters: Arc::new(Meters::new()),
+        secret: [0; 32],
     };
     Server::run(outfit, Script::default(), Arc::new(Broken), make_snapshot, &config)
         .expect("the server starts")

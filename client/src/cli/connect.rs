@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
-use syncline_client::{Builder, Client, Document, Pending};
+use syncline_client::{Builder, Client, Document, Pending, Transport};
 use syncline_engine::ids::{Address, Facet, UserId};
 use syncline_engine::session::Resolution;
 use tokio::time::{Instant, timeout_at};
@@ -35,6 +35,9 @@ pub(crate) struct ConnectArgs {
     /// Folder for your documents [default: one per user in the user data folder]
     #[arg(long, env = "SYNCLINE_CLIENT_DATA", value_name = "DIR")]
     data: Option<PathBuf>,
+    /// How to speak with the server: auto, websocket, or sse where WebSocket is blocked
+    #[arg(long, env = "SYNCLINE_TRANSPORT", default_value_t = Transport::Auto, value_name = "WAY")]
+    transport: Transport,
     /// Work on what is on this device, without the network
     #[arg(long)]
     offline: bool,
@@ -103,6 +106,7 @@ impl Connection {
         let mut builder = builder
             .user(user.as_str())
             .agent(concat!("syncline/", env!("CARGO_PKG_VERSION")))
+            .transport(args.transport)
             .online(!args.offline);
         if let Some(token) = &args.token {
             builder = builder.token(token);

@@ -12,6 +12,7 @@ mod damage;
 mod epochs;
 mod forgery;
 mod hostile;
+mod http;
 mod large;
 mod manners;
 mod memory;
