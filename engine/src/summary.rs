@@ -187,7 +187,7 @@ impl Summary {
             Facet::Post => self.post.is_some(),
             Facet::Likes => self.likes.is_some(),
             Facet::Comments => self.comments.is_some(),
-            Facet::Json => true,
+            Facet::Json | Facet::Stream => true,
         }
     }
 

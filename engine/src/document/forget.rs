@@ -28,7 +28,7 @@ pub fn forget(
         Facet::Post => forget_post(document, user),
         Facet::Likes => forget_likes(document, user),
         Facet::Comments => forget_comments(document, user, at),
-        Facet::Json => Ok(false),
+        Facet::Json | Facet::Stream => Ok(false),
     }
 }
 

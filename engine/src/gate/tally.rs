@@ -113,7 +113,7 @@ impl Tally {
                     (self.comments.saturating_sub(self.deleted), self.deleted);
                 Some(Part::Comments(CommentsPart { comments, deleted }))
             }
-            Facet::Json => None,
+            Facet::Json | Facet::Stream => None,
         }
     }
 

@@ -15,7 +15,7 @@ use self::gathering::{Gathering, Listener, Mouth};
 use self::room::Arrival;
 use super::connection::{Open, Slot};
 use super::timers::Timer;
-use super::{Effect, Hub};
+use super::Hub;
 use crate::clock::Timestamp;
 use crate::codes::Code;
 use crate::ids::{Address, UserId};
@@ -208,7 +208,7 @@ impl Hub {
                     let code = Code::SpaceUnavailable;
                     let retry_after = Some(Duration::from_secs(30));
                     let refused = Refused { code, message: error.clone(), retry_after };
-                    self.send_away(now, handle, slot, refused);
+                    self.send_out(now, handle, slot, refused);
                 }
             }
         }
@@ -237,7 +237,7 @@ impl Hub {
             None
         };
         if let Some(refused) = refused {
-            return self.send_away(now, handle, slot, refused);
+            return self.send_out(now, handle, slot, refused);
         }
         let standing = (role.to_string(), principal.may.bits());
         let device = frame.visible.then_some(session.0);
@@ -376,7 +376,7 @@ impl Hub {
         // Those too who only look.
         for slot in slots {
             if self.connections.open(slot).is_some_and(|open| open.credentials.user == *user) {
-                self.send_away(now, handle, slot, kicked(wait));
+                self.send_out(now, handle, slot, kicked(wait));
             }
         }
         u32::try_from(sessions.len()).unwrap_or(u32::MAX)
@@ -436,7 +436,7 @@ impl Hub {
         self.send(slot, SentAway { space, code: code.number(), message, retry_after_ms });
     }
 
-    fn send_away(&mut self, now: Timestamp, handle: GatheringHandle, slot: Slot, refused: Refused) {
+    fn send_out(&mut self, now: Timestamp, handle: GatheringHandle, slot: Slot, refused: Refused) {
         let Some(name) = self.gatherings.by_handle.get(&handle).map(|g| g.name.clone()) else {
             return;
         };
@@ -487,7 +487,7 @@ impl Hub {
         let Some((principal, role, claimed)) = self.standing(slot, &name) else { return };
         if !principal.may.has(Capabilities::READ) {
             let refused = Refused::new(Code::Forbidden, "you may not be here any more");
-            return self.send_away(now, handle, slot, refused);
+            return self.send_out(now, handle, slot, refused);
         }
         let Some(gathering) = self.gatherings.by_handle.get_mut(&handle) else { return };
         let Some(listener) = gathering.listeners.get_mut(&slot) else { return };

@@ -67,6 +67,9 @@ fn client_samples() -> Vec<(&'static str, ClientFrame)> {
         ("Announce", Announce { handle: 6, sayings: sayings() }.into()),
         ("Kick", Kick { handle: 6, user: "eve".to_owned(), for_ms: 60_000 }.into()),
     ]
+    .into_iter()
+    .chain(client_stream_samples())
+    .collect()
 }
 
 fn sayings() -> Vec<WireSaying> {
@@ -153,9 +156,6 @@ fn presence_samples() -> Vec<(&'static str, ServerFrame)> {
         ("Kicked", Kicked { handle: 6, user: eve.clone(), devices: 2, refused: None }.into()),
         ("Kicked.refused", Kicked { handle: 6, user: eve, devices: 0, refused }.into()),
     ]
-    .into_iter()
-    .chain(client_stream_samples())
-    .collect()
 }
 
 const STREAM: &str = "town/answer-7/stream";

@@ -63,7 +63,7 @@ fn command(facet: Facet, step: &Step, number: u64) -> Command {
                 PostCommand::Splice { field: TextField::Title, index: 0, delete: 0, insert }.into()
             }
         },
-        Facet::Json => unreachable!("no summary counts it"),
+        Facet::Json | Facet::Stream => unreachable!("no summary counts it"),
     }
 }
 

@@ -64,7 +64,7 @@ impl Hub {
             let State::Live(live) = &mut stream.state else { continue };
             if let Some(record) = live.take_record(&self.identity.digest_key) {
                 let (address, epoch) = (stream.address.log().clone(), live.epoch);
-                appends.push(Append { address, epoch, record });
+                appends.push(Append { address, epoch, record, brought: None });
                 self.streams.in_commit.push(handle);
             }
         }
