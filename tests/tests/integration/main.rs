@@ -19,5 +19,6 @@ mod processes;
 mod races;
 mod returning;
 mod rollback;
+mod streams;
 mod support;
 mod tokens;
