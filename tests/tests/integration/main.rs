@@ -20,5 +20,6 @@ mod processes;
 mod races;
 mod returning;
 mod rollback;
+mod streams;
 mod support;
 mod tokens;
