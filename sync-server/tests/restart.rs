@@ -12,10 +12,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use automerge::TextEncoding;
 use syncline_engine::codes::Code;
-use syncline_engine::document::{Command, JsonCommand, genesis};
-use syncline_engine::ids::Address;
 use syncline_engine::wire::ServerFrame;
 use syncline_engine::wire::frame::{Blob, Hello, Ping, Push, Subscribe};
 use tokio::net::{TcpStream, UnixDatagram};
@@ -60,14 +57,7 @@ async fn write(client: &mut Client<TcpStream>, n: u16) {
         .await;
     let ServerFrame::Subscribed(opened) = client.hear().await else { panic!("not opened") };
     let lease = opened.lease.expect("a lease was asked for");
-    let address: Address = address.parse().expect("an address");
-    let mut document = genesis::document(&address, TextEncoding::UnicodeCodePoint)
-        .with_actor(lease.actor.as_slice().into());
-    let mut transaction = document.transaction();
-    let put = JsonCommand::PutText { path: vec!["key".into()], text: format!("by {n}") };
-    Command::Json(put).apply(&mut transaction).expect("it can be done");
-    transaction.commit();
-    let change = document.get_last_local_change().expect("there is one").raw_bytes().to_vec();
+    let change = support::change(&address, lease.actor);
     let handle = opened.handle;
     client.say(Push { handle, first: 1, changes: vec![Blob(change.into())] }).await;
     while !matches!(client.hear().await, ServerFrame::Ack(_)) {}
