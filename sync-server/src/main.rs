@@ -10,7 +10,7 @@ use anyhow::Context;
 use clap::Parser;
 use sd_notify::NotifyState;
 use syncline_server::config::{Config, ConfigError, Settings, Storage};
-use syncline_server::logs::{self, LogError, Traces};
+use syncline_server::logs::{self, LogError, Logs};
 use syncline_server::store::OpenError;
 use syncline_server::{HubFailure, Inherited, Server, StartError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -53,7 +53,7 @@ const STORE_FAILED: u8 = 6;
 
 fn main() -> ExitCode {
     let Arguments { config, settings } = Arguments::parse();
-    match prepare(config, settings).and_then(|(config, _traces)| run(config)) {
+    match prepare(config, settings).and_then(|(config, _logs)| run(config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("syncline-server: {error:#}");
@@ -82,13 +82,13 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
-fn prepare(file: Option<PathBuf>, settings: Settings) -> anyhow::Result<(Config, Traces)> {
+fn prepare(file: Option<PathBuf>, settings: Settings) -> anyhow::Result<(Config, Logs)> {
     let settings = match file {
         Some(path) => settings.or(Settings::read(&path)?),
         None => settings,
     };
-    let traces = logs::begin(&settings)?;
-    Ok((settings.config()?, traces))
+    let logs = logs::begin(&settings)?;
+    Ok((settings.config()?, logs))
 }
 
 fn run(config: Config) -> anyhow::Result<()> {

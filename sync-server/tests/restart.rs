@@ -113,8 +113,7 @@ async fn live_through(
 #[tokio::test(flavor = "multi_thread")]
 async fn five_hundred_clients_come_back_spread_out_to_a_server_that_took_over_gb1() {
     let dir = tempfile::tempdir().expect("a directory");
-    // A pipe that nobody reads takes only so many lines.
-    let rate = ["--returns-per-second", "100", "--log", "warn"];
+    let rate = ["--returns-per-second", "100"];
     let first = ["--listen", "127.0.0.1:0", "--data", text(dir.path())];
     let first = Process::start(command(&[&first[..], &rate].concat())).await;
     let at = first.at();
@@ -276,7 +275,8 @@ async fn a_thousand_times(at: SocketAddr) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_who_come_and_go_leave_nothing_behind() {
     let dir = tempfile::tempdir().expect("a directory");
-    let soon = ["--lease-grace-ms", "50", "--evict-idle-ms", "50", "--log", "warn"];
+    // All along nobody reads the log, of which there is more than a pipe holds.
+    let soon = ["--lease-grace-ms", "50", "--evict-idle-ms", "50"];
     let arguments = ["--listen", "127.0.0.1:0", "--data", text(dir.path())];
     let server = Process::start(command(&[&arguments[..], &soon].concat())).await;
     let at = server.at();
