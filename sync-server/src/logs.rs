@@ -1,8 +1,10 @@
 //! Where log lines and traces go. What clients say reaches a line only with its control characters
-//! escaped, so that nobody writes lines, or colours, of his own.
+//! escaped, so that nobody writes lines, or colours, of his own. Lines are written by a thread of their
+//! own: whoever does not read the log loses lines of it, and does not stop the server.
 
 use std::io::{self, IsTerminal as _, Write};
 
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::ParseError;
 #[cfg(feature = "otlp")]
 use tracing_subscriber::filter::Targets;
@@ -18,6 +20,9 @@ mod otlp;
 
 /// What is logged there at the finest are messages themselves, tokens and all.
 const SECRETIVE: &str = "tungstenite=info";
+
+/// Lines that wait for whoever reads the log; what comes after is lost.
+const LINES_WAITING_MAX: usize = 16_384;
 
 /// Logging cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -44,31 +49,37 @@ pub enum LogError {
     },
 }
 
-/// Keeps traces going to their collector. Dropping it sends what is left.
-#[derive(Debug, Default)]
+/// Keeps lines and traces going to where they go. Dropping it sends what is left.
+#[derive(Debug)]
 #[must_use]
-pub struct Traces {
+pub struct Logs {
+    _lines: WorkerGuard,
     #[cfg(feature = "otlp")]
-    exporter: Option<otlp::Exporter>,
+    _exporter: Option<otlp::Exporter>,
 }
 
 /// Begins to log to standard error, and to send traces if that is set. Once in a process.
 ///
 /// # Errors
 /// [`LogError`] says what is wrong.
-pub fn begin(settings: &Settings) -> Result<Traces, LogError> {
+pub fn begin(settings: &Settings) -> Result<Logs, LogError> {
     let filter = settings.log.as_deref().unwrap_or("info");
     let wrong = |source| LogError::Filter { filter: filter.to_owned(), source };
     let filter = EnvFilter::builder().parse(filter).map_err(wrong)?;
     let filter = filter.add_directive(SECRETIVE.parse().map_err(wrong)?);
     let colours = io::stderr().is_terminal();
-    let text =
-        tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(Escaping { colours });
+    let (lines, guard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(LINES_WAITING_MAX)
+        .thread_name("log")
+        .finish(io::stderr());
+    let writer = |colours| Escaping { lines: lines.clone(), colours };
+    let text = tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(writer(colours));
     let lines = match settings.log_format.unwrap_or_default() {
         LogFormat::Text => text.with_filter(filter).boxed(),
         LogFormat::Json => {
             let json = tracing_subscriber::fmt::layer().json();
-            json.with_writer(Escaping { colours: false }).with_filter(filter).boxed()
+            json.with_writer(writer(false)).with_filter(filter).boxed()
         }
     };
     let lines = tracing_subscriber::registry().with(lines);
@@ -79,7 +90,7 @@ pub fn begin(settings: &Settings) -> Result<Traces, LogError> {
         // A trace has its own level of detail, whatever the lines have.
         let ours = Targets::new().with_target("syncline_server", tracing::Level::DEBUG);
         let layer = exporter.as_ref().map(|exporter| exporter.layer().with_filter(ours));
-        (lines.with(layer), Traces { exporter })
+        (lines.with(layer), Logs { _lines: guard, _exporter: exporter })
     };
     #[cfg(not(feature = "otlp"))]
     let traces = match &settings.otlp_endpoint {
@@ -88,25 +99,26 @@ pub fn begin(settings: &Settings) -> Result<Traces, LogError> {
                 (endpoint.clone(), "this build lacks the feature otlp".to_owned());
             return Err(LogError::Otlp { endpoint, why });
         }
-        None => Traces::default(),
+        None => Logs { _lines: guard },
     };
     lines.try_init().map_err(LogError::Begun)?;
     Ok(traces)
 }
 
-/// Standard error, where a line is a line.
-#[derive(Debug, Clone, Copy)]
+/// Where a line is a line.
+#[derive(Debug, Clone)]
 struct Escaping {
+    lines: NonBlocking,
     /// Whether the lines are coloured by who writes them, so that ESC must pass. Their values come
     /// with it escaped already.
     colours: bool,
 }
 
 impl<'a> MakeWriter<'a> for Escaping {
-    type Writer = EscapingWriter<io::Stderr>;
+    type Writer = EscapingWriter<NonBlocking>;
 
     fn make_writer(&'a self) -> Self::Writer {
-        EscapingWriter { inner: io::stderr(), colours: self.colours }
+        EscapingWriter { inner: self.lines.clone(), colours: self.colours }
     }
 }
 

@@ -10,7 +10,7 @@ use anyhow::Context;
 use clap::Parser;
 use sd_notify::NotifyState;
 use syncline_server::config::{Config, ConfigError, Settings, Storage};
-use syncline_server::logs::{self, LogError, Traces};
+use syncline_server::logs::{self, LogError, Logs};
 use syncline_server::store::OpenError;
 use syncline_server::{HubFailure, Inherited, Server, StartError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
     let outcome = match command {
         Some(command) => commands::run(command, settings.data),
         None => prepare(config, settings)
-            .and_then(|(config, _traces)| run(config))
+            .and_then(|(config, _logs)| run(config))
             .map(|()| ExitCode::SUCCESS),
     };
     match outcome {
@@ -100,13 +100,13 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
-fn prepare(file: Option<PathBuf>, settings: Settings) -> anyhow::Result<(Config, Traces)> {
+fn prepare(file: Option<PathBuf>, settings: Settings) -> anyhow::Result<(Config, Logs)> {
     let settings = match file {
         Some(path) => settings.or(Settings::read(&path)?),
         None => settings,
     };
-    let traces = logs::begin(&settings)?;
-    Ok((settings.config()?, traces))
+    let logs = logs::begin(&settings)?;
+    Ok((settings.config()?, logs))
 }
 
 fn run(config: Config) -> anyhow::Result<()> {

@@ -14,12 +14,16 @@ use prometheus::{
 };
 use syncline_engine::codes::Code;
 use syncline_engine::hub::{Counters, Stats};
-use syncline_engine::wire::{ClientFrame, CloseCode, ServerFrame};
+use syncline_engine::wire::{ClientFrame, ServerFrame};
 use tokio::sync::Notify;
 
+mod labels;
 mod sample;
 
+pub(crate) use labels::{By, Task, TurnedAway};
 pub(crate) use sample::Sampler;
+
+use labels::{close_name, outcome};
 
 /// The type of the text that [`Meters::text`] gives.
 pub(crate) const TEXT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -32,39 +36,6 @@ const SECONDS: &[f64] = &[
 const CHANGES: &[f64] = &[1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1_000.0, 5_000.0];
 const BYTES: &[f64] =
     &[256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 16_777_216.0];
-
-/// Who ended a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum By {
-    Peer,
-    Hub,
-    Socket,
-    Network,
-}
-
-impl By {
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Peer => "peer",
-            Self::Hub => "hub",
-            Self::Socket => "socket",
-            Self::Network => "network",
-        }
-    }
-}
-
-/// Why a socket was turned away before it was a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TurnedAway {
-    /// As many connections are open as may be.
-    Full,
-    /// As many sockets are open as may be.
-    Sockets,
-    /// TLS was not agreed on, or not in time.
-    Handshake,
-    /// Its address has, or opens, as many as it may.
-    Address,
-}
 
 /// Messages of one direction.
 #[derive(Debug)]
@@ -363,13 +334,8 @@ impl Meters {
                 self.work.with_label_values(&[work.name(), outcome]);
             }
         }
-        for reason in [
-            TurnedAway::Full,
-            TurnedAway::Sockets,
-            TurnedAway::Handshake,
-            TurnedAway::Address,
-        ] {
-            self.count_turned_away(reason, 0);
+        for reason in TurnedAway::ALL {
+            self.turned_away.with_label_values(&[reason.name()]);
         }
         for outcome in ["done", "failed"] {
             self.tls_reloads.with_label_values(&[outcome]);
@@ -444,17 +410,7 @@ impl Meters {
 
     /// A socket was turned away.
     pub(crate) fn turned_away(&self, reason: TurnedAway) {
-        self.count_turned_away(reason, 1);
-    }
-
-    fn count_turned_away(&self, reason: TurnedAway, by: u64) {
-        let reason = match reason {
-            TurnedAway::Full => "full",
-            TurnedAway::Sockets => "sockets",
-            TurnedAway::Handshake => "handshake",
-            TurnedAway::Address => "address",
-        };
-        self.turned_away.with_label_values(&[reason]).inc_by(by);
+        self.turned_away.with_label_values(&[reason.name()]).inc();
     }
 
     /// The certificate was read again, or could not be.
@@ -495,50 +451,6 @@ impl Meters {
             tracing::error!(%error, "metrics not written");
         }
         text
-    }
-}
-
-const fn outcome(well: bool) -> &'static str {
-    if well { "done" } else { "failed" }
-}
-
-/// A larger task of the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Task {
-    /// Reading a document's outline and tail.
-    Load,
-    /// Making the gate's index of a document.
-    OpenGate,
-    /// Making a snapshot.
-    Compact,
-    /// Ending an epoch.
-    RollOver,
-}
-
-impl Task {
-    const ALL: [Self; 4] = [Self::Load, Self::OpenGate, Self::Compact, Self::RollOver];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Load => "load",
-            Self::OpenGate => "open_gate",
-            Self::Compact => "compact",
-            Self::RollOver => "roll_over",
-        }
-    }
-}
-
-/// A close code's name. Those that a peer made up share one: labels that strangers choose would grow
-/// without bound.
-fn close_name(code: Option<u16>) -> &'static str {
-    match code {
-        None => "none",
-        Some(1_000) => "normal",
-        Some(1_001) => "going_away",
-        Some(number) => Code::ALL
-            .iter()
-            .find(|code| CloseCode::of(**code).0 == number)
-            .map_or("other", |code| code.slug()),
     }
 }
 

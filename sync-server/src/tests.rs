@@ -185,8 +185,12 @@ async fn start(config: Config) -> Server {
     let make_snapshot = |_: &Address, _: Cursor, _: Option<&Snapshot>, _: &[Record]| {
         Err("this store has none".to_owned())
     };
+    let metrics = match config.metrics_listen {
+        Some(address) => Some(TcpListener::bind(address).await.expect("a free port")),
+        None => None,
+    };
     let outfit = Outfit {
-        listeners: Listeners { sync: listener, metrics: None },
+        listeners: Listeners { sync: listener, metrics },
         certificates: None,
         meters: Arc::new(Meters::new()),
         secret: [0; 32],
@@ -416,8 +420,29 @@ async fn refusal(server: &Server) -> tungstenite::handshake::client::Response {
     *answer
 }
 
+#[tokio::test]
+async fn a_store_that_failed_is_told_to_whoever_asks_before_work_is_sent() {
+    let metrics_listen = Some("127.0.0.1:0".parse().expect("an address"));
+    let mut server = start(Config { metrics_listen, ..Config::default() }).await;
+    let internal = server.metrics_addr();
+    let mut client = connect(&server).await;
+    assert_eq!(ask(&mut client, "echo").await, "echo");
+    assert!(http_at(internal, "/readyz").await.ends_with("ready\n"));
+    assert!(server.is_well());
+    say(&mut client, "append").await;
+    assert!(within(server.ended()).await.is_err());
+    let answer = http_at(internal, "/readyz").await;
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.ends_with("the store has failed\n"), "{answer}");
+    assert!(!server.is_well(), "systemd's watchdog need not wait");
+}
+
 async fn http(server: &Server, path: &str) -> String {
-    let mut stream = TcpStream::connect(server.local_addr()).await.expect("it listens");
+    http_at(server.local_addr(), path).await
+}
+
+async fn http_at(address: std::net::SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
     let request = format!("GET {path} HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("taken");
     let mut answer = String::new();

@@ -12,11 +12,8 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
 
-use automerge::TextEncoding;
-use syncline_engine::document::{Command, JsonCommand, genesis};
-use syncline_engine::ids::Address;
 use syncline_engine::wire::ServerFrame;
-use syncline_engine::wire::frame::{Blob, Ping, Push, RequestLease};
+use syncline_engine::wire::frame::{Blob, Ping, Push, RequestLease, WireLease};
 use syncline_server::Server;
 use syncline_server::config::Config;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -26,16 +23,9 @@ use support::{Client, config, metrics, page, page_from, status, until, within};
 
 const DOC: &str = "town/square/json";
 
-/// A change under a lease that was just granted on an empty document.
-fn change(actor: [u8; 16]) -> Blob {
-    let address: Address = DOC.parse().expect("an address");
-    let mut document = genesis::document(&address, TextEncoding::UnicodeCodePoint)
-        .with_actor(actor.as_slice().into());
-    let mut transaction = document.transaction();
-    let command = JsonCommand::PutText { path: vec!["key".into()], text: "hello".to_owned() };
-    Command::Json(command).apply(&mut transaction).expect("it can be done");
-    transaction.commit();
-    Blob(document.get_last_local_change().expect("there is one").raw_bytes().to_vec().into())
+/// A change under a lease that was just granted on the empty document.
+fn change(lease: &WireLease) -> Blob {
+    Blob(support::change(DOC, lease.actor).into())
 }
 
 /// One writes, one reads, and both leave in good order.
@@ -48,7 +38,7 @@ async fn a_conversation(at: SocketAddr) {
     let handle = writer.subscribe(DOC, false).await;
     writer.say(RequestLease { handle }).await;
     let ServerFrame::Leased(leased) = writer.hear().await else { panic!("no lease") };
-    writer.say(Push { handle, first: 1, changes: vec![change(leased.lease.actor)] }).await;
+    writer.say(Push { handle, first: 1, changes: vec![change(&leased.lease)] }).await;
     let (mut acked, mut changed) = (false, false);
     while !(acked && changed) {
         match writer.hear().await {
@@ -59,7 +49,7 @@ async fn a_conversation(at: SocketAddr) {
     }
     assert!(matches!(reader.hear().await, ServerFrame::Changes(_)));
     // What does not follow is refused, with a code.
-    writer.say(Push { handle, first: 7, changes: vec![change(leased.lease.actor)] }).await;
+    writer.say(Push { handle, first: 7, changes: vec![change(&leased.lease)] }).await;
     assert!(matches!(writer.hear().await, ServerFrame::Reject(_)));
     until(at, |metrics| {
         metrics["syncline_connections"] == 2.0 && metrics["syncline_followers"] == 2.0

@@ -12,10 +12,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use automerge::TextEncoding;
 use syncline_engine::codes::Code;
-use syncline_engine::document::{Command, JsonCommand, genesis};
-use syncline_engine::ids::Address;
 use syncline_engine::wire::ServerFrame;
 use syncline_engine::wire::frame::{Blob, Hello, Ping, Push, Subscribe};
 use tokio::net::{TcpStream, UnixDatagram};
@@ -60,14 +57,7 @@ async fn write(client: &mut Client<TcpStream>, n: u16) {
         .await;
     let ServerFrame::Subscribed(opened) = client.hear().await else { panic!("not opened") };
     let lease = opened.lease.expect("a lease was asked for");
-    let address: Address = address.parse().expect("an address");
-    let mut document = genesis::document(&address, TextEncoding::UnicodeCodePoint)
-        .with_actor(lease.actor.as_slice().into());
-    let mut transaction = document.transaction();
-    let put = JsonCommand::PutText { path: vec!["key".into()], text: format!("by {n}") };
-    Command::Json(put).apply(&mut transaction).expect("it can be done");
-    transaction.commit();
-    let change = document.get_last_local_change().expect("there is one").raw_bytes().to_vec();
+    let change = support::change(&address, lease.actor);
     let handle = opened.handle;
     client.say(Push { handle, first: 1, changes: vec![Blob(change.into())] }).await;
     while !matches!(client.hear().await, ServerFrame::Ack(_)) {}
@@ -123,8 +113,7 @@ async fn live_through(
 #[tokio::test(flavor = "multi_thread")]
 async fn five_hundred_clients_come_back_spread_out_to_a_server_that_took_over_gb1() {
     let dir = tempfile::tempdir().expect("a directory");
-    // A pipe that nobody reads takes only so many lines.
-    let rate = ["--returns-per-second", "100", "--log", "warn"];
+    let rate = ["--returns-per-second", "100"];
     let first = ["--listen", "127.0.0.1:0", "--data", text(dir.path())];
     let first = Process::start(command(&[&first[..], &rate].concat())).await;
     let at = first.at();
@@ -286,7 +275,8 @@ async fn a_thousand_times(at: SocketAddr) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_who_come_and_go_leave_nothing_behind() {
     let dir = tempfile::tempdir().expect("a directory");
-    let soon = ["--lease-grace-ms", "50", "--evict-idle-ms", "50", "--log", "warn"];
+    // All along nobody reads the log, of which there is more than a pipe holds.
+    let soon = ["--lease-grace-ms", "50", "--evict-idle-ms", "50"];
     let arguments = ["--listen", "127.0.0.1:0", "--data", text(dir.path())];
     let server = Process::start(command(&[&arguments[..], &soon].concat())).await;
     let at = server.at();

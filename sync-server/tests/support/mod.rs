@@ -11,7 +11,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use automerge::TextEncoding;
 use futures_util::{SinkExt, StreamExt};
+use syncline_engine::document::{Command, JsonCommand, genesis};
+use syncline_engine::ids::Address;
 use syncline_engine::wire::frame::{Bye, Hello, Subscribe};
 use syncline_engine::wire::{ClientFrame, SUBPROTOCOL, ServerFrame};
 use syncline_server::config::{Config, Storage};
@@ -91,6 +94,18 @@ pub fn parsed(text: &str) -> BTreeMap<String, f64> {
 /// Waits until the metrics are as they should be.
 pub async fn until(at: SocketAddr, mut wanted: impl FnMut(&BTreeMap<String, f64>) -> bool) {
     within(async { while !wanted(&metrics(at).await) {} }).await;
+}
+
+/// A change under a lease that was just granted on an empty document: a text.
+pub fn change(address: &str, actor: [u8; 16]) -> Vec<u8> {
+    let address: Address = address.parse().expect("an address");
+    let mut document = genesis::document(&address, TextEncoding::UnicodeCodePoint)
+        .with_actor(actor.as_slice().into());
+    let mut transaction = document.transaction();
+    let put = JsonCommand::PutText { path: vec!["key".into()], text: "hello".to_owned() };
+    Command::Json(put).apply(&mut transaction).expect("it can be done");
+    transaction.commit();
+    document.get_last_local_change().expect("there is one").raw_bytes().to_vec()
 }
 
 /// A client that says frames, over whatever carries them.
