@@ -261,8 +261,18 @@ impl Shared {
     /// Writes the values of the layers that never change into one file.
     fn merge(&self, path: &Path, pace: &mut Pace<'_>) -> Result<(), RenewError> {
         let unfinished = path.with_extension("new");
-        let mut writer = BaseWriter::create(&unfinished).map_err(failed("create a base"))?;
-        let (mut after, mut synced) = (Vec::new(), 0);
+        if let Err(error) = self.merge_into(&unfinished, pace) {
+            // A full disk is not kept full. What cannot be removed is so at the next opening.
+            let _ = std::fs::remove_file(&unfinished);
+            return Err(error);
+        }
+        std::fs::rename(&unfinished, path).map_err(failed("name a base"))?;
+        self.directory.sync().map_err(failed("name a base"))
+    }
+
+    fn merge_into(&self, path: &Path, pace: &mut Pace<'_>) -> Result<(), RenewError> {
+        let mut writer = BaseWriter::create(path).map_err(failed("create a base"))?;
+        let (mut after, mut synced, mut reopened) = (Vec::new(), 0, 0);
         let mut so_far = Merging { values: 0, bytes: 0 };
         let mut used = Used::default();
         loop {
@@ -278,13 +288,25 @@ impl Shared {
             }
             let Some(last) = step.go_on_after else { break };
             after = last;
+            // sled keeps what it has read. What is in a base it does not, but only the first merge of an
+            // older store has much to read that is not in one.
+            if so_far.bytes - reopened >= self.options.cache_bytes && self.reads_much_sled() {
+                self.reopen()
+                    .ok_or_else(|| StoreError::Failed("it could not be reopened".to_owned()))?;
+                reopened = so_far.bytes;
+            }
             if pace(so_far).is_break() {
                 return Err(RenewError::Stopped);
             }
         }
-        writer.finish().map_err(failed("write a base"))?;
-        std::fs::rename(&unfinished, path).map_err(failed("name a base"))?;
-        self.directory.sync().map_err(failed("name a base"))
+        writer.finish().map_err(failed("write a base"))
+    }
+
+    /// Whether a layer that is being merged is larger than what may be cached.
+    fn reads_much_sled(&self) -> bool {
+        let frozen = self.directory.layout().frozen;
+        let bytes = frozen.and_then(|number| self.directory.log_bytes(number).ok());
+        bytes.is_some_and(|bytes| bytes > self.options.cache_bytes)
     }
 }
 

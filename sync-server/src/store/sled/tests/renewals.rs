@@ -299,6 +299,33 @@ fn the_directory_stays_within_three_times_what_is_live_and_a_constant() {
 }
 
 #[test]
+fn a_merge_of_more_than_may_be_cached_lets_go_of_it_on_the_way() {
+    let dir = tempfile::tempdir().unwrap();
+    two_long_logs(dir.path());
+    let options = SledOptions::with_cache_bytes(100 << 10);
+    let store = SledStore::open(dir.path(), &options).unwrap();
+    // sled writes one of these each time that it is opened after something was written.
+    let (mut before, mut reopened) = (Vec::new(), 0);
+    store
+        .renew(&mut |_| {
+            let files = fs::read_dir(dir.path().join("log-1")).unwrap();
+            let names = files.map(|file| file.unwrap().file_name());
+            let names: Vec<_> =
+                names.filter(|name| name.to_string_lossy().starts_with("snap.")).collect();
+            reopened += u32::from(std::mem::replace(&mut before, names.clone()) != names);
+            let mut writer = writer(&store, &format!("meanwhile{reopened}"));
+            if store.head(&address(&format!("meanwhile{reopened}"))).unwrap().is_none() {
+                store.append(&[writer.next(&[10])]).unwrap();
+            }
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    assert!(reopened >= 2, "{reopened}");
+    drop(store);
+    assert_eq!(serve(dir.path()), "150 and 150");
+}
+
+#[test]
 fn half_a_snapshot_is_not_merged_and_the_used_ones_are() {
     let dir = tempfile::tempdir().unwrap();
     let [bad, _] = two_documents(dir.path());
