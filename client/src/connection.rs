@@ -95,7 +95,9 @@ pub(crate) async fn run(
             driver.input(Input::Connected { connection });
             let conversation = async {
                 match way {
-                    Way::WebSocket(socket) => converse(&driver, connection, *socket, outgoing).await,
+                    Way::WebSocket(socket) => {
+                        converse(&driver, connection, *socket, outgoing).await
+                    }
                     Way::Sse(opened) => {
                         sse::converse(&driver, connection, &endpoint, *opened, outgoing).await
                     }
