@@ -104,7 +104,9 @@ pub(crate) async fn run(
             driver.input(Input::Connected { connection });
             let conversation = async {
                 match way {
-                    Way::WebSocket(socket) => converse(&driver, connection, *socket, outgoing).await,
+                    Way::WebSocket(socket) => {
+                        converse(&driver, connection, *socket, outgoing).await
+                    }
                     Way::Sse(opened) => {
                         sse::converse(&driver, connection, server, *opened, outgoing).await
                     }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use crate::change;
 use crate::clock::Timestamp;
 use crate::document::{Command, CommandError, View};
-use crate::ids::{ActorId, Address, ChangeHash, Cursor, Epoch, Lease, Tip, heads_digest};
+use crate::ids::{ActorId, Address, ChangeHash, Cursor, Epoch, Facet, Lease, Tip, heads_digest};
 use crate::limits::{CHANGE_BYTES_MAX, CHANGE_OPS_MAX, PUSH_CHANGES_MAX};
 use crate::replica::{Replica, ReplicaError, Stored};
 use crate::wire::frame::Changes;
@@ -93,8 +93,7 @@ impl Reading {
     /// [`ReadingError::Document`] if it does not load.
     pub fn load(address: Address, snapshot: Vec<u8>, cursor: Cursor) -> Result<Self, ReadingError> {
         let bytes = snapshot.len();
-        let stored =
-            Stored { base: Some(snapshot), cursor: Some(cursor), ..Stored::default() };
+        let stored = Stored { base: Some(snapshot), cursor: Some(cursor), ..Stored::default() };
         let nobody = ActorId::provisional(NOBODY);
         let replica = Replica::load(address, ENCODING, nobody, stored)?;
         Ok(Self { replica, cursor, bytes })
@@ -160,49 +159,11 @@ impl Reading {
         heads_digest(self.heads())
     }
 
-    /// The document as it was after the log's entry `seq`.
-    ///
-    /// # Errors
-    /// [`PastError`] if the log does not reach there.
-    pub fn at(&self, seq: u64) -> Result<Past, PastError> {
-        let back = self.cursor.seq.checked_sub(seq).ok_or(PastError::NotYet)?;
-        // The document keeps its changes in the order in which the log gave them.
-        let mut changes = self.replica.document().get_changes(&[]);
-        let begun = changes.iter().take_while(|change| begins(change)).count() as u64;
-        let kept = (changes.len() as u64).checked_sub(back).filter(|kept| *kept >= begun);
-        let kept = kept.and_then(|kept| usize::try_from(kept).ok()).ok_or(PastError::Gone)?;
-        changes.truncate(kept);
-        self.made_of(changes, Some(seq))
-    }
-
-    /// The document as it was when it had these heads.
-    ///
-    /// # Errors
-    /// [`PastError::Gone`] if it does not know one of them.
-    pub fn at_heads(&self, heads: &[ChangeHash]) -> Result<Past, PastError> {
-        let mut wanted: BTreeSet<_> =
-            heads.iter().map(|head| automerge::ChangeHash(head.0)).collect();
-        let mut changes = self.replica.document().get_changes(&[]);
-        // Each comes after those that it builds on.
-        changes.reverse();
-        changes.retain(|change| {
-            let kept = wanted.remove(&change.hash());
-            wanted.extend(change.deps().iter().filter(|_| kept));
-            kept
-        });
-        changes.reverse();
-        if !wanted.is_empty() || changes.is_empty() {
-            return Err(PastError::Gone);
-        }
-        self.made_of(changes, None)
-    }
-
-    fn made_of(&self, changes: Vec<Change>, seq: Option<u64>) -> Result<Past, PastError> {
-        let nobody = automerge::ActorId::from(ActorId::provisional(NOBODY).0);
-        let mut doc = Automerge::new_with_encoding(ENCODING).with_actor(nobody);
-        doc.apply_changes(changes).map_err(|_| PastError::Gone)?;
-        let view = View::read(self.address().facet(), &doc);
-        Ok(Past { seq, heads: heads(&doc), view })
+    /// All that is here of the document's past, to be looked at elsewhere while this goes on.
+    #[must_use]
+    pub fn history(&self) -> History {
+        let (doc, facet) = (self.replica.document().clone(), self.address().facet());
+        History { doc, facet, cursor: self.cursor }
     }
 
     /// Writes a command down under a lease, in as many changes as it takes; none if there is nothing to
@@ -235,7 +196,9 @@ impl Reading {
                 return Err(error);
             }
             let (hash, _) = tx.commit_with(CommitOptions::default().with_time(time));
-            let Some(change) = hash.and_then(|hash| doc.get_change_by_hash(&hash)) else { continue };
+            let Some(change) = hash.and_then(|hash| doc.get_change_by_hash(&hash)) else {
+                continue;
+            };
             if change.raw_bytes().len() > CHANGE_BYTES_MAX || change.len() > CHANGE_OPS_MAX {
                 let (what, max, unit) = ("a change", CHANGE_BYTES_MAX, "bytes");
                 return Err(CommandError::TooLarge { what, max, unit });
@@ -247,6 +210,67 @@ impl Reading {
             return Err(CommandError::TooLarge { what, max, unit });
         }
         Ok(changes)
+    }
+}
+
+/// A document with its past, up to where its log was read.
+#[derive(Debug)]
+pub struct History {
+    doc: Automerge,
+    facet: Facet,
+    cursor: Cursor,
+}
+
+impl History {
+    /// How far the log was read.
+    #[must_use]
+    pub const fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+
+    /// The document as it was after the log's entry `seq`.
+    ///
+    /// # Errors
+    /// [`PastError`] if the log does not reach there.
+    pub fn at(&self, seq: u64) -> Result<Past, PastError> {
+        let back = self.cursor.seq.checked_sub(seq).ok_or(PastError::NotYet)?;
+        // The document keeps its changes in the order in which the log gave them.
+        let mut changes = self.doc.get_changes(&[]);
+        let begun = changes.iter().take_while(|change| begins(change)).count() as u64;
+        let kept = (changes.len() as u64).checked_sub(back).filter(|kept| *kept >= begun);
+        let kept = kept.and_then(|kept| usize::try_from(kept).ok()).ok_or(PastError::Gone)?;
+        changes.truncate(kept);
+        self.made_of(changes, Some(seq))
+    }
+
+    /// The document as it was when it had these heads.
+    ///
+    /// # Errors
+    /// [`PastError::Gone`] if it does not know one of them.
+    pub fn at_heads(&self, heads: &[ChangeHash]) -> Result<Past, PastError> {
+        let mut wanted: BTreeSet<_> =
+            heads.iter().map(|head| automerge::ChangeHash(head.0)).collect();
+        let mut changes = self.doc.get_changes(&[]);
+        // Each comes after those that it builds on.
+        changes.reverse();
+        changes.retain(|change| {
+            let kept = wanted.remove(&change.hash());
+            wanted.extend(change.deps().iter().filter(|_| kept));
+            kept
+        });
+        changes.reverse();
+        if !wanted.is_empty() || changes.is_empty() {
+            return Err(PastError::Gone);
+        }
+        self.made_of(changes, None)
+    }
+
+    fn made_of(&self, changes: Vec<Change>, seq: Option<u64>) -> Result<Past, PastError> {
+        let nobody = automerge::ActorId::from(ActorId::provisional(NOBODY).0);
+        let mut doc = Automerge::new_with_encoding(ENCODING).with_actor(nobody);
+        doc.apply_changes(changes).map_err(|_| PastError::Gone)?;
+        let view = View::read(self.facet, &doc);
+        Ok(Past { seq, heads: heads(&doc), view })
     }
 }
 
@@ -309,7 +333,8 @@ mod tests {
     }
 
     fn frame(first_seq: u64, changes: &[Bytes]) -> Changes {
-        let entry = |change: &Bytes| WireEntry { author: 0, at_ms: 0, change: Blob(change.clone()) };
+        let entry =
+            |change: &Bytes| WireEntry { author: 0, at_ms: 0, change: Blob(change.clone()) };
         Changes {
             handle: 1,
             first_seq,
@@ -348,7 +373,11 @@ mod tests {
         reading.take(&frame(1, &changes)).unwrap();
         assert_eq!(title(reading.view()), "Hello");
         assert_ne!(reading.digest(), before);
-        let again = reading.draft(lease, Timestamp(6), create("Hello"));
+        let mut other = create("Hello");
+        if let Command::Post(PostCommand::Create { author, .. }) = &mut other {
+            *author = user("bob");
+        }
+        let again = reading.draft(lease, Timestamp(6), other);
         assert!(matches!(again, Err(CommandError::Exists)), "{again:?}");
         let like = LikesCommand::Like {
             target: Target::Post,
@@ -380,7 +409,8 @@ mod tests {
     fn every_version_is_to_be_had_also_of_a_snapshot() {
         let mut reading = Reading::begin(post(), EPOCH);
         let mut shown = vec![(String::new(), reading.heads())];
-        let commands = [create("a"), append(1, "b"), append(2, "c"), append(3, "d"), append(4, "e")];
+        let commands =
+            [create("a"), append(1, "b"), append(2, "c"), append(3, "d"), append(4, "e")];
         let mut log = Vec::new();
         for command in commands {
             // Not in step with one another, so that heads and order of the log are two things.
@@ -405,15 +435,16 @@ mod tests {
         let mut loaded = Reading::load(post(), snapshot.body.to_vec(), end).unwrap();
         loaded.take(&frame(5, &log[4..])).unwrap();
         for reading in [&reading, &loaded] {
+            let history = reading.history();
             for (seq, (title_then, heads)) in (0_u64..).zip(&shown) {
-                let past = reading.at(seq).unwrap();
+                let past = history.at(seq).unwrap();
                 assert_eq!((title(&past.view), &past.heads), (title_then.as_str(), heads));
-                let same = reading.at_heads(heads).unwrap();
+                let same = history.at_heads(heads).unwrap();
                 assert_eq!((same.view, &same.heads), (past.view, heads));
             }
-            assert_eq!(reading.at(6), Err(PastError::NotYet));
-            assert_eq!(reading.at_heads(&[ChangeHash([9; 32])]), Err(PastError::Gone));
-            assert_eq!(reading.at_heads(&[]), Err(PastError::Gone));
+            assert_eq!(history.at(6), Err(PastError::NotYet));
+            assert_eq!(history.at_heads(&[ChangeHash([9; 32])]), Err(PastError::Gone));
+            assert_eq!(history.at_heads(&[]), Err(PastError::Gone));
         }
     }
 
@@ -422,17 +453,14 @@ mod tests {
         let mut old = Reading::begin(post(), EPOCH);
         written(&mut old, vec![create("a"), append(1, "b"), append(2, "c")]);
         let epoch = Epoch([8; 16]);
-        let document = crate::document::begin_epoch(
-            &post(),
-            old.replica.document(),
-            epoch,
-            Timestamp(9),
-        );
+        let document =
+            crate::document::begin_epoch(&post(), old.replica.document(), epoch, Timestamp(9));
         let begun = Cursor { epoch, seq: 3, tip: Tip([3; 16]) };
         let mut reading = Reading::load(post(), document.unwrap().save(), begun).unwrap();
         assert_eq!(title(reading.view()), "abc");
         written(&mut reading, vec![append(3, "d")]);
-        assert_eq!(title(&reading.at(3).unwrap().view), "abc");
-        assert_eq!(reading.at(2), Err(PastError::Gone));
+        let history = reading.history();
+        assert_eq!(title(&history.at(3).unwrap().view), "abc");
+        assert_eq!(history.at(2), Err(PastError::Gone));
     }
 }

@@ -56,7 +56,9 @@ pub enum ConfigError {
         missing: &'static str,
     },
     /// A page's origin that no browser would send.
-    #[error("{0:?} in cors_origins is no origin; one looks like https://app.example or http://localhost:3000")]
+    #[error(
+        "{0:?} in cors_origins is no origin; one looks like https://app.example or http://localhost:3000"
+    )]
     Origin(String),
     /// A number that makes no sense.
     #[error("{name} must be at least {min}")]

@@ -6,6 +6,11 @@
 //! the frames that a client would get, so that nothing is shown here before it is on disk. This folder
 //! must never read the store, and never decide who may do what.
 
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "of what the hub says, what is not waited for is passed over, whatever it is"
+)]
+
 use std::sync::Arc;
 use std::time::Duration;
 

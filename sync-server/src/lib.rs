@@ -3,8 +3,9 @@
 //!
 //! The way of a message: `socket` (size limit, no decoding) hands it to the `mailbox`; the
 //! `hub_task` owns the hub, which decides; `work` asks the store, off the loop; answers go through
-//! `outgoing` back to the socket. Nothing in this crate decides anything about documents. Beside that
-//! way stand those who look on: `metrics`, `gauge`, `health`, `trace`, and `internal` for their pages.
+//! `outgoing` back to the socket. A request of `http` is such a connection without a socket. Nothing
+//! in this crate decides anything about documents. Beside that way stand those who look on: `metrics`,
+//! `gauge`, `health`, `trace`, and `internal` for their pages.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {

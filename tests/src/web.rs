@@ -83,7 +83,8 @@ impl Web {
         headers: &[(&str, &str)],
         body: Bytes,
     ) -> Response<Incoming> {
-        let stream = within(TcpStream::connect(("127.0.0.1", self.port))).await.expect("it listens");
+        let stream =
+            within(TcpStream::connect(("127.0.0.1", self.port))).await.expect("it listens");
         let (mut sender, connection) = handshake(TokioIo::new(stream)).await.expect("HTTP");
         tokio::spawn(connection);
         let mut request = Request::builder().method(method).uri(path);
@@ -241,7 +242,8 @@ impl Events {
 }
 
 fn read_event(block: &str) -> Option<Event> {
-    let mut event = Event { name: "message".to_owned(), id: None, data: String::new(), retry: None };
+    let mut event =
+        Event { name: "message".to_owned(), id: None, data: String::new(), retry: None };
     let mut said = false;
     for line in block.lines().filter(|line| !line.is_empty()) {
         let (field, value) = line.split_once(':').unwrap_or((line, ""));

@@ -217,11 +217,7 @@ fn key_of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 }
 
 /// Reads a command; what a page need not say is filled in. Answers with the id that it got, if any.
-fn parse(
-    body: &[u8],
-    caller: &Caller,
-    now: Timestamp,
-) -> Result<(Command, Option<Ulid>), Problem> {
+fn parse(body: &[u8], caller: &Caller, now: Timestamp) -> Result<(Command, Option<Ulid>), Problem> {
     let bad = |why: String| Problem::of(Code::BadCommand, why);
     let mut value: Value = serde_json::from_slice(body).map_err(|error| bad(error.to_string()))?;
     let mut random = [0; 16];
@@ -316,7 +312,7 @@ async fn attempt(
         Ok(Some(changes)) if !changes.is_empty() => changes,
         ended => {
             inner.say(Release { handle }).await?;
-            let replayed = matches!(ended?, None);
+            let replayed = ended?.is_none();
             let outcome = if replayed { "confirmed" } else { "no_effect" };
             return Ok(Done { outcome, replayed, seq, etag });
         }
@@ -334,7 +330,8 @@ async fn attempt(
 }
 
 fn in_part() -> Problem {
-    let why = "a part of this command was carried out before and the rest was lost; look at the document";
+    let why =
+        "a part of this command was carried out before and the rest was lost; look at the document";
     Problem::http(StatusCode::CONFLICT, "partly_done", why)
 }
 

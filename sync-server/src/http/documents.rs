@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use syncline_engine::codes::Code;
 use syncline_engine::ids::{Address, ChangeHash};
-use syncline_engine::reading::{Past, PastError};
+use syncline_engine::reading::{History, Past, PastError};
 
 use super::caller::Caller;
 use super::copies::Copy;
@@ -38,13 +38,12 @@ pub(crate) fn name_of(path: NamePath) -> Result<String, Problem> {
 
 /// Reads an address from a path.
 pub(crate) fn address_of(path: AddressPath) -> Result<Address, Problem> {
-    let Path((space, id, facet)) = path
-        .map_err(|rejection| Problem::of(Code::BadAddress, rejection.body_text()))?;
+    let Path((space, id, facet)) =
+        path.map_err(|rejection| Problem::of(Code::BadAddress, rejection.body_text()))?;
     let facet = facet.parse().map_err(bad_address)?;
     Address::new(&space, &id, facet).map_err(bad_address)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is made for map_err")]
 fn bad_address(error: syncline_engine::ids::NameError) -> Problem {
     Problem::of(Code::BadAddress, error.to_string())
 }
@@ -84,7 +83,8 @@ impl Asked {
                     .collect();
                 let heads = heads.filter(|heads| heads.len() <= HEADS_MAX);
                 heads.map(Version::Heads).ok_or_else(|| {
-                    let why = "heads are up to 64 hashes of 64 hexadecimal digits, separated by commas";
+                    let why =
+                        "heads are up to 64 hashes of 64 hexadecimal digits, separated by commas";
                     Problem::bad_request(why)
                 })
             }
@@ -119,48 +119,55 @@ async fn read(
     let copies = &app.http.copies;
     let mut opened = open(&app.http, inner, address, [0; 16], false).await?;
     let gone = || Problem::of(Code::DocumentUnavailable, "the document can't be shown");
-    let copy = opened.place.take().ok_or_else(gone)?;
+    let copy = opened.place.as_ref().ok_or_else(gone)?;
     let of = address.clone();
-    let present = matches!(version, Version::Present);
-    let (copy, shown) = match (&copy.shown, present) {
-        (Some(shown), true) => {
-            let shown = Arc::clone(shown);
-            (copy, Ok(shown))
-        }
-        _ => copies.make(move || render(&of, copy, version)).await.ok_or_else(gone)?,
-    };
-    let place = &mut *opened.place;
-    copies.note(address, Some(place.insert(copy)));
-    shown.map_err(|error| match error {
-        PastError::NotYet => {
-            Problem::http(StatusCode::NOT_FOUND, "version_unknown", error.to_string())
-        }
-        _ => Problem::http(StatusCode::GONE, "version_gone", error.to_string()),
-    })
+    if !matches!(version, Version::Present) {
+        // Nobody who reads the document as it is waits for this.
+        let history = copy.reading.history();
+        drop(opened);
+        let past = copies.make(move || render_past(&of, &history, &version)).await;
+        return past.ok_or_else(gone)?.map_err(|error| no_version(&error));
+    }
+    if let Some(shown) = &copy.shown {
+        return Ok(Arc::clone(shown));
+    }
+    let copy = opened.place.take().ok_or_else(gone)?;
+    let (copy, shown) = copies.make(move || render(&of, copy)).await.ok_or_else(gone)?;
+    copies.note(address, Some(opened.place.insert(copy)));
+    Ok(shown)
 }
 
-/// Renders a version, and keeps the present one with the copy.
-fn render(
-    address: &Address,
-    mut copy: Copy,
-    version: Version,
-) -> (Copy, Result<Arc<Shown>, PastError>) {
-    let reading = &copy.reading;
-    let epoch = reading.cursor().epoch;
-    let past = match version {
-        Version::Present => {
-            let (seq, heads) = (reading.cursor().seq, reading.heads());
-            let shown = Arc::new(Shown::new(address, epoch, Some(seq), &heads, reading.view()));
-            copy.shown = Some(Arc::clone(&shown));
-            return (copy, Ok(shown));
-        }
-        Version::Seq(seq) => reading.at(seq),
-        Version::Heads(heads) => reading.at_heads(&heads),
+fn no_version(error: &PastError) -> Problem {
+    let (status, code) = if *error == PastError::NotYet {
+        (StatusCode::NOT_FOUND, "version_unknown")
+    } else {
+        (StatusCode::GONE, "version_gone")
     };
-    let shown = past.map(|Past { seq, heads, view, .. }| {
-        Arc::new(Shown::new(address, epoch, seq, &heads, &view))
-    });
+    Problem::http(status, code, error.to_string())
+}
+
+/// Renders a document as it is, and keeps that with the copy.
+fn render(address: &Address, mut copy: Copy) -> (Copy, Arc<Shown>) {
+    let (reading, cursor) = (&copy.reading, copy.reading.cursor());
+    let heads = reading.heads();
+    let shown = Shown::new(address, cursor.epoch, Some(cursor.seq), &heads, reading.view());
+    let shown = Arc::new(shown);
+    copy.shown = Some(Arc::clone(&shown));
     (copy, shown)
+}
+
+fn render_past(
+    address: &Address,
+    history: &History,
+    version: &Version,
+) -> Result<Arc<Shown>, PastError> {
+    let Past { seq, heads, view } = match version {
+        Version::Present => history.at(history.cursor().seq),
+        Version::Seq(seq) => history.at(*seq),
+        Version::Heads(heads) => history.at_heads(heads),
+    }?;
+    let epoch = history.cursor().epoch;
+    Ok(Arc::new(Shown::new(address, epoch, seq, &heads, &view)))
 }
 
 fn answer(shown: &Shown, headers: &HeaderMap) -> Response {
@@ -187,9 +194,10 @@ fn answer(shown: &Shown, headers: &HeaderMap) -> Response {
 
 /// Whether one of the entity tags in an `If-None-Match` is this one. A weak one is as good here.
 fn matches(given: &str, etag: &str) -> bool {
-    given.split(',').map(str::trim).any(|given| {
-        given == "*" || given.strip_prefix("W/").unwrap_or(given) == etag
-    })
+    given
+        .split(',')
+        .map(str::trim)
+        .any(|given| given == "*" || given.strip_prefix("W/").unwrap_or(given) == etag)
 }
 
 #[cfg(test)]

@@ -258,12 +258,10 @@ impl Follower {
                 }
             }
             // What was to be sent is gone, and the hub began anew.
-            ServerFrame::Subscribed(subscribed) => {
-                match subscribed.address.parse::<Address>() {
-                    Ok(address) => self.show(address, "reset").await,
-                    Err(_) => Ok(()),
-                }
-            }
+            ServerFrame::Subscribed(subscribed) => match subscribed.address.parse::<Address>() {
+                Ok(address) => self.show(address, "reset").await,
+                Err(_) => Ok(()),
+            },
             frame => self.changed(frame).await,
         }
     }

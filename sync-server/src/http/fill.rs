@@ -106,7 +106,9 @@ mod tests {
             panic!("{command:?}")
         };
         assert_eq!((author.as_str(), created, used), ("eve", Timestamp(7), false));
-        for other in [json!(null), json!([1]), json!({}), json!({"post": 1}), json!({"a": {}, "b": {}})] {
+        for other in
+            [json!(null), json!([1]), json!({}), json!({"post": 1}), json!({"a": {}, "b": {}})]
+        {
             let mut same = other.clone();
             assert!(!defaults(&mut same, "ada", NOW, Ulid::new(NOW, 1)));
             assert_eq!(same, other);

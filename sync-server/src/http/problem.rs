@@ -143,7 +143,10 @@ mod tests {
             let problem = Problem::of(*code, "because");
             let (status, body) = (problem.status, problem.to_json());
             assert!(status.is_client_error() || status.is_server_error(), "{code}: {status}");
-            assert_eq!((&body["code"], &body["number"]), (&code.slug().into(), &code.number().into()));
+            assert_eq!(
+                (&body["code"], &body["number"]),
+                (&code.slug().into(), &code.number().into())
+            );
             // Whoever is to come back is told when.
             let later = status == StatusCode::SERVICE_UNAVAILABLE;
             assert_eq!(body.get("retry_after_ms").is_some(), later, "{code}");

@@ -59,8 +59,9 @@ impl Log {
 pub(crate) fn changes_in(frame: ServerFrame) -> Result<Option<Changes>, Problem> {
     let changes = match frame {
         ServerFrame::Changes(changes) => changes,
-        ServerFrame::PackedChanges(packed) => unpack(&packed)
-            .map_err(|error| Problem::of(Code::BadFrame, error.to_string()))?,
+        ServerFrame::PackedChanges(packed) => {
+            unpack(&packed).map_err(|error| Problem::of(Code::BadFrame, error.to_string()))?
+        }
         _ => return Ok(None),
     };
     Ok((!changes.entries.is_empty()).then_some(changes))

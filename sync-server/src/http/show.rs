@@ -100,11 +100,8 @@ fn post_content(post: &PostView) -> Value {
 }
 
 fn span(span: &Span) -> Value {
-    let marks: Map<String, Value> = span
-        .marks
-        .iter()
-        .map(|(name, value)| (name.as_str().to_owned(), json!(value)))
-        .collect();
+    let marks: Map<String, Value> =
+        span.marks.iter().map(|(name, value)| (name.as_str().to_owned(), json!(value))).collect();
     json!({ "text": span.text, "marks": marks })
 }
 

@@ -119,10 +119,7 @@ pub(crate) async fn open(
 }
 
 /// Sends the frames of a connection down, until it ends. It ends with this.
-pub(crate) async fn down(
-    State(app): State<Arc<App>>,
-    path: NamePath,
-) -> Result<Response, Problem> {
+pub(crate) async fn down(State(app): State<Arc<App>>, path: NamePath) -> Result<Response, Problem> {
     let id = name_of(path)?;
     let link = app.http.links.link(&id)?;
     if link.read.swap(true, Ordering::Relaxed) {

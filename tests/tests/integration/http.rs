@@ -3,8 +3,8 @@
 
 mod following;
 mod guarding;
-mod readme;
 mod reading;
+mod readme;
 mod transport;
 mod writing;
 

@@ -94,7 +94,10 @@ async fn one_stream_follows_several_documents_of_a_space() {
     command(web, "town/b/likes", "ada", &json!({"likes": {"like": {}}})).await.fine();
     let mut events = web.events(path, &[("last-event-id", &last)]).await;
     let change = events.next().await.expect("an event");
-    assert_eq!((change.name.as_str(), &change.json()["address"]), ("change", &json!("town/b/likes")));
+    assert_eq!(
+        (change.name.as_str(), &change.json()["address"]),
+        ("change", &json!("town/b/likes"))
+    );
     let many = (0..33).map(|n| format!("{n}/likes")).collect::<Vec<_>>().join(",");
     let many = web.get(&format!("/v1/spaces/town/events?user=bob&documents={many}"), &[]).await;
     assert_eq!(many.problem().0, 400);

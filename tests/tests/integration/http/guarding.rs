@@ -102,7 +102,10 @@ async fn paths_that_are_no_addresses_lead_nowhere() {
 async fn what_is_too_large_is_refused_before_it_is_there() {
     let dir = tempdir().expect("a directory");
     let (server, web) = server(dir.path(), &[]).await;
-    let huge = format!("GET {POST}?user=ada HTTP/1.1\r\nhost: 127.0.0.1\r\nx: {}\r\n\r\n", "a".repeat(64 << 10));
+    let huge = format!(
+        "GET {POST}?user=ada HTTP/1.1\r\nhost: 127.0.0.1\r\nx: {}\r\n\r\n",
+        "a".repeat(64 << 10)
+    );
     let heard = web.say(huge.as_bytes()).await;
     assert!(heard.is_empty() || heard.starts_with("HTTP/1.1 431"), "{heard}");
     // Nothing of the body is sent, and it is not waited for.
@@ -148,10 +151,9 @@ async fn pages_of_other_origins_need_leave_to_upgrade_too_sse5() {
     assert_eq!(upgrade(web, &[host, ("origin", "https://sync.example")]).await, 101);
     assert_eq!(upgrade(web, &[host, ("origin", "https://evil.example")]).await, 403);
     let evil = ("origin", "https://evil.example");
-    for answer in [
-        web.get(POST, &[evil]).await,
-        web.ask(Method::POST, "/v1/connections", &[evil], "").await,
-    ] {
+    for answer in
+        [web.get(POST, &[evil]).await, web.ask(Method::POST, "/v1/connections", &[evil], "").await]
+    {
         assert_eq!(answer.problem(), (403, "origin_refused".to_owned()));
         assert_eq!(answer.header("access-control-allow-origin"), None);
     }

@@ -98,7 +98,9 @@ async fn a_version_before_the_epoch_is_gone() {
     let (_server, web) = server(dir.path(), &settings).await;
     let path = "/v1/documents/town/square/comments?user=bob";
     for number in 0..12 {
-        command(web, "town/square/comments", "ada", &comment(&format!("Number {number}"))).await.fine();
+        command(web, "town/square/comments", "ada", &comment(&format!("Number {number}")))
+            .await
+            .fine();
     }
     let shown = read(web, "town/square/comments", "bob").await;
     assert_eq!(shown["comments"]["count"], 12);

@@ -53,7 +53,9 @@ async fn the_commands_of_the_readme_work_as_printed() {
         let (out, err) =
             (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{command}\n{err}");
-        said.push(serde_json::from_str::<Value>(&out).unwrap_or_else(|_| panic!("{command}\n{out}")));
+        said.push(
+            serde_json::from_str::<Value>(&out).unwrap_or_else(|_| panic!("{command}\n{out}")),
+        );
     }
     for ended in &said[..3] {
         assert_eq!(ended["outcome"], "confirmed", "{ended}");

@@ -16,7 +16,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{command, comment, create, server};
-use crate::support::{agree, builder, comment as comment_of, confirmed, fresh_id, join, shows, within};
+use crate::support::{
+    agree, builder, comment as comment_of, confirmed, fresh_id, join, shows, within,
+};
 
 async fn over(url: &str, user: &str, transport: Transport) -> Client {
     let opening = builder(url, user).transport(transport).in_memory().open();
@@ -72,7 +74,8 @@ async fn without_websocket(to: u16) -> u16 {
                     }
                 }
                 if String::from_utf8_lossy(&head).to_lowercase().contains("upgrade: websocket") {
-                    let no = b"HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+                    let no =
+                        b"HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
                     return from.write_all(no).await;
                 }
                 let mut server = TcpStream::connect(("127.0.0.1", to)).await?;

@@ -63,7 +63,9 @@ async fn commands_of_many_are_all_there_and_take_few_actors_le6() {
         for number in 0..8 {
             let user = format!("user{round}{number}");
             asking.push(tokio::spawn(async move {
-                command(web, "town/square/likes", &user, &json!({"likes": {"like": {}}})).await.fine()
+                command(web, "town/square/likes", &user, &json!({"likes": {"like": {}}}))
+                    .await
+                    .fine()
             }));
         }
         for answer in asking {
