@@ -19,6 +19,7 @@ mod status;
 mod table;
 mod talk;
 mod trace;
+mod who;
 
 /// Posts, likes and comments that merge without conflicts, online and offline
 #[derive(Debug, Parser)]
@@ -45,6 +46,7 @@ enum Subcommands {
     Status(status::StatusArgs),
     Refused(refused::RefusedArgs),
     Rules(rules::RulesArgs),
+    Who(who::WhoArgs),
     Export(talk::ExportArgs),
     Replay(replay::ReplayArgs),
     Trace(trace::TraceArgs),
@@ -88,6 +90,7 @@ async fn run(command: Subcommands) -> anyhow::Result<bool> {
         Subcommands::Status(args) => status::status(args).await,
         Subcommands::Refused(args) => refused::refused(args).await,
         Subcommands::Rules(args) => rules::run(args).await,
+        Subcommands::Who(args) => who::run(args).await,
         Subcommands::Export(args) => talk::export(args).await,
         Subcommands::Replay(args) => replay::run(args).await,
         Subcommands::Trace(args) => trace::run(args).await,

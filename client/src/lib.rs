@@ -32,6 +32,7 @@ mod endpoint;
 mod json;
 mod likes;
 mod post;
+mod space;
 mod status;
 pub mod store;
 mod writer;
@@ -45,6 +46,7 @@ pub use self::endpoint::{Endpoint, EndpointError};
 pub use self::json::Json;
 pub use self::likes::Likes;
 pub use self::post::Post;
+pub use self::space::{KickError, SelectError, Selected, Space, SpaceEvents};
 pub use self::status::{ClientClosed, Problem, SyncStatus};
 
 /// The README's code must compile.

@@ -192,6 +192,18 @@ settings! {
     /// How long a client may be offline and still find its place after that [default: 2592000000]
     #[clap(value_name = "MS")]
     offline_window_ms("SYNCLINE_OFFLINE_WINDOW_MS"): u64,
+    /// How often at most what is new in a space goes out to those who are there [default: 100]
+    #[clap(value_name = "MS")]
+    presence_interval_ms("SYNCLINE_PRESENCE_INTERVAL_MS"): u64,
+    /// How long somebody whose connection broke is still shown in a space [default: 5000]
+    #[clap(value_name = "MS")]
+    presence_grace_ms("SYNCLINE_PRESENCE_GRACE_MS"): u64,
+    /// Devices in a space above which there are counts and a sample instead of everybody [default: 100]
+    #[clap(value_name = "N")]
+    presence_full_max("SYNCLINE_PRESENCE_FULL_MAX"): u32,
+    /// After how long without anybody there a space is forgotten [default: 1800000]
+    #[clap(value_name = "MS")]
+    space_idle_ms("SYNCLINE_SPACE_IDLE_MS"): u64,
 }
 
 impl Settings {
@@ -251,6 +263,21 @@ impl Settings {
                 .unwrap_or(default.rollover_actors),
             rollover_bytes: self.rollover_bytes.unwrap_or(default.rollover_bytes),
             offline_window: millis(self.offline_window_ms, default.offline_window),
+            presence: self.presence(),
+            ..default
+        }
+    }
+
+    fn presence(&self) -> hub::PresenceConfig {
+        let default = hub::PresenceConfig::default();
+        hub::PresenceConfig {
+            interval: millis(self.presence_interval_ms, default.interval),
+            grace: millis(self.presence_grace_ms, default.grace),
+            full_max: self
+                .presence_full_max
+                .and_then(|devices| usize::try_from(devices).ok())
+                .unwrap_or(default.full_max),
+            idle: millis(self.space_idle_ms, default.idle),
             ..default
         }
     }
@@ -284,6 +311,8 @@ impl Settings {
             ("compact_bytes", self.compact_bytes, 1),
             ("rollover_actors", self.rollover_actors.map(u64::from), 1),
             ("rollover_bytes", self.rollover_bytes, 1),
+            ("presence_interval_ms", self.presence_interval_ms, 1),
+            ("presence_full_max", self.presence_full_max.map(u64::from), 1),
         ];
         for (name, value, min) in smallest {
             if value.is_some_and(|value| value < min) {
