@@ -15,6 +15,7 @@ mod hostile;
 mod large;
 mod manners;
 mod memory;
+mod presence;
 mod processes;
 mod races;
 mod returning;
