@@ -20,6 +20,7 @@ mod stream;
 mod table;
 mod talk;
 mod trace;
+mod who;
 
 /// Posts, likes and comments that merge without conflicts, online and offline
 #[derive(Debug, Parser)]
@@ -47,6 +48,7 @@ enum Subcommands {
     Refused(refused::RefusedArgs),
     Rules(rules::RulesArgs),
     Stream(stream::StreamArgs),
+    Who(who::WhoArgs),
     Export(talk::ExportArgs),
     Replay(replay::ReplayArgs),
     Trace(trace::TraceArgs),
@@ -91,6 +93,7 @@ async fn run(command: Subcommands) -> anyhow::Result<bool> {
         Subcommands::Refused(args) => refused::refused(args).await,
         Subcommands::Rules(args) => rules::run(args).await,
         Subcommands::Stream(args) => stream::run(args).await,
+        Subcommands::Who(args) => who::run(args).await,
         Subcommands::Export(args) => talk::export(args).await,
         Subcommands::Replay(args) => replay::run(args).await,
         Subcommands::Trace(args) => trace::run(args).await,

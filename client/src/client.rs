@@ -24,6 +24,7 @@ use crate::feed::Feed;
 use crate::json::Json;
 use crate::likes::Likes;
 use crate::post::Post;
+use crate::space::Space;
 use crate::status::{ClientClosed, Problem, SyncStatus};
 use crate::store::{MemoryStore, Pair, SledStore, Store, StoreError, StoreOpenError};
 use crate::stream::{self, StreamError, StreamReader, StreamWriter};
@@ -492,6 +493,34 @@ impl Client {
     /// [`DocumentError::Name`] for a space that is not acceptable.
     pub fn feed(&self, space: &str, newest: usize) -> Result<Feed, DocumentError> {
         Feed::open(self.driver(), space, newest)
+    }
+
+    /// Enters a space: others see this user there, and the app sees who else is. Answers at once;
+    /// [`Space::entered`] waits until the server has let the client in.
+    ///
+    /// # Errors
+    /// [`DocumentError::Name`] for a name that is not acceptable, [`DocumentError::Closed`] if the
+    /// client is.
+    pub fn space(&self, name: &str) -> Result<Space, DocumentError> {
+        self.enter_space(name, true)
+    }
+
+    /// Looks at a space without being seen there.
+    ///
+    /// # Errors
+    /// As for [`space`](Self::space).
+    pub fn watch_space(&self, name: &str) -> Result<Space, DocumentError> {
+        self.enter_space(name, false)
+    }
+
+    fn enter_space(&self, name: &str, visible: bool) -> Result<Space, DocumentError> {
+        Address::rules_of(name)?;
+        Ok(Space::enter(self.driver(), name, visible)?)
+    }
+
+    /// Says that the user did something, be it to move the mouse, and is not to be shown as idle.
+    pub fn active(&self) {
+        self.driver().input(Input::Active);
     }
 
     /// Waits until the client is in contact, nothing is pending and every open document is caught

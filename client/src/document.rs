@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use futures_util::Stream;
 use syncline_engine::codes::Code;
-use syncline_engine::document::{Command, Event, View, genesis};
+use syncline_engine::document::{Command, Event, TextPlace, View, genesis};
 use syncline_engine::ids::{Address, Facet, NameError, UserId};
 use syncline_engine::policy::Refusal;
 use syncline_engine::session::{CommandId, Config, DocumentStatus, Resolution, Session, UndoError};
@@ -297,6 +297,22 @@ impl Document {
     ) -> Result<Option<Pending>, CommandError> {
         let taken = self.shared.driver.execute(self.address(), make)?;
         Ok(taken.map(Pending::new))
+    }
+
+    /// What others may call the place at an index of a text, so that it stays there while they write
+    /// ([`Replica::caret`](syncline_engine::replica::Replica::caret)). `None` if there is no such
+    /// text.
+    #[must_use]
+    pub fn caret(&self, text: &TextPlace, index: usize) -> Option<String> {
+        let of = |session: &Session| session.replica(self.address())?.caret(text, index);
+        self.shared.driver.with_session(of).flatten()
+    }
+
+    /// Where a place is that somebody called so; `None` if this device can't know.
+    #[must_use]
+    pub fn caret_index(&self, text: &TextPlace, caret: &str) -> Option<usize> {
+        let of = |session: &Session| session.replica(self.address())?.caret_index(text, caret);
+        self.shared.driver.with_session(of).flatten()
     }
 
     /// What happens in it from here on.

@@ -18,7 +18,7 @@ use syncline_engine::ids::{Address, Ulid, UserId};
 use syncline_engine::machine::{Machine, Wake};
 use syncline_engine::session::{
     CommandId, ConnectionId, ConnectionStatus, DocumentStatus, Effect, Ending, ExecuteError, Input,
-    Notice, Resolution, Session,
+    Notice, Resolution, Session, SpaceAct, SpaceNews, SpaceStatus,
 };
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
@@ -29,6 +29,7 @@ use crate::connection::{self, CLOSE_TIMEOUT, Outgoing, SEND_QUEUE_MAX};
 use crate::document::{Change, CommandError};
 use crate::endpoint::Endpoint;
 use crate::feed::Feeds;
+use crate::space;
 use crate::status::{ClientClosed, DocumentState, Problem, SyncStatus};
 use crate::store::Store;
 use crate::trust::Trust;
@@ -41,6 +42,8 @@ const WRITES_AHEAD_OF_COMMANDS: u64 = 16_384;
 /// Changes of a document that a slow reader may lag behind before it loses some. Each open document
 /// pays for these in memory.
 const CHANGES_BACKLOG: usize = 128;
+/// The same for what happens in a space.
+const SPACE_BACKLOG: usize = 256;
 /// The same for the notices of a client.
 const NOTICES_BACKLOG: usize = 1_024;
 /// A wake in the past must not keep a processor busy.
@@ -82,6 +85,7 @@ struct Core {
     writer: Option<Writer>,
     link: Option<Link>,
     documents: BTreeMap<Address, Channels>,
+    spaces: BTreeMap<String, space::Channels>,
     /// Documents that can't be opened or synced.
     problems: BTreeMap<Address, Problem>,
     waiting: BTreeMap<CommandId, oneshot::Sender<Resolution>>,
@@ -264,6 +268,8 @@ impl Driver {
             Input::SetOnline(_)
             | Input::SetNetwork(_)
             | Input::SetVisible(_)
+            | Input::Active
+            | Input::Space { .. }
             | Input::Reconnect
             | Input::SetToken(_)
             | Input::Open { .. }
@@ -337,6 +343,7 @@ impl Driver {
                 core.document_changed(address, events, *local);
             }
             Notice::Feed { space, .. } => self.feeds.tell(space, core.session.feed(space)),
+            Notice::Space { space, news } => core.space_news(space, news),
             Notice::Applied { .. } | Notice::TokenWanted | Notice::Dropped { .. } => {}
             // The streams' handles look for themselves.
             Notice::Stream { .. } => return self.streams.send_modify(|news| *news += 1),
@@ -394,6 +401,7 @@ impl Driver {
         core.waiting.clear();
         core.documents.clear();
         self.feeds.end();
+        core.spaces.clear();
         self.ended.send_replace(true);
     }
 
@@ -467,6 +475,67 @@ impl Driver {
             core.next.push(Input::Close { address: address.clone() });
             self.work(&mut core);
         }
+    }
+
+    /// Enters a space, or joins those who are in it.
+    pub(crate) fn enter_space(
+        &self,
+        name: &str,
+        visible: bool,
+        make: impl FnOnce(u64, watch::Receiver<SpaceStatus>) -> Arc<space::Shared>,
+    ) -> Result<Arc<space::Shared>, ClientClosed> {
+        let mut core = self.core()?;
+        if core.writer.is_none() {
+            return Err(ClientClosed);
+        }
+        let present = core.spaces.get(name).and_then(|space| space.handles.upgrade());
+        let shared = if let Some(shared) = present {
+            shared
+        } else {
+            core.opened += 1;
+            let opening = core.opened;
+            let status = watch::Sender::new(SpaceStatus::Apart);
+            let news = broadcast::Sender::new(SPACE_BACKLOG);
+            let shared = make(opening, status.subscribe());
+            let handles = Arc::downgrade(&shared);
+            let channels = space::Channels { opening, handles, status, news };
+            core.spaces.insert(name.to_owned(), channels);
+            shared
+        };
+        let (space, act) = (name.to_owned(), SpaceAct::Enter { visible });
+        core.next.push(Input::Space { space, act });
+        self.work(&mut core);
+        // The session says nothing of where it is already.
+        if let Some(status) = core.session.space_status(name).cloned()
+            && let Some(space) = core.spaces.get(name)
+        {
+            space.status.send_replace(status);
+        }
+        Ok(shared)
+    }
+
+    /// The last handle of a space is gone.
+    pub(crate) fn leave_space(&self, name: &str, opening: u64) {
+        let Ok(mut core) = self.core() else {
+            return;
+        };
+        // Somebody may have entered it anew since.
+        if core.spaces.get(name).is_some_and(|space| space.opening == opening) {
+            core.spaces.remove(name);
+            let (space, act) = (name.to_owned(), SpaceAct::Leave);
+            core.next.push(Input::Space { space, act });
+            self.work(&mut core);
+        }
+    }
+
+    /// Does something in a space.
+    pub(crate) fn act(&self, space: &str, act: SpaceAct) {
+        self.input(Input::Space { space: space.to_owned(), act });
+    }
+
+    /// What happens in a space from here on; `None` if the app is not in it any more.
+    pub(crate) fn space_news(&self, name: &str) -> Option<broadcast::Receiver<SpaceNews>> {
+        Some(self.core().ok()?.spaces.get(name)?.news.subscribe())
     }
 
     /// Carries out what `make` makes of the document as it is. The view shows it when this returns.
@@ -749,6 +818,7 @@ impl Core {
             writer: Some(writer),
             link: None,
             documents: BTreeMap::new(),
+            spaces: BTreeMap::new(),
             problems: BTreeMap::new(),
             waiting: BTreeMap::new(),
             asked: 0,
@@ -836,6 +906,15 @@ impl Core {
                 }
             });
         }
+    }
+
+    fn space_news(&mut self, name: &str, news: &SpaceNews) {
+        let Some(space) = self.spaces.get(name) else { return };
+        if let SpaceNews::Status(status) = news {
+            space.status.send_replace(status.clone());
+        }
+        // Nobody may be listening.
+        let _ = space.news.send(news.clone());
     }
 
     fn document_changed(&mut self, address: &Address, events: &[Event], local: bool) {

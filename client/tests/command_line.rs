@@ -217,3 +217,24 @@ fn a_trace_is_typed_to_its_end_by_one_and_by_two() {
         assert_eq!(report["clients"], clients);
     }
 }
+
+#[test]
+fn who_is_in_a_space_is_told_to_one_who_only_looks() {
+    let world = World::new();
+    let empty = world.json("alice", &["who", "town"]);
+    assert_eq!((&empty["space"], &empty["members"]), (&"town".into(), &Value::Array(vec![])));
+    let there = world.json("olga", &["who", "town", "--join", "--status", "here \u{1b}[2J"]);
+    let member = &there["members"][0];
+    assert_eq!((&member["user"], &member["role"]), (&"olga".into(), &"owner".into()));
+    assert_eq!((&member["active"], there["members"].as_array().unwrap().len()), (&true.into(), 1));
+    // She said goodbye: she is gone at once, and known to have been there.
+    let after = world.json("alice", &["who", "town"]);
+    assert_eq!(after["members"], Value::Array(vec![]));
+    assert!(after["last_seen"]["olga"].is_u64(), "{after}");
+    let text = world.run("alice", &["who", "town"]);
+    let text = String::from_utf8_lossy(&text.stdout).into_owned();
+    assert!(text.starts_with("town: 0 here\n  olga was here "), "{text}");
+    let offline = world.run("alice", &["who", "town", "--offline"]);
+    assert!(!offline.status.success());
+    assert!(!world.run("alice", &["who", "no space"]).status.success());
+}

@@ -292,6 +292,18 @@ settings! {
     /// After how long without its writer a stream is closed as abandoned [default: 86400000]
     #[clap(value_name = "MS")]
     stream_abandon_ms("SYNCLINE_STREAM_ABANDON_MS"): u64,
+    /// How often at most what is new in a space goes out to those who are there [default: 100]
+    #[clap(value_name = "MS")]
+    presence_interval_ms("SYNCLINE_PRESENCE_INTERVAL_MS"): u64,
+    /// How long somebody whose connection broke is still shown in a space [default: 5000]
+    #[clap(value_name = "MS")]
+    presence_grace_ms("SYNCLINE_PRESENCE_GRACE_MS"): u64,
+    /// Devices in a space above which there are counts and a sample instead of everybody [default: 100]
+    #[clap(value_name = "N")]
+    presence_full_max("SYNCLINE_PRESENCE_FULL_MAX"): u32,
+    /// After how long without anybody there a space is forgotten [default: 1800000]
+    #[clap(value_name = "MS")]
+    space_idle_ms("SYNCLINE_SPACE_IDLE_MS"): u64,
 }
 
 impl Settings {
@@ -374,6 +386,21 @@ impl Settings {
             ),
             stream_abandon_after: millis(self.stream_abandon_ms, default.stream_abandon_after),
             feed_interval: millis(self.feed_interval_ms, default.feed_interval),
+            presence: self.presence(),
+            ..default
+        }
+    }
+
+    fn presence(&self) -> hub::PresenceConfig {
+        let default = hub::PresenceConfig::default();
+        hub::PresenceConfig {
+            interval: millis(self.presence_interval_ms, default.interval),
+            grace: millis(self.presence_grace_ms, default.grace),
+            full_max: self
+                .presence_full_max
+                .and_then(|devices| usize::try_from(devices).ok())
+                .unwrap_or(default.full_max),
+            idle: millis(self.space_idle_ms, default.idle),
             ..default
         }
     }
@@ -453,6 +480,8 @@ impl Settings {
             ("rollover_bytes", self.rollover_bytes, 1),
             ("returns_per_second", self.returns_per_second.map(u64::from), 1),
             ("feed_interval_ms", self.feed_interval_ms, 1),
+            ("presence_interval_ms", self.presence_interval_ms, 1),
+            ("presence_full_max", self.presence_full_max.map(u64::from), 1),
         ];
         for (name, value, min) in smallest {
             if value.is_some_and(|value| value < min) {

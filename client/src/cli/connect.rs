@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
-use syncline_client::{Builder, Client, Document, Pending, Transport};
+use syncline_client::{Builder, Client, Document, Pending, Space, Transport};
 use syncline_engine::ids::{Address, Facet, UserId};
 use syncline_engine::session::Resolution;
 use tokio::time::{Instant, timeout_at};
@@ -89,21 +89,25 @@ impl Connection {
             Some(data) => data.clone(),
             None => data_dir()?.join(user.as_str()),
         };
-        Self::open_builder(args, &user, Client::builder(&args.server).data_dir(&data)).await
+        Self::open_as(args, &user, |builder| builder.data_dir(&data)).await
     }
 
-    /// Opens a client that keeps nothing on this device, and so beside another of the same user.
+    /// The same without anything on this device, for what needs no document: so it can run beside
+    /// another that has the store open.
     pub(crate) async fn open_in_memory(args: &ConnectArgs) -> anyhow::Result<Self> {
+        if args.offline {
+            bail!("this needs the server; leave --offline out");
+        }
         let user = user_name(args.user.as_deref())?;
-        Self::open_builder(args, &user, Client::builder(&args.server).in_memory()).await
+        Self::open_as(args, &user, Builder::in_memory).await
     }
 
-    async fn open_builder(
+    async fn open_as(
         args: &ConnectArgs,
         user: &UserId,
-        builder: Builder,
+        place: impl FnOnce(Builder) -> Builder,
     ) -> anyhow::Result<Self> {
-        let mut builder = builder
+        let mut builder = Client::builder(&args.server)
             .user(user.as_str())
             .agent(concat!("syncline/", env!("CARGO_PKG_VERSION")))
             .transport(args.transport)
@@ -114,7 +118,7 @@ impl Connection {
         if let Some(ca) = &args.ca {
             builder = builder.ca_file(ca);
         }
-        let client = builder.open().await?;
+        let client = place(builder).open().await?;
         let deadline = Instant::now() + Duration::from_secs(args.wait);
         Ok(Self { client, offline: args.offline, deadline })
     }
@@ -129,6 +133,17 @@ impl Connection {
         match timeout_at(self.deadline, document.live()).await {
             Ok(live) => live.map(|()| (document, true)).map_err(Into::into),
             Err(_) => Ok((document, false)),
+        }
+    }
+
+    /// Waits until the server has let the client into a space.
+    ///
+    /// # Errors
+    /// If it does not, or there is no server.
+    pub(crate) async fn entered(&self, space: &Space) -> anyhow::Result<()> {
+        match timeout_at(self.deadline, space.entered()).await {
+            Ok(entered) => Ok(entered?),
+            Err(_) => bail!("the server does not answer; check --server, or --wait for longer"),
         }
     }
 

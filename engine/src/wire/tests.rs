@@ -548,25 +548,24 @@ fn any_sayings() -> impl Strategy<Value = Vec<WireSaying>> {
 }
 
 fn any_news() -> impl Strategy<Value = Vec<News>> {
-    let news =
-        prop_oneof![
-            any::<(u64, String, String, u64)>().prop_map(|(device, user, role, since_ms)| {
-                News::Came { device, user, role, since_ms }
-            }),
-            any::<u64>().prop_map(|device| News::Left { device }),
-            any::<(u64, String, String, u64, Option<u64>)>().prop_map(
-                |(device, key, value, at_ms, until_ms)| News::Said {
-                    device,
-                    key,
-                    value,
-                    at_ms,
-                    until_ms
-                }
-            ),
-            any::<(u64, String)>().prop_map(|(device, key)| News::Unsaid { device, key }),
-            any::<(String, u64)>().prop_map(|(user, at_ms)| News::Seen { user, at_ms }),
-            any::<String>().prop_map(|user| News::Forgotten { user }),
-        ];
+    let news = prop_oneof![
+        any::<(u64, String, String, u64)>().prop_map(|(device, user, role, since_ms)| {
+            News::Came { device, user, role, since_ms }
+        }),
+        any::<u64>().prop_map(|device| News::Left { device }),
+        any::<(u64, String, String, u64, Option<u64>)>().prop_map(
+            |(device, key, value, at_ms, until_ms)| News::Said {
+                device,
+                key,
+                value,
+                at_ms,
+                until_ms
+            }
+        ),
+        any::<(u64, String)>().prop_map(|(device, key)| News::Unsaid { device, key }),
+        any::<(String, u64)>().prop_map(|(user, at_ms)| News::Seen { user, at_ms }),
+        any::<String>().prop_map(|user| News::Forgotten { user }),
+    ];
     prop::collection::vec(news, 0..6)
 }
 

@@ -16,6 +16,7 @@ mod http;
 mod large;
 mod manners;
 mod memory;
+mod presence;
 mod processes;
 mod races;
 mod returning;
