@@ -6,6 +6,7 @@
 //! simulator run the very same logic.
 
 pub mod change;
+pub mod chronicle;
 pub mod clock;
 pub mod codes;
 pub mod document;
