@@ -36,9 +36,9 @@ mod post;
 mod space;
 mod status;
 pub mod store;
-mod trust;
 mod stream;
 mod transport;
+mod trust;
 mod writer;
 
 pub use syncline_engine as engine;
@@ -53,9 +53,9 @@ pub use self::likes::Likes;
 pub use self::post::Post;
 pub use self::space::{KickError, SelectError, Selected, Space, SpaceEvents};
 pub use self::status::{ClientClosed, Problem, SyncStatus};
-pub use self::trust::TrustError;
 pub use self::stream::{Chunk, StreamError, StreamReader, StreamWriter};
 pub use self::transport::{Transport, TransportError};
+pub use self::trust::TrustError;
 
 /// The README's code must compile.
 #[cfg(doctest)]

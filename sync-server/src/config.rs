@@ -329,6 +329,7 @@ impl Settings {
         self.check()?;
         self.check_origins()?;
         let (hub, roles, default) = (self.hub(), self.roles()?, Config::default());
+        let addresses = self.addresses();
         let tls = match (self.tls_cert, self.tls_key) {
             (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
             (None, None) => None,
@@ -336,7 +337,7 @@ impl Settings {
             (None, Some(_)) => return Err(incomplete("tls_key", "tls_cert")),
         };
         Ok(Config {
-            addresses: self.addresses(),
+            addresses,
             roles,
             tls,
             metrics_listen: self.metrics_listen,

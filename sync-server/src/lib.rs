@@ -54,8 +54,8 @@ pub mod logs;
 mod mailbox;
 mod metrics;
 mod outgoing;
-mod process;
 mod posts;
+mod process;
 mod roles;
 mod socket;
 pub mod store;
@@ -200,7 +200,6 @@ impl Server {
         hub: impl Machine<Input = Input, Effect = Effect> + Observed + Send + 'static,
         store: Arc<dyn LogStore>,
         make_snapshot: MakeSnapshot,
-        secret: [u8; 32],
         config: &Config,
     ) -> Result<Self, StartError> {
         let Outfit { listeners, certificates, meters, secret } = outfit;

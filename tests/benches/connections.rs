@@ -37,10 +37,9 @@ async fn main() {
     figures.print("axum, its default buffers", small.each());
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     let server = ServerProcess::start(&dir.path().join("server"), &["--log", "warn"]).await;
-    let figures = measure(&server.url(), count, Greets::Yes, || {
-        server.resident_bytes().expect("the system tells")
-    });
-    figures.await.print("syncline-server", small.each());
+    let resident = || server.resident_bytes().expect("the system tells");
+    let figures = measure(&server.url(), count, Greets::Yes, resident).await;
+    figures.print("syncline-server", small.each());
 }
 
 #[derive(Clone, Copy)]

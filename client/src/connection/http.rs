@@ -88,10 +88,6 @@ async fn secure(
 }
 
 #[cfg(not(feature = "tls"))]
-async fn secure(
-    _: &str,
-    _: TcpStream,
-    _: &Trust,
-) -> Result<MaybeTlsStream<TcpStream>, String> {
+async fn secure(_: &str, _: TcpStream, _: &Trust) -> Result<MaybeTlsStream<TcpStream>, String> {
     std::future::ready(Err("this build has no TLS".to_owned())).await
 }

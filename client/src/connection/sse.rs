@@ -16,6 +16,7 @@ use syncline_engine::wire::CloseCode;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::Server;
 use super::http::Requests;
 use super::{CLOSE_TIMEOUT, CONNECT_TIMEOUT, End, Outgoing};
 use crate::driver::Driver;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::quota::Quotas;
 use super::presence::PresenceConfig;
+use super::quota::Quotas;
 use crate::storage::record::DigestKey;
 
 /// The tunable limits and times of a hub. The defaults suit one server process with a local disk.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::authenticate::Credentials;
-use super::quota::Returns;
 use super::presence::GatheringHandle;
+use super::quota::Returns;
 use super::stream::Joined;
 use super::timers::Timer;
 use super::{ConnectionId, Effect, Handle, Hub, Phase, RequestId};

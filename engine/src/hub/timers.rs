@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::connection::SessionKey;
+use super::feed::FeedKey;
 use super::presence::GatheringHandle;
 use super::stream::StreamHandle;
-use super::feed::FeedKey;
 use super::{ConnectionId, Handle};
 use crate::clock::Timestamp;
 use crate::machine::Wake;

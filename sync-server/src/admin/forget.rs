@@ -89,6 +89,8 @@ fn forget_in(
     let made = made.map_err(|error| damaged(address, error.to_string()))?;
     let Some(first) = made else { return Ok(false) };
     store.begin_anew(address, head.end, &first)?;
+    // It may show the user's name or words.
+    store.drop_summary(address)?;
     Ok(true)
 }
 

@@ -38,8 +38,7 @@ pub(crate) enum TurnedAway {
 }
 
 impl TurnedAway {
-    pub(super) const ALL: [Self; 4] =
-        [Self::Full, Self::Sockets, Self::Handshake, Self::Address];
+    pub(super) const ALL: [Self; 4] = [Self::Full, Self::Sockets, Self::Handshake, Self::Address];
 
     pub(super) const fn name(self) -> &'static str {
         match self {

@@ -105,6 +105,15 @@ impl SledStore {
         self.shared.sizes()
     }
 
+    /// Removes the summary of the post that a document belongs to; it is made anew when its space is
+    /// listed.
+    ///
+    /// # Errors
+    /// As for [`LogStore::append`].
+    pub fn drop_summary(&self, address: &Address) -> Result<(), StoreError> {
+        self.shared.with(|log| log.drop_summary(address))
+    }
+
     /// Merges all that is stored at this moment into one compact file, so that what was overwritten and
     /// removed takes no space. Appends and reads go on meanwhile. `watch` is told how far it is, and
     /// may stop it, which leaves everything to the next merge.

@@ -28,7 +28,7 @@ fn what_is_accepted_and_evicted_is_counted_for_good() {
     let mut ada = Client::join(&mut world, 1, true);
     ada.edit(&mut world, 3);
     world.say(ada.connection, Bye {});
-    world.pass(std::time::Duration::from_secs(300));
+    world.pass(Duration::from_secs(300));
     assert_eq!(world.hub.stats().documents, 0);
     let Counters { accepted_entries, accepted_bytes, accepted_ops, evictions } =
         world.hub.counters();

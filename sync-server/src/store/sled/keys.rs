@@ -117,7 +117,7 @@ pub(super) fn set_aside(key: &[u8]) -> Option<&[u8]> {
 
 /// For each kind of values, the range of keys of what belongs to a space: of documents, and of whatever
 /// else has keys that begin with the name of its space.
-pub(super) fn of_space(space: &str) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
+pub(super) fn of_space_all(space: &str) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
     let space = space.as_bytes().to_vec();
     (0..=u8::MAX).filter(|kind| ![META, QUARANTINE].contains(kind)).map(move |kind| {
         let from = [&[kind], &space[..], &[0]].concat();

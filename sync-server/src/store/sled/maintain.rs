@@ -327,7 +327,7 @@ impl Log {
             documents += 1;
         }
         let _writing = self.writing()?;
-        for (from, to) in keys::of_space(space) {
+        for (from, to) in keys::of_space_all(space) {
             for item in self.tree.walk(&from, &to) {
                 let (key, value) = item.map_err(failed)?;
                 if keys::address_of(&key).is_none_or(|address| !keep.contains(&address)) {

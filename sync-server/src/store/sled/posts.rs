@@ -7,11 +7,13 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use ::sled::IVec;
 use syncline_engine::ids::{Address, Facet};
 use syncline_engine::storage::{Append, PostsWanted, StoreError};
 use syncline_engine::summary::{Brought, Place, Summary, is_summarised};
 
 use super::log::Log;
+use super::tree::Values;
 use super::{keys, value};
 
 /// Summaries that are read while the next batch waits: some tenths of a millisecond.
@@ -26,7 +28,7 @@ impl Log {
     pub(super) fn put_brought(
         &self,
         batch: &[Append],
-        values: &mut ::sled::Batch,
+        values: &mut Values,
     ) -> Result<(), StoreError> {
         let mut changes = Changes::default();
         for Append { address, brought, .. } in batch {
@@ -61,7 +63,7 @@ impl Log {
     /// for missing; the other documents of its post are summarised anew when their space is listed.
     fn summary(&self, address: &Address) -> Result<Option<Summary>, StoreError> {
         let key = keys::summary(address.space(), address.id());
-        let found = self.db.get(&key).map_err(|error| self.fail(error.to_string()))?;
+        let found = self.tree.get(&key).map_err(|error| self.read_failed(address, &error))?;
         let Some(found) = found else { return Ok(None) };
         let summary = value::unseal(&key, &found).and_then(Summary::decode);
         if summary.is_none() {
@@ -69,8 +71,9 @@ impl Log {
             if let StoreError::Failed(_) = error {
                 return Err(error);
             }
-            let complete = keys::summarised(address.space());
-            self.db.remove(complete).map_err(|error| self.fail(error.to_string()))?;
+            let mut values = Values::default();
+            self.not_summarised(address, &mut values)?;
+            self.apply(values)?;
         }
         Ok(summary)
     }
@@ -127,8 +130,8 @@ impl Log {
             begin.push(0);
         }
         let mut places = Vec::with_capacity(count);
-        for key in self.db.range(begin..end).keys().take(count) {
-            let key = key.map_err(|error| self.fail(error.to_string()))?;
+        for item in self.tree.walk(&begin, &end).take(count) {
+            let (key, _) = item.map_err(|error| StoreError::Failed(error.to_string()))?;
             places.extend(keys::place_of_listed(space, &key));
         }
         Ok(places)
@@ -145,7 +148,7 @@ impl Log {
         if !is_summarised(address) || known.is_some_and(|known| known.has(address.facet())) {
             return Ok(());
         }
-        let (mut changes, mut values) = (Changes::default(), ::sled::Batch::default());
+        let (mut changes, mut values) = (Changes::default(), Values::default());
         self.change(&mut changes, address, brought)?;
         put_changes(changes, &mut values);
         self.commit(values)
@@ -154,16 +157,43 @@ impl Log {
     /// See [`syncline_engine::storage::LogStore::is_summarised`].
     pub(super) fn is_summarised(&self, space: &str) -> Result<bool, StoreError> {
         self.check_usable()?;
-        let found = self.db.contains_key(keys::summarised(space));
-        found.map_err(|error| self.fail(error.to_string()))
+        let found = self.tree.get(&keys::summarised(space));
+        found.map(|found| found.is_some()).map_err(|error| StoreError::Failed(error.to_string()))
+    }
+
+    /// Removes the summary of the post that a document belongs to. It is made anew from what the
+    /// documents show when their space is listed.
+    pub(super) fn drop_summary(&self, address: &Address) -> Result<(), StoreError> {
+        let _writing = self.writing()?;
+        let mut values = Values::default();
+        if let Some(place) = self.summary(address)?.as_ref().and_then(Summary::place) {
+            self.remove(address, &keys::listed(address.space(), Some(&place)), &mut values)?;
+        }
+        self.remove(address, &keys::summary(address.space(), address.id()), &mut values)?;
+        self.not_summarised(address, &mut values)?;
+        self.commit(values)
+    }
+
+    /// Notes that not all documents of a space are summarised.
+    fn not_summarised(&self, address: &Address, values: &mut Values) -> Result<(), StoreError> {
+        self.remove(address, &keys::summarised(address.space()), values)
+    }
+
+    fn remove(&self, address: &Address, key: &[u8], values: &mut Values) -> Result<(), StoreError> {
+        let found = self.tree.get(key).map_err(|error| self.read_failed(address, &error))?;
+        if let Some(found) = found {
+            values.remove(&IVec::from(key), &found);
+        }
+        Ok(())
     }
 
     /// See [`syncline_engine::storage::LogStore::set_summarised`].
     pub(super) fn set_summarised(&self, space: &str) -> Result<(), StoreError> {
         let _writing = self.writing()?;
         let key = keys::summarised(space);
-        let mut values = ::sled::Batch::default();
-        values.insert(&key[..], value::seal(&key, &[]));
+        let mut values = Values::default();
+        let sealed = value::seal(&key, &[]);
+        values.insert(key, sealed);
         self.commit(values)
     }
 
@@ -178,7 +208,7 @@ impl Log {
     }
 }
 
-fn put_changes(changes: Changes, values: &mut ::sled::Batch) {
+fn put_changes(changes: Changes, values: &mut Values) {
     for ((space, id), (before, summary)) in changes.0 {
         let key = keys::summary(&space, &id);
         let sealed = value::seal(&key, &summary.encode());
@@ -186,7 +216,9 @@ fn put_changes(changes: Changes, values: &mut ::sled::Batch) {
         let after = summary.place();
         if before != after {
             if let Some(before) = before {
-                values.remove(keys::listed(&space, Some(&before)));
+                let key = keys::listed(&space, Some(&before));
+                let sealed = value::seal(&key, &[]);
+                values.remove(&IVec::from(key), &IVec::from(sealed));
             }
             if let Some(after) = after {
                 let key = keys::listed(&space, Some(&after));

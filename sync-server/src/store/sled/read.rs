@@ -37,7 +37,7 @@ impl Log {
 
     /// A read failed in a layer. If its own checksums do not match it is this document's damage; all
     /// else is the device's.
-    fn read_failed(&self, address: &Address, error: &TreeError) -> StoreError {
+    pub(super) fn read_failed(&self, address: &Address, error: &TreeError) -> StoreError {
         match error {
             TreeError::Damaged(what) => {
                 StoreError::Damaged { address: address.clone(), what: what.clone() }

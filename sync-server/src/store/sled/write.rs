@@ -41,7 +41,7 @@ impl Log {
         }
     }
 
-    fn apply(&self, values: Values) -> Result<(), StoreError> {
+    pub(super) fn apply(&self, values: Values) -> Result<(), StoreError> {
         self.step("could not write", || self.tree.apply(values))
     }
 
