@@ -71,7 +71,8 @@ pub(super) struct Open {
     pub(super) turn: Handle,
     /// The read that is under way for it; there is never more than one.
     pub(super) reading: Option<RequestId>,
-    pub(super) streams: Joined,
+    /// Apart, because most connections have none.
+    pub(super) streams: Box<Joined>,
 }
 
 impl Connection {
@@ -358,7 +359,7 @@ impl Hub {
                 news: BTreeSet::new(),
                 turn: 0,
                 reading: None,
-                streams: Joined::default(),
+                streams: Box::default(),
             });
         }
         self.send(

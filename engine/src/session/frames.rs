@@ -15,8 +15,8 @@ use crate::policy::Capabilities;
 use crate::replica::{Outcome, Replica, ReplicaError};
 use crate::session::ConnectionId;
 use crate::wire::frame::{
-    Changes, Error, Goodbye, Reject, Resume, SnapshotPart, Subscribed, Unsubscribe, WireCursor,
-    WireLease,
+    Changes, Error, Goodbye, Reject, Resume, SnapshotPart, Subscribed, Unsubscribe, Welcome,
+    WireCursor, WireLease,
 };
 use crate::wire::{ServerFrame, pack};
 
@@ -82,19 +82,7 @@ impl Session {
     fn frame(&mut self, now: Timestamp, frame: ServerFrame) {
         self.note_answer(now, &frame);
         match frame {
-            ServerFrame::Welcome(welcome) => {
-                let heartbeat = Duration::from_millis(welcome.heartbeat_ms.into());
-                if !self.link.welcomed(now, heartbeat) {
-                    return self.out_of_step(now, "Welcome came when it was not awaited");
-                }
-                self.term = welcome.term;
-                self.next_round = now + self.config.answer_timeout / 4;
-                let all: Vec<Address> = self.documents.keys().cloned().collect();
-                for address in all {
-                    self.subscribe(now, &address);
-                }
-                self.go_on_with_streams(now);
-            }
+            ServerFrame::Welcome(welcome) => self.welcomed(now, &welcome),
             ServerFrame::SettledAs(settled_as) => {
                 let address = settled_as.address.parse::<Address>();
                 if let Some(document) = address.ok().and_then(|a| self.documents.get_mut(&a)) {
@@ -156,6 +144,21 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// The server has said who it is: everything that is to be open is asked for.
+    fn welcomed(&mut self, now: Timestamp, welcome: &Welcome) {
+        let heartbeat = Duration::from_millis(welcome.heartbeat_ms.into());
+        if !self.link.welcomed(now, heartbeat) {
+            return self.out_of_step(now, "Welcome came when it was not awaited");
+        }
+        self.term = welcome.term;
+        self.next_round = now + self.config.answer_timeout / 4;
+        let all: Vec<Address> = self.documents.keys().cloned().collect();
+        for address in all {
+            self.subscribe(now, &address);
+        }
+        self.go_on_with_streams(now);
     }
 
     /// Notes when the server answered something about a document.
