@@ -170,6 +170,7 @@ impl Session {
         }
     }
 
+    /// The server has said who it is: everything that is to be open is asked for.
     fn welcomed(&mut self, now: Timestamp, welcome: Welcome) {
         let heartbeat = Duration::from_millis(welcome.heartbeat_ms.into());
         if !self.link.welcomed(now, heartbeat) {

@@ -210,7 +210,7 @@ fn server_stream_samples() -> Vec<(&'static str, ServerFrame)> {
         interrupted_by: None,
         stalled_since_ms: None,
         outcome: Some(StreamOutcome::Abandoned),
-        ..open.clone()
+        ..open
     };
     let refused = StreamRefused {
         address: STREAM.to_owned(),

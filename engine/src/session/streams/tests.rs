@@ -312,9 +312,9 @@ fn st8_an_interrupt_is_asked_again_until_there_is_an_answer() {
     let mut bench = Bench::met();
     let ask: ClientFrame = InterruptStream { address: address().to_string() }.into();
     let id = bench.session.interrupt_stream(bench.now, &address());
-    assert_eq!(bench.frames(), [ask.clone()]);
+    assert_eq!(bench.frames(), std::slice::from_ref(&ask));
     bench.come_back();
-    assert_eq!(bench.frames(), [ask.clone()]);
+    assert_eq!(bench.frames(), std::slice::from_ref(&ask));
     assert_eq!(bench.session.interrupt_answer(id), None);
     bench.server_says(StreamInterrupted { address: address().to_string() });
     assert_eq!(bench.session.interrupt_answer(id), Some(Ok(())));
