@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 mod backend;
 mod bench;
 mod connect;
+mod feed;
 mod issue;
 mod progress;
 mod random;
@@ -42,6 +43,7 @@ enum Subcommands {
     Delete(talk::DeleteArgs),
     #[command(about = "Shows a post and then what happens to it, until interrupted")]
     Watch(talk::ShowArgs),
+    Feed(feed::FeedArgs),
     Sync(talk::SyncArgs),
     #[command(about = "Says what is on this device and what is pending")]
     Status(status::StatusArgs),
@@ -88,6 +90,7 @@ async fn run(command: Subcommands) -> anyhow::Result<bool> {
         Subcommands::Edit(args) => talk::edit(args).await,
         Subcommands::Delete(args) => talk::delete(args).await,
         Subcommands::Watch(args) => talk::watch(args).await,
+        Subcommands::Feed(args) => feed::run(args).await,
         Subcommands::Sync(args) => talk::sync(args).await,
         Subcommands::Status(args) => status::status(args).await,
         Subcommands::Refused(args) => refused::refused(args).await,

@@ -49,6 +49,13 @@ pub(crate) struct ConnectArgs {
     pub(crate) json: bool,
 }
 
+impl ConnectArgs {
+    /// Seconds to wait for the server.
+    pub(crate) const fn wait(&self) -> u64 {
+        self.wait
+    }
+}
+
 /// How a command stands when the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -39,7 +39,7 @@ pub(crate) fn time(at: Timestamp) -> String {
 }
 
 /// What one may safely print: control characters could move the cursor or worse.
-fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 

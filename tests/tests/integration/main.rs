@@ -10,6 +10,7 @@ mod apart;
 mod crowd;
 mod damage;
 mod epochs;
+mod feeds;
 mod forgery;
 mod hostile;
 mod http;
