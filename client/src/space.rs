@@ -273,8 +273,8 @@ impl Space {
                 {
                     return refused.map_or(Ok(devices), |code| Err(KickError::Refused(code)));
                 }
-                // The question went down with the connection.
-                Some(SpaceNews::Status(SpaceStatus::Apart)) => {
+                // The question went down with the connection, or with the stay.
+                Some(SpaceNews::Status(SpaceStatus::Apart | SpaceStatus::Outside { .. })) => {
                     return Err(KickError::Refused(Code::ShuttingDown));
                 }
                 Some(_) => {}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use serde_json::{Map, Value, json};
-use syncline_client::Space;
+use syncline_client::{Space, SpaceEvents};
 use syncline_engine::clock::Timestamp;
 use syncline_engine::ids::UserId;
 use syncline_engine::presence::{IDLE, STATUS, TYPING};
@@ -181,37 +181,40 @@ pub(crate) async fn run(args: WhoArgs) -> anyhow::Result<bool> {
     let now = || client.new_id().timestamp();
     let scene = Scene::of(&space);
     say(args.connect.json, &scene.text(now()), &scene.json());
-    let mut left_in_order = true;
+    let stayed = !args.watch || watch(&space, &mut events, args.connect.json).await?;
+    drop(space);
+    connection.client.close().await;
+    Ok(stayed)
+}
+
+/// Tells what happens until interrupted. Answers whether the app could stay for that.
+async fn watch(space: &Space, events: &mut SpaceEvents, json: bool) -> anyhow::Result<bool> {
     let interrupted = tokio::signal::ctrl_c();
     tokio::pin!(interrupted);
-    while args.watch {
+    loop {
         let news = tokio::select! {
             news = events.next() => news,
-            _ = &mut interrupted => break,
+            signal = &mut interrupted => return signal.map(|()| true).map_err(Into::into),
         };
         match news {
-            None => break,
+            None => return Ok(true),
             Some(SpaceNews::Changed(events)) => {
                 let lines: Vec<String> =
-                    events.iter().filter_map(|event| event_line(&space, event)).collect();
-                if args.connect.json || !lines.is_empty() {
-                    say(args.connect.json, &lines.join("\n"), &Scene::of(&space).json());
+                    events.iter().filter_map(|event| event_line(space, event)).collect();
+                if json || !lines.is_empty() {
+                    say(json, &lines.join("\n"), &Scene::of(space).json());
                 }
             }
-            Some(SpaceNews::Status(SpaceStatus::Apart)) if !args.connect.json => {
+            Some(SpaceNews::Status(SpaceStatus::Apart)) if !json => {
                 println!("no contact to the server; what is known is from before");
             }
             Some(SpaceNews::Status(SpaceStatus::Outside { code, message, .. })) => {
                 eprintln!("syncline: {message} ({code})");
-                left_in_order = false;
-                break;
+                return Ok(false);
             }
             Some(_) => {}
         }
     }
-    drop(space);
-    connection.client.close().await;
-    Ok(left_in_order)
 }
 
 #[cfg(test)]
