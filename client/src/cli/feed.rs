@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
+use syncline_client::Feed;
 use syncline_engine::document::PostStatus;
 use syncline_engine::session::{FeedStatus, FeedView};
 use syncline_engine::summary::Summary;
@@ -37,12 +39,22 @@ pub(crate) async fn run(args: FeedArgs) -> anyhow::Result<bool> {
     let Ok(view) = timeout(wait, feed.live()).await else {
         anyhow::bail!("the server does not answer");
     };
-    let mut shown = view?;
+    let shown = view?;
     print(&args, shown.posts())?;
+    if args.watch {
+        watch(&args, &feed, shown).await?;
+    }
+    drop(feed);
+    connection.client.close().await;
+    Ok(true)
+}
+
+/// Prints what changes until it is interrupted.
+async fn watch(args: &FeedArgs, feed: &Feed, mut shown: Arc<FeedView>) -> anyhow::Result<()> {
     let mut changes = feed.changes();
-    while args.watch {
+    loop {
         let next = tokio::select! {
-            _ = tokio::signal::ctrl_c() => break,
+            _ = tokio::signal::ctrl_c() => return Ok(()),
             changed = changes.changed() => match changed {
                 Ok(()) => changes.borrow_and_update().clone(),
                 Err(_) => anyhow::bail!("the client is closed"),
@@ -53,13 +65,10 @@ pub(crate) async fn run(args: FeedArgs) -> anyhow::Result<bool> {
         }
         let news = changed(&shown, &next);
         if !news.is_empty() {
-            print(&args, news.into_iter())?;
+            print(args, news.into_iter())?;
         }
         shown = next;
     }
-    drop(feed);
-    connection.client.close().await;
-    Ok(true)
 }
 
 /// The posts of a view that another does not show like that.

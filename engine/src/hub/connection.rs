@@ -93,6 +93,25 @@ pub(super) struct Open {
     pub(super) listings: u32,
 }
 
+impl Open {
+    fn new(session: SessionKey, credentials: Credentials) -> Self {
+        Self {
+            session,
+            credentials,
+            documents: BTreeSet::new(),
+            closed: VecDeque::new(),
+            news: BTreeSet::new(),
+            turn: 0,
+            reading: None,
+            spaces: BTreeSet::new(),
+            paced_until: Timestamp(0),
+            streams: Joined::default(),
+            feeds: BTreeSet::new(),
+            listings: 0,
+        }
+    }
+}
+
 impl Connection {
     pub(super) fn open(&self) -> Option<&Open> {
         match &self.talk {
@@ -259,6 +278,15 @@ impl Sessions {
         Some(session)
     }
 
+    /// Whether a session was here before.
+    fn returns(&self, name: &(SessionId, UserId)) -> Returns {
+        let before = self.by_name.get(name).and_then(|key| self.get(*key));
+        before.map_or(Returns::Not, |session| match session.place {
+            Place::Connected(_) => Returns::InPlace,
+            Place::Away(_) => Returns::Known,
+        })
+    }
+
     pub(super) fn len(&self) -> usize {
         self.by_key.len()
     }
@@ -359,11 +387,7 @@ impl Hub {
         };
         let user = credentials.user.clone();
         let name = (SessionId(hello.session), user);
-        let before = self.sessions.by_name.get(&name).and_then(|key| self.sessions.get(*key));
-        let returns = before.map_or(Returns::Not, |session| match session.place {
-            Place::Connected(_) => Returns::InPlace,
-            Place::Away(_) => Returns::Known,
-        });
+        let returns = self.sessions.returns(&name);
         if let Some((code, wait)) = self.has_no_room_for(now, &name.1, returns) {
             return self.send_away(now, slot, code, wait);
         }
@@ -395,20 +419,7 @@ impl Hub {
         );
         if let Some(connection) = self.connections.get_mut(slot) {
             connection.heard = now;
-            connection.talk = Talk::Open(Box::new(Open {
-                session,
-                credentials: credentials.clone(),
-                documents: BTreeSet::new(),
-                closed: VecDeque::new(),
-                news: BTreeSet::new(),
-                turn: 0,
-                reading: None,
-                spaces: BTreeSet::new(),
-                paced_until: Timestamp(0),
-                streams: Joined::default(),
-                feeds: BTreeSet::new(),
-                listings: 0,
-            }));
+            connection.talk = Talk::Open(Box::new(Open::new(session, credentials.clone())));
         }
         self.send(
             slot,

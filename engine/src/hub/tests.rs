@@ -183,9 +183,10 @@ impl World {
                 self.holds.push((connection.0, pause));
                 None
             }
-            Effect::Load { .. } | Effect::ReadRules { .. } | Effect::Index { .. } => {
-                Some(self.read_log(effect))
-            }
+            Effect::Load { .. }
+            | Effect::ReadRules { .. }
+            | Effect::Index { .. }
+            | Effect::ReadSnapshot { .. } => Some(self.read_log(effect)),
             Effect::Commit { appends } => {
                 assert!(self.held_commit.is_none(), "one commit at a time");
                 self.held_commit = Some(appends);
@@ -202,16 +203,6 @@ impl World {
                     }
                 }
                 Some(Input::RecordsRead { request, result: Ok(records) })
-            }
-            Effect::ReadSnapshot { request, address, cursor, offset, bytes_max } => {
-                let log = self.logs.get(&address);
-                let sealed = log.iter().flat_map(|log| log.sealed.iter().map(|(_, last)| last));
-                let mut all = sealed.chain(log.and_then(|log| log.snapshot.as_ref()));
-                let part = all.find(|s| s.cursor == cursor).map(|s| {
-                    let from = usize::try_from(offset).unwrap();
-                    s.body.slice(from..s.body.len().min(from + bytes_max))
-                });
-                Some(Input::SnapshotRead { request, result: Ok(part) })
             }
             Effect::Compact { address, cursor, keep_from } => {
                 self.held_compaction = Some((address, cursor, keep_from));
@@ -246,6 +237,16 @@ impl World {
     /// Answers what the hub asks about a log.
     fn read_log(&self, effect: Effect) -> Input {
         match effect {
+            Effect::ReadSnapshot { request, address, cursor, offset, bytes_max } => {
+                let log = self.logs.get(&address);
+                let sealed = log.iter().flat_map(|log| log.sealed.iter().map(|(_, last)| last));
+                let mut all = sealed.chain(log.and_then(|log| log.snapshot.as_ref()));
+                let part = all.find(|s| s.cursor == cursor).map(|s| {
+                    let from = usize::try_from(offset).unwrap();
+                    s.body.slice(from..s.body.len().min(from + bytes_max))
+                });
+                Input::SnapshotRead { request, result: Ok(part) }
+            }
             Effect::Load { address } => {
                 let fresh_epoch = Epoch([u8::try_from(self.commits % 200).unwrap() + 1; 16]);
                 let loaded = if self.fail_loads {

@@ -15,8 +15,8 @@ use crate::policy::Capabilities;
 use crate::replica::{Outcome, Replica, ReplicaError};
 use crate::session::ConnectionId;
 use crate::wire::frame::{
-    Changes, Error, Goodbye, Reject, Resume, SnapshotPart, Subscribed, Unsubscribe, Welcome,
-    WireCursor, WireLease,
+    Changes, Error, Goodbye, Reject, Resume, SettledAs, SnapshotPart, Subscribed, Unsubscribe,
+    Welcome, WireCursor, WireLease,
 };
 use crate::wire::{ServerFrame, pack};
 
@@ -103,12 +103,7 @@ impl Session {
             ServerFrame::SentAway(frame) => self.sent_out(now, frame),
             ServerFrame::NotAnnounced(frame) => self.not_announced(now, frame),
             ServerFrame::Kicked(frame) => self.kicked(frame),
-            ServerFrame::SettledAs(settled_as) => {
-                let address = settled_as.address.parse::<Address>();
-                if let Some(document) = address.ok().and_then(|a| self.documents.get_mut(&a)) {
-                    document.settled_as = Some(settled_as);
-                }
-            }
+            ServerFrame::SettledAs(settled_as) => self.settled_as(settled_as),
             ServerFrame::Subscribed(subscribed) => self.subscribed(now, &subscribed),
             ServerFrame::SnapshotPart(part) => self.snapshot_part(now, &part),
             ServerFrame::Changes(changes) => self.changes(now, changes),
@@ -129,16 +124,7 @@ impl Session {
                     self.advance(now, &address);
                 }
             }
-            ServerFrame::LeaseEnded(ended) => {
-                self.flush_typing_of(ended.handle);
-                self.revoke_grant(ended.handle);
-                self.on_replica(now, ended.handle, |replica| {
-                    if replica.is_lapsed() { Ok(Outcome::default()) } else { replica.fall_back() }
-                });
-                if let Some(address) = self.handles.get(&ended.handle).cloned() {
-                    self.lease_gone(&address);
-                }
-            }
+            ServerFrame::LeaseEnded(ended) => self.lease_ended(now, ended.handle),
             ServerFrame::Restored(restored) => {
                 self.flush_typing_of(restored.handle);
                 self.restored(now, restored.handle, restored.refused);
@@ -167,6 +153,24 @@ impl Session {
                     self.link.hold_off(Duration::from_millis(wait.into()));
                 }
             }
+        }
+    }
+
+    fn settled_as(&mut self, settled_as: SettledAs) {
+        let address = settled_as.address.parse::<Address>();
+        if let Some(document) = address.ok().and_then(|address| self.documents.get_mut(&address)) {
+            document.settled_as = Some(settled_as);
+        }
+    }
+
+    fn lease_ended(&mut self, now: Timestamp, handle: u32) {
+        self.flush_typing_of(handle);
+        self.revoke_grant(handle);
+        self.on_replica(now, handle, |replica| {
+            if replica.is_lapsed() { Ok(Outcome::default()) } else { replica.fall_back() }
+        });
+        if let Some(address) = self.handles.get(&handle).cloned() {
+            self.lease_gone(&address);
         }
     }
 

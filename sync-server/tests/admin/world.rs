@@ -79,7 +79,7 @@ impl Log {
         let (first_seq, tip_before) = (self.end.seq + 1, self.end.tip);
         self.end = Cursor { epoch: self.end.epoch, seq: first_seq, tip };
         let record = Record { first_seq, tip_before, tip, entries: vec![entry] };
-        Append { address: self.address.clone(), epoch: self.end.epoch, record }
+        Append { address: self.address.clone(), epoch: self.end.epoch, record, brought: None }
     }
 
     pub(crate) const fn end(&self) -> Cursor {

@@ -158,6 +158,16 @@ impl World {
         }
     }
 
+    fn commit_begins(&mut self, appends: Vec<Append>) {
+        if self.server.committing.is_some() {
+            self.complain("store", "two commits at once".to_owned());
+        }
+        self.server.committing = Some(appends);
+        let delay = self.server.disk_delay(self.now);
+        let life = self.server.life;
+        self.at(delay, Event::Committed { life });
+    }
+
     /// The commit under way has come to its end.
     pub(crate) fn commit_ends(&mut self) {
         let Some(appends) = self.server.committing.take() else { return };
@@ -211,18 +221,8 @@ impl World {
                 let ConnectionId(id) = connection;
                 return self.close_from_server(id, code);
             }
-            hub::Effect::Hold { connection, pause } => {
-                return self.hold(connection.0, pause);
-            }
-            hub::Effect::Commit { appends } => {
-                if self.server.committing.is_some() {
-                    self.complain("store", "two commits at once".to_owned());
-                }
-                self.server.committing = Some(appends);
-                let delay = self.server.disk_delay(self.now);
-                let life = self.server.life;
-                return self.at(delay, Event::Committed { life });
-            }
+            hub::Effect::Hold { connection, pause } => return self.hold(connection.0, pause),
+            hub::Effect::Commit { appends } => return self.commit_begins(appends),
             hub::Effect::Stop => return self.hub_stopped(),
             hub::Effect::Load { address } => {
                 let fresh_epoch = Epoch(self.server.dice.bytes());

@@ -30,7 +30,7 @@ fn command(facet: Facet, step: &Step, number: u64) -> Command {
         Facet::Likes => {
             let target = if step.kind % 8 == 7 { Target::Comment(id(3)) } else { Target::Post };
             let (reaction, user) = (text(step.value % 12), user(name));
-            if step.kind % 3 == 0 {
+            if step.kind.is_multiple_of(3) {
                 LikesCommand::Unlike { target, reaction, user }.into()
             } else {
                 LikesCommand::Like { target, reaction, user, at: id(number) }.into()

@@ -1,5 +1,9 @@
 //! Feeds: what is told is what the documents show, when it is durable and not more often than it may
 //! be; who does not read waits without a queue; who may not read is told nothing.
+#![expect(
+    clippy::disallowed_types,
+    reason = "a store may be read from several threads, so one that stands for it needs a lock"
+)]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

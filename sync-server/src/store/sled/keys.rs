@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn posts_are_listed_by_key_as_by_place_and_apart_from_other_spaces() {
         let place = |at, id: &str| Place::new(Timestamp(at), id.to_owned());
-        let mut places = vec![place(5, "b"), place(5, "a"), place(1_000, "c"), place(0, "z")];
+        let mut places = [place(5, "b"), place(5, "a"), place(1_000, "c"), place(0, "z")];
         places.sort();
         let keys: Vec<Vec<u8>> = places.iter().map(|place| listed("a", Some(place))).collect();
         assert!(keys.is_sorted());
