@@ -11,7 +11,7 @@ use syncline_client::engine::limits::FRAME_BYTES_MAX;
 use syncline_client::engine::session::{Config, ConnectionStatus};
 use syncline_client::engine::wire::frame::{Hello, Welcome};
 use syncline_client::engine::wire::{ClientFrame, CloseCode, SUBPROTOCOL, ServerFrame};
-use syncline_client::{Builder, Client};
+use syncline_client::{Builder, Client, Transport};
 #[cfg(feature = "tls")]
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -161,7 +161,8 @@ async fn text_and_messages_larger_than_a_frame_end_the_connection() {
 async fn a_server_of_something_else_is_tried_again_later() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());
-    let client = within(patient(url).open()).await.unwrap();
+    // By any way, it would be asked for events as well.
+    let client = within(patient(url).transport(Transport::WebSocket).open()).await.unwrap();
     let (stream, _) = within(listener.accept()).await.unwrap();
     #[expect(clippy::result_large_err, reason = "the signature that tungstenite calls")]
     let refuse = |_: &Request, _: Response| {

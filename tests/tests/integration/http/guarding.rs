@@ -139,7 +139,7 @@ async fn upgrade(web: Web, headers: &[(&str, &str)]) -> u16 {
 }
 
 #[tokio::test]
-async fn pages_of_other_origins_need_leave_to_upgrade_too_sse5() {
+async fn pages_of_other_origins_need_leave_to_upgrade_too_sse4() {
     let dir = tempdir().expect("a directory");
     let keys = keys(&dir);
     let keys = keys.to_str().expect("a path");
