@@ -13,6 +13,7 @@ use syncline_engine::ids::{NameError, UserId};
 use syncline_engine::policy::Role;
 
 use crate::store::SledOptions;
+use crate::webhooks::{Webhook, WebhooksError};
 
 /// The settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +46,9 @@ pub enum ConfigError {
         /// Why not.
         source: NameError,
     },
+    /// The file of webhooks cannot be used.
+    #[error(transparent)]
+    Webhooks(#[from] WebhooksError),
     /// A number that makes no sense.
     #[error("{name} must be at least {min}")]
     TooSmall {
@@ -135,6 +139,9 @@ settings! {
     /// Users who may write in the names of others, to carry data over from elsewhere
     #[clap(value_name = "NAMES", value_delimiter = ',')]
     importers("SYNCLINE_IMPORTERS"): Vec<String>,
+    /// Receivers that are told what was accepted, a file in TOML (docs/WEBHOOKS.md)
+    #[clap(value_name = "FILE")]
+    webhooks("SYNCLINE_WEBHOOKS"): PathBuf,
     /// What to log, for example "info" or "syncline_server=debug" [default: info]
     #[clap(value_name = "FILTER")]
     log("SYNCLINE_LOG"): String,
@@ -216,8 +223,10 @@ impl Settings {
     pub fn config(self) -> Result<Config, ConfigError> {
         self.check()?;
         let (hub, roles, default) = (self.hub(), self.roles()?, Config::default());
+        let webhooks = self.webhooks.as_deref().map(Webhook::read).transpose()?;
         Ok(Config {
             roles,
+            webhooks: webhooks.unwrap_or_default(),
             listen: self.listen.unwrap_or(default.listen),
             storage: self.data.map_or(default.storage, Storage::Directory),
             authentication: match self.auth_keys {
@@ -309,6 +318,8 @@ pub struct Config {
     pub authentication: Authentication,
     /// Users with a role in every space, whatever else says who they are.
     pub roles: BTreeMap<UserId, Role>,
+    /// Receivers that are told what was accepted.
+    pub webhooks: Vec<Webhook>,
     /// Memory for the cached pages of a store on disk.
     pub cache_bytes: u64,
     /// After how long without use a store on disk lets go of its cached pages.
@@ -330,6 +341,7 @@ impl Default for Config {
             storage: Storage::Directory(PathBuf::from("./syncline-data")),
             authentication: Authentication::Names,
             roles: BTreeMap::new(),
+            webhooks: Vec::new(),
             cache_bytes: SledOptions::CACHE_BYTES,
             cache_idle: SledOptions::CACHE_IDLE,
             connections_max: 50_000,

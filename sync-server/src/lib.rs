@@ -48,6 +48,7 @@ pub mod store;
 #[cfg(test)]
 mod tests;
 mod tokens;
+pub mod webhooks;
 mod work;
 
 pub use hub_task::HubFailure;
@@ -59,6 +60,7 @@ use hub_task::HubTask;
 use mailbox::Mailbox;
 use roles::WithRoles;
 use store::{MemoryStore, OpenError, SledOptions, SledStore};
+use webhooks::{Prepared, WebhookStats, Webhooks};
 use work::{MakeSnapshot, Work, WorkEnd};
 
 /// The server cannot start.
@@ -95,6 +97,12 @@ pub enum StartError {
     /// The keys for tokens cannot be used.
     #[error(transparent)]
     Keys(#[from] KeysError),
+    /// What is known of the receivers of events cannot be read or written.
+    #[error("cannot use the state of the webhooks: {0}")]
+    Webhooks(io::Error),
+    /// How far the receivers of events are must outlive the server.
+    #[error("webhooks need a data directory")]
+    WebhooksInMemory,
     /// The operating system refuses a thread.
     #[error("cannot start a thread: {0}")]
     Threads(io::Error),
@@ -112,6 +120,7 @@ pub struct Server {
     /// The first is dropped when the end begins; the second resolves when no connection is left.
     alive: (Option<mpsc::Sender<()>>, mpsc::Receiver<()>),
     work_end: Option<WorkEnd>,
+    webhooks: Option<Webhooks>,
     shutdown_within: Duration,
 }
 
@@ -127,12 +136,19 @@ impl Server {
         let listener = bind(config.listen).await?;
         let opening = config.clone();
         // Opening reads a log of any size and waits for the disk.
-        let (store, identity) = tokio::task::spawn_blocking(move || open(&opening))
-            .await
-            .map_err(|error| StartError::Threads(io::Error::other(error)))??;
+        let (store, identity, webhooks) = tokio::task::spawn_blocking(move || {
+            let (store, identity) = open(&opening)?;
+            let (store, webhooks) = publish(store, &opening)?;
+            Ok::<_, StartError>((store, identity, webhooks))
+        })
+        .await
+        .map_err(|error| StartError::Threads(io::Error::other(error)))??;
         tracing::info!(term = identity.term, listen = %config.listen, "store opened");
         let hub = Hub::new(config.hub, identity).with_authenticator(authenticator);
-        Self::run(listener, hub, store, make_snapshot, &config)
+        let webhooks = webhooks.map(Prepared::start).transpose().map_err(StartError::Threads)?;
+        let mut server = Self::run(listener, hub, store, make_snapshot, &config)?;
+        server.webhooks = webhooks;
+        Ok(server)
     }
 
     /// Serves `hub` over `store` on `listener`.
@@ -177,6 +193,7 @@ impl Server {
             outcome: None,
             alive: (Some(alive_in), alive),
             work_end: Some(work_end),
+            webhooks: None,
             shutdown_within: config.shutdown,
         })
     }
@@ -191,6 +208,12 @@ impl Server {
     #[must_use]
     pub fn url(&self) -> String {
         format!("ws://{}{}", self.local_addr, app::SYNC_PATH)
+    }
+
+    /// What the receivers of events have got and what they lack.
+    #[must_use]
+    pub fn webhooks(&self) -> Vec<WebhookStats> {
+        self.webhooks.as_ref().map(Webhooks::stats).unwrap_or_default()
     }
 
     /// Waits until the server ends by itself, which it does only when it cannot go on. May be
@@ -217,12 +240,16 @@ impl Server {
         self.alive.0 = None;
         self.mailbox.fact(Input::Shutdown);
         let mut outcome = Err(HubFailure::Abandoned);
+        let webhooks = self.webhooks.take();
         let winding_down = async {
             outcome = self.ended().await;
             // Nobody says anything on this channel; it ends with the last connection.
             let _ = self.alive.1.recv().await;
             if let Some(work_end) = self.work_end.take() {
                 work_end.wait().await;
+            }
+            if let Some(webhooks) = webhooks {
+                webhooks.end().await;
             }
         };
         if tokio::time::timeout(within, winding_down).await.is_err() {
@@ -283,6 +310,21 @@ fn open(config: &Config) -> Result<(Arc<dyn LogStore>, Identity), StartError> {
             Ok((Arc::new(store), identity))
         }
     }
+}
+
+/// Puts the receivers of events between the store and the hub's driver, if there are any.
+fn publish(
+    store: Arc<dyn LogStore>,
+    config: &Config,
+) -> Result<(Arc<dyn LogStore>, Option<Prepared>), StartError> {
+    let directory = match &config.storage {
+        _ if config.webhooks.is_empty() => return Ok((store, None)),
+        Storage::Memory => return Err(StartError::WebhooksInMemory),
+        Storage::Directory(directory) => directory,
+    };
+    let prepared = Prepared::open(config.webhooks.clone(), directory, store);
+    let prepared = prepared.map_err(StartError::Webhooks)?;
+    Ok((prepared.store(), Some(prepared)))
 }
 
 fn make_snapshot(

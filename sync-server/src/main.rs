@@ -63,11 +63,15 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         return BAD_CONFIG;
     }
     match error.downcast_ref::<StartError>() {
-        Some(StartError::NamesInPublic(_) | StartError::Keys(_)) => return BAD_CONFIG,
+        Some(StartError::NamesInPublic(_) | StartError::Keys(_) | StartError::WebhooksInMemory) => {
+            return BAD_CONFIG;
+        }
         Some(StartError::AddressInUse(_) | StartError::Listen { .. }) => return NO_ADDRESS,
         Some(StartError::Open(OpenError::InUse { .. })) => return DATA_HELD,
         Some(StartError::Open(OpenError::OtherFormat { .. })) => return DATA_OTHER_FORMAT,
-        Some(StartError::Open(_) | StartError::Store(_)) => return STORE_FAILED,
+        Some(StartError::Open(_) | StartError::Store(_) | StartError::Webhooks(_)) => {
+            return STORE_FAILED;
+        }
         _ => {}
     }
     match error.downcast_ref::<HubFailure>() {
