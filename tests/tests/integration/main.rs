@@ -21,3 +21,4 @@ mod returning;
 mod rollback;
 mod support;
 mod tokens;
+mod webhooks;
