@@ -367,7 +367,7 @@ async fn a_receiver_chooses_spaces_and_kinds_and_begins_with_its_first_start() {
     let receiver = Receiver::start().await;
     let data = dir.path().join("server");
     let server = ServerProcess::start(&data, &[]).await;
-    add(&comments(&server.url(), "ada", "square").await, 0, 3).await;
+    add(&comments(&server.url(), "ada", "square").await.0, 0, 3).await;
     assert_eq!(server.terminate().await, Some(0));
     let chosen = "spaces = [\"to*\"]\nevents = [\"comments.*\"]";
     let server = start(dir.path(), &receiver, chosen, &[]).await;
@@ -377,7 +377,7 @@ async fn a_receiver_chooses_spaces_and_kinds_and_begins_with_its_first_start() {
     add(&elsewhere, 0, 2).await;
     let liked = likes(&url, "ada", "square").await;
     confirmed(liked.like(Target::Post, "like").expect("taken")).await;
-    add(&comments(&url, "ada", "square").await, 3, 5).await;
+    add(&comments(&url, "ada", "square").await.0, 3, 5).await;
     let events = receiver.took(|events| events.len() >= 2).await;
     assert_eq!(seqs(&events, "town/square/comments"), [4, 5]);
     assert_eq!(by_document(&events).len(), 1);
@@ -388,11 +388,11 @@ async fn a_receiver_chooses_spaces_and_kinds_and_begins_with_its_first_start() {
     std::fs::remove_file(data.join("format")).expect("removed");
     std::fs::rename(data.join("webhooks"), dir.path().join("kept")).expect("moved");
     let server = ServerProcess::start(&data, &[]).await;
-    add(&comments(&server.url(), "ada", "square").await, 0, 6).await;
+    add(&comments(&server.url(), "ada", "square").await.0, 0, 6).await;
     assert_eq!(server.terminate().await, Some(0));
     std::fs::rename(dir.path().join("kept"), data.join("webhooks")).expect("moved");
     let server = start(dir.path(), &receiver, chosen, &[]).await;
-    add(&comments(&server.url(), "ada", "square").await, 6, 7).await;
+    add(&comments(&server.url(), "ada", "square").await.0, 6, 7).await;
     let document = address.to_string();
     let events = receiver
         .took(|events| {
