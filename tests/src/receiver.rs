@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use crate::process::within;
+use crate::process::{PATIENCE, within};
 
 /// The key that the receiver shares with the server.
 const KEY: [u8; 32] = [0x6b; 32];
@@ -123,7 +123,9 @@ impl Receiver {
     /// Goes away with all its connections, as if the machine had died.
     pub fn leave(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+            // On a thread of its own, because it waits until nothing is answered any more.
+            let ending = std::thread::spawn(move || runtime.shutdown_timeout(PATIENCE));
+            ending.join().expect("it ends");
         }
         lock(&self.shared).busy.clear();
     }
@@ -156,8 +158,7 @@ impl Receiver {
     /// If it does not come to that, or a request was not as the specification wants it.
     pub async fn took(&self, mut enough: impl FnMut(&[Value]) -> bool) -> Vec<Value> {
         let mut taken = self.shared.taken.subscribe();
-        let waited =
-            tokio::time::timeout(crate::process::PATIENCE, taken.wait_for(|taken| enough(taken)));
+        let waited = tokio::time::timeout(PATIENCE, taken.wait_for(|taken| enough(taken)));
         let waited = waited.await.map(|events| events.expect("it lives").clone());
         let problems = lock(&self.shared).problems.clone();
         assert_eq!(problems, Vec::<String>::new());
