@@ -67,7 +67,7 @@ pub use quota::Quotas;
 pub use rollover::{RolledOver, roll_over};
 pub use space::Rulebook;
 pub use stored::StoredError;
-pub use stream::{StoredStream, StreamLogError, read_stream};
+pub use stream::{StoredStream, StreamLogError, is_stream_entry, read_stream};
 
 /// A document's short name on the wire, the same for all connections while it is in memory.
 type Handle = u32;

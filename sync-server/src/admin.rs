@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use syncline_engine::hub;
-use syncline_engine::ids::Address;
+use syncline_engine::ids::{Address, StreamAddress};
 use syncline_engine::storage::{LogStore, StoreError};
 
 use crate::store::{CopyError, Merging, OpenError, RenewError, SledStore};
@@ -250,6 +250,9 @@ fn compact(
 
 /// Makes a snapshot of a document if its log goes on above the one that there is. Says whether.
 fn snapshot(store: &SledStore, address: &Address, keep: u64) -> Result<bool, StoreError> {
+    if StreamAddress::of(address).is_some() {
+        return Ok(false);
+    }
     let Some(head) = store.head(address)? else { return Ok(false) };
     let old = hub::snapshot(store, address)?;
     let kept_from = head.end.seq.saturating_add(1).saturating_sub(keep);

@@ -15,6 +15,7 @@ use syncline_engine::policy::Role;
 pub use crate::addresses::AddressLimits;
 use crate::store::SledOptions;
 use crate::tls::TlsFiles;
+use crate::webhooks::{Webhook, WebhooksError};
 
 /// The settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +61,9 @@ pub enum ConfigError {
         "{0:?} in cors_origins is no origin; one looks like https://app.example or http://localhost:3000"
     )]
     Origin(String),
+    /// The file of webhooks cannot be used.
+    #[error(transparent)]
+    Webhooks(#[from] WebhooksError),
     /// A number that makes no sense.
     #[error("{name} must be at least {min}")]
     TooSmall {
@@ -182,6 +186,9 @@ settings! {
     /// all [default: none but its own; without keys also those of this machine]
     #[clap(value_name = "ORIGINS", value_delimiter = ',')]
     cors_origins("SYNCLINE_CORS_ORIGINS"): Vec<String>,
+    /// Receivers that are told what was accepted, a file in TOML (docs/WEBHOOKS.md)
+    #[clap(value_name = "FILE")]
+    webhooks("SYNCLINE_WEBHOOKS"): PathBuf,
     /// What to log, for example "info" or "syncline_server=debug" [default: info]
     #[clap(value_name = "FILTER")]
     log("SYNCLINE_LOG"): String,
@@ -336,6 +343,7 @@ impl Settings {
             (Some(_), None) => return Err(incomplete("tls_cert", "tls_key")),
             (None, Some(_)) => return Err(incomplete("tls_key", "tls_cert")),
         };
+        let webhooks = self.webhooks.as_deref().map(Webhook::read).transpose()?;
         Ok(Config {
             addresses,
             roles,
@@ -343,6 +351,7 @@ impl Settings {
             metrics_listen: self.metrics_listen,
             seen_from: default.seen_from,
             takeover: millis(self.takeover_ms, default.takeover),
+            webhooks: webhooks.unwrap_or_default(),
             listen: self.listen.unwrap_or(default.listen),
             storage: self.data.map_or(default.storage, Storage::Directory),
             authentication: match self.auth_keys {
@@ -523,6 +532,8 @@ pub struct Config {
     /// Origins of pages that may talk to the server from a browser, `*` for all. Its own always may, and
     /// where names are taken at their word those of this machine.
     pub cors_origins: Vec<String>,
+    /// Receivers that are told what was accepted.
+    pub webhooks: Vec<Webhook>,
     /// Memory for the cached pages of a store on disk.
     pub cache_bytes: u64,
     /// After how long without use a store on disk lets go of its cached pages.
@@ -553,6 +564,7 @@ impl Default for Config {
             authentication: Authentication::Names,
             roles: BTreeMap::new(),
             cors_origins: Vec::new(),
+            webhooks: Vec::new(),
             cache_bytes: SledOptions::CACHE_BYTES,
             cache_idle: SledOptions::CACHE_IDLE,
             connections_max: 50_000,

@@ -64,6 +64,7 @@ mod tests;
 mod tls;
 mod tokens;
 mod trace;
+pub mod webhooks;
 mod work;
 
 pub use handover::Inherited;
@@ -86,6 +87,7 @@ use metrics::Meters;
 use roles::WithRoles;
 use store::{MemoryStore, OpenError, SledOptions, SledStore};
 use tls::Certificates;
+use webhooks::{Prepared, WebhookStats, Webhooks};
 use work::{MakeSnapshot, Work, WorkEnd};
 
 /// How long the last bytes of answers may take when the server ends.
@@ -131,6 +133,12 @@ pub enum StartError {
     /// A socket that was handed over cannot be used.
     #[error("a socket that was handed over cannot be used: {0}")]
     Inherited(io::Error),
+    /// What is known of the receivers of events cannot be read or written.
+    #[error("cannot use the state of the webhooks: {0}")]
+    Webhooks(io::Error),
+    /// How far the receivers of events are must outlive the server.
+    #[error("webhooks need a data directory")]
+    WebhooksInMemory,
     /// The operating system refuses a thread.
     #[error("cannot start a thread: {0}")]
     Threads(io::Error),
@@ -155,6 +163,7 @@ pub struct Server {
     /// The first is dropped when the end begins; the second resolves when no connection is left.
     alive: (Option<mpsc::Sender<()>>, mpsc::Receiver<()>),
     work_end: Option<WorkEnd>,
+    webhooks: Option<Webhooks>,
     shutdown_within: Duration,
 }
 
@@ -184,6 +193,11 @@ impl Server {
             files.map(|files| Certificates::read(files, Arc::clone(&meters))).transpose()?;
         let ((store, on_disk, identity), listeners) = open_and_listen(&config, inherited).await?;
         tracing::info!(term = identity.term, listen = %config.listen, "store opened");
+        let publishing = config.clone();
+        let (store, webhooks) = tokio::task::spawn_blocking(move || publish(store, &publishing))
+            .await
+            .map_err(|error| StartError::Threads(io::Error::other(error)))??;
+        let webhooks = webhooks.map(Prepared::start).transpose().map_err(StartError::Threads)?;
         let secret = outbox_secret(&identity);
         let hub = Hub::new(config.hub, identity)
             .with_authenticator(authenticator)
@@ -191,6 +205,7 @@ impl Server {
         let outfit = Outfit { listeners, certificates: certificates.map(Arc::new), meters, secret };
         let mut server = Self::run(outfit, hub, store, make_snapshot, &config)?;
         server.admin = on_disk.and_then(|store| listen_to_admins(store, &server.closing));
+        server.webhooks = webhooks;
         Ok(server)
     }
 
@@ -270,6 +285,7 @@ impl Server {
             outcome: None,
             alive: (Some(alive_in), alive),
             work_end: Some(work_end),
+            webhooks: None,
             shutdown_within: config.shutdown,
         })
     }
@@ -310,6 +326,12 @@ impl Server {
         )
     }
 
+    /// What the receivers of events have got and what they lack.
+    #[must_use]
+    pub fn webhooks(&self) -> Vec<WebhookStats> {
+        self.webhooks.as_ref().map(Webhooks::stats).unwrap_or_default()
+    }
+
     /// Waits until the server ends by itself, which it does only when it cannot go on. May be
     /// cancelled and asked again.
     ///
@@ -333,6 +355,7 @@ impl Server {
         self.closing.send_replace(true);
         self.alive.0 = None;
         let mut outcome = Err(HubFailure::Abandoned);
+        let webhooks = self.webhooks.take();
         let winding_down = async {
             // Whoever is told to come back must not come here.
             let _ = (&mut self.listener).await;
@@ -348,6 +371,9 @@ impl Server {
             }
             if let Some(work_end) = self.work_end.take() {
                 work_end.wait().await;
+            }
+            if let Some(webhooks) = webhooks {
+                webhooks.end().await;
             }
         };
         if tokio::time::timeout(within, winding_down).await.is_err() {
@@ -484,6 +510,21 @@ fn open(config: &Config) -> Result<Opened, StartError> {
             Ok((Arc::<SledStore>::clone(&store), Some(store), identity))
         }
     }
+}
+
+/// Puts the receivers of events between the store and the hub's driver, if there are any.
+fn publish(
+    store: Arc<dyn LogStore>,
+    config: &Config,
+) -> Result<(Arc<dyn LogStore>, Option<Prepared>), StartError> {
+    let directory = match &config.storage {
+        _ if config.webhooks.is_empty() => return Ok((store, None)),
+        Storage::Memory => return Err(StartError::WebhooksInMemory),
+        Storage::Directory(directory) => directory,
+    };
+    let prepared = Prepared::open(config.webhooks.clone(), directory, store);
+    let prepared = prepared.map_err(StartError::Webhooks)?;
+    Ok((prepared.store(), Some(prepared)))
 }
 
 fn make_snapshot(

@@ -85,13 +85,20 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         _ => {}
     }
     match error.downcast_ref::<StartError>() {
-        Some(StartError::NamesInPublic(_) | StartError::Keys(_) | StartError::Tls(_)) => {
+        Some(
+            StartError::NamesInPublic(_)
+            | StartError::Keys(_)
+            | StartError::Tls(_)
+            | StartError::WebhooksInMemory,
+        ) => {
             return BAD_CONFIG;
         }
         Some(StartError::AddressInUse(_) | StartError::Listen { .. }) => return NO_ADDRESS,
         Some(StartError::Open(OpenError::InUse { .. })) => return DATA_HELD,
         Some(StartError::Open(OpenError::OtherFormat { .. })) => return DATA_OTHER_FORMAT,
-        Some(StartError::Open(_) | StartError::Store(_)) => return STORE_FAILED,
+        Some(StartError::Open(_) | StartError::Store(_) | StartError::Webhooks(_)) => {
+            return STORE_FAILED;
+        }
         _ => {}
     }
     match error.downcast_ref::<HubFailure>() {

@@ -6,4 +6,5 @@ pub mod measure;
 pub mod process;
 pub mod proxy;
 pub mod raw;
+pub mod receiver;
 pub mod web;

@@ -6,9 +6,10 @@ use automerge::{Automerge, ChangeHash as AutomergeHash, ReadDoc};
 use super::compact::{CompactError, Work};
 use super::index::Index;
 use super::load::{self, load};
+use super::stream::read_stream;
 use crate::change::reader;
 use crate::document::genesis;
-use crate::ids::{Address, ChangeHash, Cursor, Tip};
+use crate::ids::{Address, ChangeHash, Cursor, StreamAddress, Tip};
 use crate::storage::record::{DigestKey, advance};
 use crate::storage::{Entry, LogHead, LogStore, Record, Snapshot, StoreError};
 
@@ -51,6 +52,11 @@ pub fn survey(
     address: &Address,
 ) -> Result<Option<Survey>, StoreError> {
     let Some((head, records)) = read(store, address)? else { return Ok(None) };
+    if StreamAddress::of(address).is_some() {
+        // It has no heads: its text is what its entries say, one after the other.
+        let bytes = records.iter().map(|record| record.change_bytes() as u64).sum();
+        return Ok(Some(Survey { head, heads: Vec::new(), actors: 1, bytes }));
+    }
     let (mut index, below) = match &head.snapshot {
         None => {
             let genesis = genesis::change(address);
@@ -78,7 +84,7 @@ fn numbered(records: &[Record]) -> impl Iterator<Item = (u64, &Entry)> {
 /// Checks everything about a stored document that can be checked: that its records are one chain under
 /// the store's key, each change reads and is the one that its entry names, the snapshot loads and has
 /// the heads of its index, it has all changes of the records that are kept below it, and is what these make where they
-/// begin with the log; and that the log above it applies. `None` if it has no log.
+/// begin with the log; and that the log above it applies. Of a stream, that its log is one. `None` if it has no log.
 ///
 /// # Errors
 /// [`StoreError`] if the store fails; [`StoreError::Damaged`] with the first thing that is wrong.
@@ -113,6 +119,10 @@ fn verify_once(
     let (records, snapshot) = (read(store, address)?, load::snapshot(store, address)?);
     let Some((head, records)) = records else { return Ok(None) };
     check_chain(address, &head, &records, key)?;
+    if StreamAddress::of(address).is_some() {
+        let read = read_stream(key, &head, &records);
+        return read.map(|_| Some(survey)).map_err(|e| damaged(address, e.to_string()));
+    }
     for sealed in &head.sealed {
         let body = load::read_body_at(store, address, sealed.end, sealed.body_bytes)?;
         let loaded = Automerge::load(&body);

@@ -24,6 +24,7 @@ mod watch;
 mod write;
 
 use commit::Committing;
+pub use entry::is_stream_entry;
 pub use load::{StoredStream, StreamLogError, read_stream};
 use text::Text;
 

@@ -8,8 +8,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use syncline_engine::clock::Timestamp;
 use syncline_engine::hub;
-use syncline_engine::ids::{Address, Epoch, UserId};
-use syncline_engine::storage::{LogStore, StoreError};
+use syncline_engine::ids::{Address, Epoch, StreamAddress, UserId};
+use syncline_engine::storage::{LogHead, LogStore, StoreError};
 
 use super::verify::Problem;
 use super::{Listen, Report, TaskError, each_document, tell};
@@ -47,7 +47,8 @@ pub(super) fn delete_space(
     Address::rules_of(space).map_err(|_| TaskError::Name(space.to_owned()))?;
     let (mut documents, mut emptied) = (0, BTreeSet::new());
     each_document(store, "looking for the space", listen, &mut |address, _| {
-        if address.space() != space {
+        // Nobody hands a stream back, so nothing of it needs to stay.
+        if address.space() != space || StreamAddress::of(address).is_some() {
             return Ok(());
         }
         let head = match store.head(address) {
@@ -82,6 +83,9 @@ fn forget_in(
     epoch: Epoch,
 ) -> Result<bool, StoreError> {
     let Some(head) = store.head(address)? else { return Ok(false) };
+    if StreamAddress::of(address).is_some() {
+        return forget_stream(store, address, user, &head);
+    }
     let old = hub::snapshot(store, address)?;
     let from_seq = old.as_ref().map_or(1, |old| old.cursor.seq + 1);
     let records = store.read(address, from_seq, usize::MAX)?;
@@ -92,6 +96,23 @@ fn forget_in(
     // It may show the user's name or words.
     store.drop_summary(address)?;
     Ok(true)
+}
+
+/// A stream is the text of one user: it goes as a whole, also where they only asked for it.
+fn forget_stream(
+    store: &SledStore,
+    address: &Address,
+    user: &UserId,
+    head: &LogHead,
+) -> Result<bool, StoreError> {
+    let records = store.read(address, head.tail_from, usize::MAX)?;
+    let stream = hub::read_stream(store.digest_key(), head, &records);
+    let stream = stream.map_err(|error| damaged(address, error.to_string()))?;
+    let names = stream.origin.producer == *user || stream.origin.asked_by.as_ref() == Some(user);
+    if names {
+        store.delete(address)?;
+    }
+    Ok(names)
 }
 
 fn now() -> Timestamp {

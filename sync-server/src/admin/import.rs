@@ -10,7 +10,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use syncline_engine::clock::Timestamp;
 use syncline_engine::hub;
-use syncline_engine::ids::{Address, ChangeHash, Cursor, Epoch, EpochStart, OutboxId, Tip, UserId};
+use syncline_engine::ids::{
+    Address, ChangeHash, Cursor, Epoch, EpochStart, OutboxId, StreamAddress, Tip, UserId,
+};
 use syncline_engine::storage::record::{DigestKey, advance};
 use syncline_engine::storage::{CommandRef, Entry, Record, Sealed, Snapshot, StoreError};
 
@@ -144,7 +146,7 @@ impl Reading<'_> {
     fn take(&mut self, line: Line) -> Result<(), ImportError> {
         if let Line::Document { address, epoch, seq, entries, tip_before, heads } = line {
             self.open = Some(Open {
-                address: address.parse().map_err(|_| self.wrong("no address"))?,
+                address: Address::of_log(&address).map_err(|_| self.wrong("no address"))?,
                 epoch: Epoch(self.fixed(&epoch)?),
                 seq,
                 entries,
@@ -209,7 +211,7 @@ impl Reading<'_> {
                     hash: ChangeHash(self.fixed(&hash)?),
                     change: self.bytes(&change)?,
                 };
-                self.check_change(&entry)?;
+                self.check_change(&open.address, &entry)?;
                 match open.records.last_mut() {
                     Some((first, entries)) if *first == record => entries.push(entry),
                     _ if record == seq => open.records.push((record, vec![entry])),
@@ -224,7 +226,11 @@ impl Reading<'_> {
     }
 
     /// The store trusts that an entry's hash is its change's.
-    fn check_change(&self, entry: &Entry) -> Result<(), ImportError> {
+    fn check_change(&self, address: &Address, entry: &Entry) -> Result<(), ImportError> {
+        if StreamAddress::of(address).is_some() {
+            let is_named = hub::is_stream_entry(entry);
+            return is_named.then_some(()).ok_or_else(|| self.wrong("it is no entry of a stream"));
+        }
         match syncline_engine::change::read(&entry.change) {
             Ok(header) if header.hash == entry.hash => Ok(()),
             Ok(_) => Err(self.wrong("the change is not the one that its hash names")),

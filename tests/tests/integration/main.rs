@@ -25,3 +25,4 @@ mod rollback;
 mod streams;
 mod support;
 mod tokens;
+mod webhooks;

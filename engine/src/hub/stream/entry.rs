@@ -108,6 +108,14 @@ impl<'a> Event<'a> {
     }
 }
 
+/// Whether an entry is one of a stream's log, and has the hash that it says.
+#[must_use]
+pub fn is_stream_entry(entry: &storage::Entry) -> bool {
+    let body = entry.change.strip_prefix(&MAGIC[..]);
+    body.is_some_and(|body| Sha256::digest(body)[..] == entry.hash.0)
+        && Event::read(&entry.change).is_ok()
+}
+
 fn read_outcome(reader: &mut Reader<'_>) -> Result<Outcome, StoredError> {
     Ok(match reader.array()? {
         [1] => Outcome::Finished {

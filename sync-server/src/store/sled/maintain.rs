@@ -122,6 +122,18 @@ impl SledStore {
         Ok(deleted)
     }
 
+    /// Removes all that there is of one document or stream.
+    ///
+    /// # Errors
+    /// As for [`syncline_engine::storage::LogStore::append`].
+    pub fn delete(&self, address: &Address) -> Result<(), StoreError> {
+        let _putting = self.shared.putting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.with(|log| {
+            let _writing = log.writing()?;
+            log.delete_document(address)
+        })
+    }
+
     /// Copies the store, as it is at this moment, into an empty directory. Appends and reads go on
     /// meanwhile. It is complete once it can be opened. Answers the bytes of the copy.
     ///
@@ -316,14 +328,7 @@ impl Log {
             // One document at a time, whole: whatever is deleted is deleted, the rest is as it was.
             let _writing = self.writing()?;
             let Some(address) = self.first_in(space, keep)? else { break };
-            let mut values = Values::default();
-            for (from, to) in keys::of_document_all(&address) {
-                for item in self.tree.walk(&from, &to) {
-                    let (key, value) = item.map_err(failed)?;
-                    values.remove(&key, &value);
-                }
-            }
-            self.delete(values)?;
+            self.delete_document(&address)?;
             documents += 1;
         }
         let _writing = self.writing()?;
@@ -346,6 +351,18 @@ impl Log {
         rest.iter().for_each(|(key, value)| values.remove(key, value));
         self.delete(values)?;
         Ok(documents)
+    }
+
+    /// For who holds `writing`.
+    fn delete_document(&self, address: &Address) -> Result<(), StoreError> {
+        let mut values = Values::default();
+        for (from, to) in keys::of_document_all(address) {
+            for item in self.tree.walk(&from, &to) {
+                let (key, value) = item.map_err(|error| self.fail(error.to_string()))?;
+                values.remove(&key, &value);
+            }
+        }
+        self.delete(values)
     }
 
     fn first_in(
