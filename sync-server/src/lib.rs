@@ -244,13 +244,7 @@ impl Server {
         };
         let gauge = Gauge::new(Arc::clone(&meters), Arc::clone(&health), config.hub);
         let task = HubTask::new(hub, letters, work, gauge);
-        let close = Arc::clone(&closing);
-        let hub = tokio::spawn(async move {
-            let outcome = AssertUnwindSafe(task.run()).catch_unwind().await;
-            close.send_replace(true);
-            outcome.unwrap_or(Err(HubFailure::Panicked))
-        });
-        let tls = certificates.as_ref().map(Certificates::acceptor);
+        let hub = drive(task, Arc::clone(&closing));
         let sockets = |tls| {
             let (meters, most) = (Arc::clone(&meters), config.connections_max);
             Sockets::new(meters, most, tls, config.request_wait, config.write_stall)
@@ -269,7 +263,12 @@ impl Server {
             let seen_from = config.seen_from.clone().into();
             app::router(app).merge(internal::guarded_router(internal, seen_from))
         };
-        let listener = listener::serve(listeners.sync, router, sockets(tls), closed);
+        let listener = listener::serve(
+            listeners.sync,
+            router,
+            sockets(certificates.as_ref().map(Certificates::acceptor)),
+            closed,
+        );
         let listener = tokio::spawn(listener);
         Ok(Self {
             local_addr,
@@ -417,6 +416,18 @@ fn authenticator(config: &Config) -> Result<Arc<dyn Authenticator>, StartError> 
         }
         Authentication::Custom(authenticator) => Ok(Arc::clone(authenticator)),
     }
+}
+
+/// Runs the hub's loop. When that ends, however it does, no more connections are taken.
+fn drive(
+    task: HubTask<impl Machine<Input = Input, Effect = Effect> + Observed + Send + 'static>,
+    closing: Arc<watch::Sender<bool>>,
+) -> JoinHandle<Result<(), HubFailure>> {
+    tokio::spawn(async move {
+        let outcome = AssertUnwindSafe(task.run()).catch_unwind().await;
+        closing.send_replace(true);
+        outcome.unwrap_or(Err(HubFailure::Panicked))
+    })
 }
 
 /// Serves pages until the very end, so that the end can be watched. Never ends.

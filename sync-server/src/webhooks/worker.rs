@@ -267,7 +267,7 @@ impl Worker {
                 }
             }
             Ended::Failed { retry_after } => {
-                self.failed(address, before, progress, *retry_after, false)
+                self.failed(address, before, progress, *retry_after, false);
             }
             Ended::Refused => self.failed(address, before, progress, None, true),
         }

@@ -29,26 +29,29 @@ async fn start(dir: &Path, receiver: &Receiver, webhook: &str, settings: &[&str]
 }
 
 /// A document, and the client that it ends with.
-struct Open<T>(T, Client);
+struct Open<T> {
+    document: T,
+    _client: Client,
+}
 
 impl<T> Deref for Open<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        &self.0
+        &self.document
     }
 }
 
 async fn comments(url: &str, user: &str, id: &str) -> Open<Comments> {
     let client = join(url, user).await;
     let comments = within(client.comments("town", id)).await.expect("it opens");
-    Open(comments, client)
+    Open { document: comments, _client: client }
 }
 
 async fn likes(url: &str, user: &str, id: &str) -> Open<Likes> {
     let client = join(url, user).await;
     let likes = within(client.likes("town", id)).await.expect("it opens");
-    Open(likes, client)
+    Open { document: likes, _client: client }
 }
 
 /// One after the other, each when the one before is in the log.
@@ -373,7 +376,7 @@ async fn a_receiver_chooses_spaces_and_kinds_and_begins_with_its_first_start() {
     let receiver = Receiver::start().await;
     let data = dir.path().join("server");
     let server = ServerProcess::start(&data, &[]).await;
-    add(&comments(&server.url(), "ada", "square").await.0, 0, 3).await;
+    add(&comments(&server.url(), "ada", "square").await.document, 0, 3).await;
     assert_eq!(server.terminate().await, Some(0));
     let chosen = "spaces = [\"to*\"]\nevents = [\"comments.*\"]";
     let server = start(dir.path(), &receiver, chosen, &[]).await;
@@ -383,7 +386,7 @@ async fn a_receiver_chooses_spaces_and_kinds_and_begins_with_its_first_start() {
     add(&elsewhere, 0, 2).await;
     let liked = likes(&url, "ada", "square").await;
     confirmed(liked.like(Target::Post, "like").expect("taken")).await;
-    add(&comments(&url, "ada", "square").await.0, 3, 5).await;
+    add(&comments(&url, "ada", "square").await.document, 3, 5).await;
     let events = receiver.took(|events| events.len() >= 2).await;
     assert_eq!(seqs(&events, "town/square/comments"), [4, 5]);
     assert_eq!(by_document(&events).len(), 1);
@@ -394,11 +397,11 @@ async fn a_receiver_chooses_spaces_and_kinds_and_begins_with_its_first_start() {
     std::fs::remove_file(data.join("format")).expect("removed");
     std::fs::rename(data.join("webhooks"), dir.path().join("kept")).expect("moved");
     let server = ServerProcess::start(&data, &[]).await;
-    add(&comments(&server.url(), "ada", "square").await.0, 0, 6).await;
+    add(&comments(&server.url(), "ada", "square").await.document, 0, 6).await;
     assert_eq!(server.terminate().await, Some(0));
     std::fs::rename(dir.path().join("kept"), data.join("webhooks")).expect("moved");
     let server = start(dir.path(), &receiver, chosen, &[]).await;
-    add(&comments(&server.url(), "ada", "square").await.0, 6, 7).await;
+    add(&comments(&server.url(), "ada", "square").await.document, 6, 7).await;
     let document = address.to_string();
     let events = receiver
         .took(|events| {
