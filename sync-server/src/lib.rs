@@ -155,7 +155,8 @@ pub struct Server {
     onlookers: JoinSet<()>,
     mailbox: Mailbox,
     closing: Arc<watch::Sender<bool>>,
-    listener: JoinHandle<()>,
+    /// Ends with the connections on which answers are under way.
+    listener: JoinHandle<JoinSet<()>>,
     hub: JoinHandle<Result<(), HubFailure>>,
     /// Serves the admin socket of a store on disk, and uses the store.
     admin: Option<JoinHandle<()>>,
@@ -357,13 +358,16 @@ impl Server {
         let webhooks = self.webhooks.take();
         let winding_down = async {
             // Whoever is told to come back must not come here.
-            let _ = (&mut self.listener).await;
+            let answering = (&mut self.listener).await;
             self.mailbox.fact(Input::Shutdown);
             outcome = self.ended().await;
             // Nobody says anything on this channel; it ends with the last connection.
             let _ = self.alive.1.recv().await;
             // What is being answered gets its last bytes.
-            let _ = tokio::time::timeout(ANSWERS_WAIT, &mut self.listener).await;
+            if let Ok(mut answering) = answering {
+                let all = async { while answering.join_next().await.is_some() {} };
+                let _ = tokio::time::timeout(ANSWERS_WAIT, all).await;
+            }
             if let Some(admin) = self.admin.take() {
                 // A panic of it has been printed already.
                 let _ = admin.await;

@@ -91,15 +91,15 @@ impl Drop for Seat {
     }
 }
 
-/// Serves `router` on everything that `listener` accepts, until `closing` turns true, and then until the
-/// answers are given that are under way. Connections that were upgraded go on by themselves; the others
-/// end with this future.
+/// Serves `router` on everything that `listener` accepts, until `closing` turns true. Then nobody listens
+/// any more, and what is returned are the connections on which answers are still under way; they end
+/// when it is dropped. Those that were upgraded go on by themselves.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
     sockets: Sockets,
     mut closing: watch::Receiver<bool>,
-) {
+) -> JoinSet<()> {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -123,8 +123,7 @@ pub(crate) async fn serve(
             },
         }
     }
-    drop(listener);
-    while connections.join_next().await.is_some() {}
+    connections
 }
 
 async fn closed(closing: &mut watch::Receiver<bool>) {

@@ -143,7 +143,7 @@ async fn what_is_accepted_is_told_and_what_is_refused_is_not() {
     let mut eve = RawClient::hello(&url, "eve", fresh_id(), 1).await;
     let opened = eve.subscribe(&address, fresh_id(), true).await;
     let mut document: RawDocument = eve.read(&address, &opened).await;
-    let lease = opened.lease.clone().expect("a lease was asked for");
+    let lease = opened.lease.expect("a lease was asked for");
     let forged = document.write(&lease, &[comment("ada", "I said this")]);
     eve.push(opened.handle, 1, &forged).await;
     eve.hear_until(|frame| matches!(frame, ServerFrame::Reject(_)).then_some(())).await;

@@ -116,6 +116,22 @@ impl LogStore for Turns {
     fn list(&self, after: Option<&Address>, limit: usize) -> Result<Vec<Address>, StoreError> {
         self.with(|store| store.list(after, limit))
     }
+
+    fn posts(&self, space: &str, wanted: &PostsWanted) -> Result<Vec<Summary>, StoreError> {
+        self.with(|store| store.posts(space, wanted))
+    }
+
+    fn put_summary(&self, at: &Address, brought: &Brought) -> Result<(), StoreError> {
+        self.with(|store| store.put_summary(at, brought))
+    }
+
+    fn is_summarised(&self, space: &str) -> Result<bool, StoreError> {
+        self.with(|store| store.is_summarised(space))
+    }
+
+    fn set_summarised(&self, space: &str) -> Result<(), StoreError> {
+        self.with(|store| store.set_summarised(space))
+    }
 }
 
 #[test]
@@ -200,6 +216,22 @@ impl LogStore for Held {
 
     fn list(&self, after: Option<&Address>, limit: usize) -> Result<Vec<Address>, StoreError> {
         self.0.list(after, limit)
+    }
+
+    fn posts(&self, space: &str, wanted: &PostsWanted) -> Result<Vec<Summary>, StoreError> {
+        self.0.posts(space, wanted)
+    }
+
+    fn put_summary(&self, at: &Address, brought: &Brought) -> Result<(), StoreError> {
+        self.0.put_summary(at, brought)
+    }
+
+    fn is_summarised(&self, space: &str) -> Result<bool, StoreError> {
+        self.0.is_summarised(space)
+    }
+
+    fn set_summarised(&self, space: &str) -> Result<(), StoreError> {
+        self.0.set_summarised(space)
     }
 }
 
