@@ -20,7 +20,7 @@ use crate::http::{self, Http};
 use crate::listener::Peer;
 use crate::mailbox::Mailbox;
 use crate::metrics::{Meters, TurnedAway};
-use crate::{posts, socket, trace};
+use crate::{socket, trace};
 
 /// Where the sync WebSocket is.
 pub(crate) const SYNC_PATH: &str = "/v1/sync";
@@ -66,7 +66,6 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .merge(http::routes())
         .route("/", routing::get(page))
         .route(SYNC_PATH, routing::any(sync))
-        .route(posts::POSTS_PATH, routing::get(posts::posts))
         .with_state(Arc::clone(&app))
         .merge(health(app))
         .layer(cors)

@@ -29,6 +29,7 @@ mod fill;
 mod inner;
 mod openapi;
 mod origin;
+mod posts;
 mod problem;
 mod read;
 mod show;
@@ -85,6 +86,7 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/v1/documents/{space}/{id}/{facet}/commands", post(commands::take))
         .route("/v1/documents/{space}/{id}/{facet}/events", get(events::of_document))
         .route("/v1/spaces/{space}/events", get(events::of_space))
+        .route("/v1/spaces/{space}/posts", get(posts::list))
         .route("/v1/connections", post(transport::open))
         .route("/v1/connections/{id}/frames", get(transport::down).post(transport::up))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())

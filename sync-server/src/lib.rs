@@ -54,7 +54,6 @@ pub mod logs;
 mod mailbox;
 mod metrics;
 mod outgoing;
-mod posts;
 mod process;
 mod roles;
 mod socket;

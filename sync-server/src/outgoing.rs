@@ -105,6 +105,11 @@ impl Outgoing {
         while self.state().bytes > PAUSE_READING_BYTES {
             self.room.notified().await;
         }
+        self.held().await;
+    }
+
+    /// Waits until the connection may be read.
+    pub(crate) async fn held(&self) {
         let held = self.state().held.take();
         if let Some(until) = held {
             tokio::time::sleep_until(until).await;

@@ -106,6 +106,7 @@ impl Inner {
             .into()
             .encode()
             .map_err(|error| Problem::of(Code::FrameTooLarge, error.to_string()))?;
+        self.outgoing.held().await;
         self.seat.mailbox.received(self.seat.connection, message).await;
         Ok(())
     }
@@ -187,12 +188,18 @@ pub(crate) fn problem_of(error: &Error) -> Problem {
 /// A frame, unless it is one that ends the connection.
 fn ended_by(frame: ServerFrame) -> Result<ServerFrame, Problem> {
     match frame {
+        // Going too fast costs time, and nothing else.
+        ServerFrame::Error(error) if is_about_pace(&error) => Ok(ServerFrame::Error(error)),
         ServerFrame::Error(error) if error.address.is_none() => Err(problem_of(&error)),
         ServerFrame::Goodbye(Goodbye { code, retry_after_ms }) => {
             Err(Problem::numbered(code, "the server ended the conversation").later(retry_after_ms))
         }
         frame => Ok(frame),
     }
+}
+
+fn is_about_pace(error: &Error) -> bool {
+    error.code == Code::RateLimited.number() && !error.fatal
 }
 
 fn closed(close: CloseCode) -> Problem {

@@ -16,6 +16,8 @@ const STATUSES: &[(Code, StatusCode)] = &[
     (Code::UnsupportedVersion, StatusCode::BAD_REQUEST),
     (Code::OutOfProtocol, StatusCode::BAD_REQUEST),
     (Code::Replaced, StatusCode::CONFLICT),
+    (Code::RateLimited, StatusCode::TOO_MANY_REQUESTS),
+    (Code::TooManyConnections, StatusCode::TOO_MANY_REQUESTS),
     (Code::Unauthenticated, StatusCode::UNAUTHORIZED),
     (Code::TokenExpired, StatusCode::UNAUTHORIZED),
     (Code::BadAddress, StatusCode::BAD_REQUEST),
@@ -30,6 +32,7 @@ const STATUSES: &[(Code, StatusCode)] = &[
     (Code::NotFound, StatusCode::NOT_FOUND),
     (Code::NotAuthor, StatusCode::FORBIDDEN),
     (Code::TooOld, StatusCode::GONE),
+    (Code::FeedUnavailable, StatusCode::SERVICE_UNAVAILABLE),
 ];
 
 fn status_of(code: Code) -> StatusCode {
@@ -41,6 +44,10 @@ fn status_of(code: Code) -> StatusCode {
         4 => StatusCode::CONFLICT,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     })
+}
+
+fn is_for_later(status: StatusCode) -> bool {
+    matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
 }
 
 /// Why a request was not answered as asked.
@@ -57,7 +64,7 @@ impl Problem {
     /// One that the protocol has a code for.
     pub(crate) fn of(code: Code, detail: impl Into<String>) -> Self {
         let status = status_of(code);
-        let retry_after_ms = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(LATER_MS);
+        let retry_after_ms = is_for_later(status).then_some(LATER_MS);
         Self { status, slug: code.slug(), code: Some(code), detail: detail.into(), retry_after_ms }
     }
 
@@ -148,7 +155,7 @@ mod tests {
                 (&code.slug().into(), &code.number().into())
             );
             // Whoever is to come back is told when.
-            let later = status == StatusCode::SERVICE_UNAVAILABLE;
+            let later = is_for_later(status);
             assert_eq!(body.get("retry_after_ms").is_some(), later, "{code}");
         }
         assert_eq!(status_of(Code::Forbidden), StatusCode::FORBIDDEN);

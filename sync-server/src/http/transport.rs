@@ -33,6 +33,7 @@ use super::events::stream_headers;
 use super::inner::Seat;
 use super::problem::Problem;
 use super::{COME_BACK, KEEP_ALIVE, body};
+use crate::addresses;
 use crate::app::App;
 use crate::listener::Peer;
 use crate::outgoing::{Next, Outgoing};
@@ -72,6 +73,7 @@ struct Link {
     read: AtomicBool,
     /// The number of the last POST that was taken in.
     received: tokio::sync::Mutex<u64>,
+    place: addresses::Seat,
     _room: OwnedSemaphorePermit,
 }
 
@@ -94,7 +96,14 @@ impl Drop for Reader {
 pub(crate) async fn open(
     State(app): State<Arc<App>>,
     Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    let place = app.addresses.seat(app.addresses.origin(peer.address.ip(), &headers));
+    let place = place.map_err(|wait| {
+        let why = "this address has, or opens, as many connections as it may";
+        let wait = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
+        Problem::of(Code::TooManyConnections, why).later(Some(wait))
+    })?;
     let full = |_| Problem::of(Code::Overloaded, "there is no room for another connection");
     let room = Arc::clone(&app.seats).try_acquire_owned().map_err(full)?;
     let mut id = [0; 16];
@@ -103,7 +112,7 @@ pub(crate) async fn open(
     let (id, outgoing) = (to_hex(&id), Arc::new(Outgoing::default()));
     let seat = Seat::take(&app, peer, &outgoing).await?;
     let (read, received) = (AtomicBool::new(false), tokio::sync::Mutex::new(0));
-    let link = Arc::new(Link { seat, outgoing, read, received, _room: room });
+    let link = Arc::new(Link { seat, outgoing, read, received, place, _room: room });
     app.http.links.table().insert(id.clone(), Arc::clone(&link));
     let links = Arc::clone(&app.http.links);
     let (waited_for, name) = (Arc::downgrade(&link), id.clone());
@@ -215,8 +224,13 @@ async fn take(link: &Link, number: u64, frames: Vec<Bytes>) -> Result<(), Proble
     let room = tokio::time::timeout(ROOM_WAIT, link.outgoing.room()).await;
     room.map_err(|_| Problem::of(Code::SlowReader, "take what was sent, then send more"))?;
     *received = number;
+    let bytes = frames.iter().map(Bytes::len).sum();
     for frame in frames {
         link.seat.mailbox.received(link.seat.connection, frame).await;
+    }
+    let pause = link.place.has_read(bytes);
+    if !pause.is_zero() {
+        tokio::time::sleep(pause).await;
     }
     Ok(())
 }

@@ -7,13 +7,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use syncline_engine::clock::Timestamp;
 use syncline_engine::ids::{Address, Cursor, Epoch, Tip};
+use syncline_engine::storage::posts::Posts;
 use syncline_engine::storage::{
-    Append, LogHead, LogStore, Record, Rollover, Sealed, Snapshot, SnapshotHead, StoreError, record,
+    Append, LogHead, LogStore, PostsWanted, Record, Rollover, Sealed, Snapshot, SnapshotHead,
+    StoreError, record,
 };
+use syncline_engine::summary::{Brought, Summary};
 
 /// A log store whose every byte can be spoilt. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Disk(Arc<Mutex<BTreeMap<Address, Log>>>);
+pub struct Disk {
+    logs: Arc<Mutex<BTreeMap<Address, Log>>>,
+    posts: Arc<Mutex<Posts>>,
+}
 
 #[derive(Debug, Clone)]
 struct Log {
@@ -96,12 +102,17 @@ impl Disk {
     /// A disk of its own with the same bytes, as a backup is.
     #[must_use]
     pub fn copy(&self) -> Self {
-        Self(Arc::new(Mutex::new(self.logs().clone())))
+        let (logs, posts) = (self.logs().clone(), self.all_posts().clone());
+        Self { logs: Arc::new(Mutex::new(logs)), posts: Arc::new(Mutex::new(posts)) }
     }
 
     // A panic while the lock is held cannot leave a log half changed: every method checks first.
     fn logs(&self) -> MutexGuard<'_, BTreeMap<Address, Log>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn all_posts(&self) -> MutexGuard<'_, Posts> {
+        self.posts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The documents of which something cannot be read.
@@ -188,6 +199,7 @@ impl LogStore for Disk {
             let log = logs.entry(address.clone()).or_insert_with(|| Log::new(*epoch));
             log.records.insert(record.first_seq, record::encode(record).into());
         }
+        self.all_posts().append(batch);
         Ok(())
     }
 
@@ -329,6 +341,24 @@ impl LogStore for Disk {
         log.epoch = rollover.start.cursor.epoch;
         log.records.clear();
         log.snapshot = Some(Stored::new(rollover.first.clone()));
+        Ok(())
+    }
+
+    fn posts(&self, space: &str, wanted: &PostsWanted) -> Result<Vec<Summary>, StoreError> {
+        Ok(self.all_posts().posts(space, wanted))
+    }
+
+    fn put_summary(&self, address: &Address, brought: &Brought) -> Result<(), StoreError> {
+        self.all_posts().put(address, brought);
+        Ok(())
+    }
+
+    fn is_summarised(&self, space: &str) -> Result<bool, StoreError> {
+        Ok(self.all_posts().is_complete(space))
+    }
+
+    fn set_summarised(&self, space: &str) -> Result<(), StoreError> {
+        self.all_posts().set_complete(space);
         Ok(())
     }
 

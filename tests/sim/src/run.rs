@@ -144,11 +144,7 @@ impl ServerSetup {
             } else {
                 FOR_EVER
             },
-            user_changes_per_s: if choices.per_mille(150) {
-                u32::try_from(choices.between(1, 8)).unwrap_or(0)
-            } else {
-                0
-            },
+            user_changes_per_s: 0,
         }
     }
 }
@@ -265,7 +261,12 @@ impl Run {
     #[must_use]
     pub fn draw(seed: u64, steps: usize, together: bool) -> Self {
         let mut choices = Choices::new(seed);
-        let setup = Setup::draw(&mut choices);
+        let mut setup = Setup::draw(&mut choices);
+        // Drawn apart, so that what a seed meant before there were quotas it means without them.
+        let mut pace = Choices::of(seed, 2);
+        if pace.per_mille(150) {
+            setup.server.user_changes_per_s = u32::try_from(pace.between(1, 8)).unwrap_or(0);
+        }
         let calm = choices.per_mille(50);
         let mut rate = |max: u64| match choices.per_mille(400) && !calm {
             true => 1 + choices.below(max),

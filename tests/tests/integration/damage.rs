@@ -18,7 +18,10 @@ use crate::support::{
 
 /// Looks into the closed store with sled itself.
 fn raw<T>(data: &Path, look: impl FnOnce(&sled::Db) -> T) -> T {
-    let path = SledStore::open(data, &SledOptions::default()).expect("it opens").path();
+    // Not merged yet: all of it is in the first layer.
+    let store = SledStore::open(data, &SledOptions::default()).expect("it opens");
+    let path = store.path().join("log");
+    drop(store);
     let db = sled::Config::new().path(path).open().expect("it is let go of");
     let seen = look(&db);
     db.flush().expect("flushed");

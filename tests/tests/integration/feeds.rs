@@ -150,18 +150,18 @@ async fn lists_over_http_go_page_by_page_and_say_what_is_wrong_fd7() {
     ids.sort();
     assert_eq!(ids, ["p0", "p1", "p2", "p3", "p4"]);
     for (path, status, code) in [
-        ("/v1/spaces/town/posts", 401, Code::Unauthenticated),
-        ("/v1/spaces/town/posts?user=dan&limit=0", 400, Code::BadCommand),
-        ("/v1/spaces/town/posts?user=dan&limit=501", 400, Code::BadCommand),
-        ("/v1/spaces/town/posts?user=dan&before=x", 400, Code::BadCommand),
-        ("/v1/spaces/town/posts?user=dan&unknown=x", 400, Code::BadCommand),
-        ("/v1/spaces/a%2Fb/posts?user=dan", 400, Code::BadAddress),
-        ("/v1/spaces/../posts?user=dan", 400, Code::BadAddress),
-        ("/v1/spaces/town/posts?user=a%20b", 401, Code::Unauthenticated),
+        ("/v1/spaces/town/posts", 401, "unauthenticated"),
+        ("/v1/spaces/town/posts?user=dan&limit=0", 400, "bad_request"),
+        ("/v1/spaces/town/posts?user=dan&limit=501", 400, "bad_request"),
+        ("/v1/spaces/town/posts?user=dan&before=x", 400, "bad_request"),
+        ("/v1/spaces/town/posts?user=dan&unknown=x", 400, "bad_request"),
+        ("/v1/spaces/a%2Fb/posts?user=dan", 400, "bad_address"),
+        ("/v1/spaces/../posts?user=dan", 400, "bad_address"),
+        ("/v1/spaces/town/posts?user=a%20b", 401, "unauthenticated"),
     ] {
         let (found, body) = http_get(port, path).await;
         assert_eq!(found, status, "{path}: {body}");
-        assert!(body.contains(code.slug()), "{path}: {body}");
+        assert!(body.contains(code), "{path}: {body}");
     }
 }
 

@@ -120,7 +120,7 @@ fn frames_and_openings_have_a_pace_as_well() {
 }
 
 #[test]
-fn a_user_has_a_number_of_connections_and_a_returning_one_takes_its_own_place() {
+fn a_user_has_a_number_of_connections_and_a_returning_one_takes_its_own_place_lm3() {
     let two = Quotas { user_connections: 2, ..Quotas::none() };
     let mut world = World::with(quotas(two), 1);
     let say = |world: &mut World, session: u8, generation| {
