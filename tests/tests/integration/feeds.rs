@@ -5,7 +5,6 @@ use std::path::Path;
 
 use serde_json::Value;
 use syncline_client::Feed;
-use syncline_client::engine::codes::Code;
 use syncline_client::engine::document::Target;
 use syncline_client::engine::session::{FeedStatus, FeedView};
 use syncline_engine::summary::Summary;
