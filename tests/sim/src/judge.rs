@@ -227,6 +227,7 @@ impl World {
                 // The hub has let go of a document that the client still speaks of.
                 Code::DocumentUnavailable => self.server.was_damaged,
                 Code::UnknownHandle => self.server.was_damaged || self.setup.token_ms.is_some(),
+                Code::RateLimited => self.setup.server.user_changes_per_s > 0,
                 // Roles change.
                 Code::Forbidden => self.setup.token_ms.is_some(),
                 Code::TokenExpired | Code::Unauthenticated => self.setup.token_ms.is_some(),
