@@ -182,8 +182,8 @@ settings! {
     /// Users who may write in the names of others, to carry data over from elsewhere
     #[clap(value_name = "NAMES", value_delimiter = ',')]
     importers("SYNCLINE_IMPORTERS"): Vec<String>,
-    /// Origins of pages that may talk to the server from a browser, such as https://app.example, or * for
-    /// all [default: none but its own; without keys also those of this machine]
+    /// Origins (SCHEME://HOST) of pages that may talk to the server from a browser, or * for all
+    /// [default: none but its own; without keys also those of this machine]
     #[clap(value_name = "ORIGINS", value_delimiter = ',')]
     cors_origins("SYNCLINE_CORS_ORIGINS"): Vec<String>,
     /// Receivers that are told what was accepted, a file in TOML (docs/WEBHOOKS.md)
