@@ -103,7 +103,15 @@ pub fn syncline(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs `syncline` to its end.
+/// A `syncline-server` that is about to do something to a data directory, its output kept.
+#[must_use]
+pub fn data_command(data: &Path, arguments: &[&str]) -> Command {
+    let mut command = command("syncline-server");
+    command.args(arguments).arg("--data").arg(data).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Runs a command to its end.
 ///
 /// # Panics
 /// If it does not end.
@@ -111,7 +119,7 @@ pub async fn run(mut command: Command) -> Output {
     within(command.output()).await.expect("it runs")
 }
 
-/// Runs `syncline … --json` to its end and reads its last line.
+/// Runs a command with `--json` to its end and reads its last line.
 ///
 /// # Panics
 /// If it fails or says nothing that is JSON.

@@ -9,7 +9,7 @@ use syncline_engine::ids::{StreamAddress, UserId};
 use syncline_engine::stream::Outcome;
 use syncline_engine::wire::ServerFrame;
 use syncline_engine::wire::frame::{ReadStream, StreamText, WriteStream};
-use syncline_tests::process::{run, syncline};
+use syncline_tests::process::{data_command, run, run_json, syncline};
 use tempfile::tempdir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
@@ -363,7 +363,7 @@ async fn stream_send_stops_when_it_is_interrupted_and_commits_when_it_is_told_to
     let mut text = String::new();
     read_some(&mut reader, &mut text, 6).await;
     let arguments = ["stream", "interrupt", &name, "--user", "ada", "--json", "--server", &url];
-    let said = syncline_tests::process::run_json(syncline(&arguments)).await;
+    let said = run_json(syncline(&arguments)).await;
     assert_eq!(said["interrupted"], true);
     let sent = within(sending.wait_with_output()).await.expect("it ends");
     assert!(!sent.status.success());
@@ -441,4 +441,47 @@ async fn read_all_from(reader: &mut StreamReader, before: &str) -> String {
         text.push_str(&chunk.text);
     }
     text
+}
+
+#[tokio::test]
+async fn streams_are_verified_carried_over_and_forgotten_with_the_rest_of_the_data() {
+    let dir = tempdir().expect("a directory");
+    let (data, copy) = (dir.path().join("server"), dir.path().join("copy"));
+    let server = ServerProcess::start(&data, &[]).await;
+    let agent = join(&server.url(), "agent").await;
+    let mut writer =
+        within(agent.create_stream(&stream("answer"), None)).await.expect("it is made");
+    within(writer.append(&words(0, 500))).await.expect("it is taken");
+    within(writer.finish()).await.expect("it ends");
+    agent.close().await;
+    let verified = run_json(data_command(&data, &["verify", "--json"])).await;
+    assert_eq!(verified["documents"], 1, "also beside the server: {verified}");
+    assert_eq!(server.terminate().await, Some(0));
+
+    let file = dir.path().join("export.jsonl");
+    let file = file.to_str().expect("a path in UTF-8");
+    run_json(data_command(&data, &["export", file, "--json"])).await;
+    run_json(data_command(&copy, &["import", file, "--json"])).await;
+    run_json(data_command(&copy, &["compact", "--json"])).await;
+    run_json(data_command(&copy, &["verify", "--json"])).await;
+    let server = ServerProcess::start(&copy, &[]).await;
+    let ada = join(&server.url(), "ada").await;
+    let mut reader = within(ada.read_stream(&stream("answer"), 0)).await.expect("it is there");
+    assert_eq!(read_all(&mut reader).await, words(0, 500));
+    drop(reader);
+    ada.close().await;
+    assert_eq!(server.terminate().await, Some(0));
+
+    // A stream is somebody's text: it goes with its writer, and with its space.
+    run_json(data_command(&copy, &["forget-user", "agent", "--json"])).await;
+    run_json(data_command(&data, &["delete-space", "town", "--json"])).await;
+    for emptied in [&copy, &data] {
+        let server = ServerProcess::start(emptied, &[]).await;
+        let ada = join(&server.url(), "ada").await;
+        let gone = within(ada.read_stream(&stream("answer"), 0)).await.err();
+        let code = gone.as_ref().and_then(StreamError::code);
+        assert_eq!(code, Some(Code::NoStream), "{gone:?}");
+        ada.close().await;
+        assert_eq!(server.terminate().await, Some(0));
+    }
 }
