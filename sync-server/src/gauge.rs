@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use syncline_engine::hub::{self, Counters, Hub, Stats};
 use syncline_engine::storage::Append;
@@ -136,8 +136,9 @@ impl Gauge {
         if began < self.publish_at {
             return;
         }
+        let at = SystemTime::now();
         let (stats, counters) = (hub.stats(), hub.counters());
-        self.meters.publish(&stats, &counters, depth);
+        self.meters.publish(at, &stats, &counters, depth);
         self.health.beat(self.overload(&stats, depth));
         let took = began.elapsed();
         self.publish_at = began + PUBLISH_EVERY.max(took * PUBLISH_SHARE).min(PUBLISH_EVERY * 5);

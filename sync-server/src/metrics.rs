@@ -5,12 +5,12 @@
 //! once in a while ([`Meters::publish`]), so that nobody who looks at it holds up the hub's loop.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus::core::Collector;
 use prometheus::{
-    Counter, Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    Opts, Registry, TextEncoder,
+    Counter, Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, Opts, Registry, TextEncoder,
 };
 use syncline_engine::codes::Code;
 use syncline_engine::hub::{Counters, Stats};
@@ -126,6 +126,7 @@ pub(crate) struct Meters {
     work: IntCounterVec,
     tls_reloads: IntCounterVec,
     times: Times,
+    looked: Gauge,
     published: Notify,
 }
 
@@ -317,6 +318,13 @@ impl Meters {
                 &["outcome"],
             ),
             times: Times::new(&all),
+            looked: register(
+                &all,
+                Gauge::new(
+                    "syncline_hub_timestamp_seconds",
+                    "When it was looked at what the hub holds, in seconds since 1970.",
+                ),
+            ),
             published: Notify::new(),
             registry: all,
         };
@@ -342,8 +350,8 @@ impl Meters {
         }
     }
 
-    /// What the hub holds and has done, as far as it knows.
-    pub(crate) fn publish(&self, stats: &Stats, counters: &Counters, depth: Depth) {
+    /// What the hub held and had done at this time, as far as it knows.
+    pub(crate) fn publish(&self, at: SystemTime, stats: &Stats, counters: &Counters, depth: Depth) {
         let Gauges {
             connections,
             sessions,
@@ -390,6 +398,7 @@ impl Meters {
         for (counter, total) in totals {
             counter.inc_by(total.saturating_sub(counter.get()));
         }
+        self.looked.set(at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
         self.published.notify_one();
     }
 
@@ -479,7 +488,7 @@ mod tests {
         let meters = Meters::new();
         let done = |accepted_entries| Counters { accepted_entries, ..Counters::default() };
         for accepted in [3, 3, 7] {
-            meters.publish(&Stats::default(), &done(accepted), Depth::default());
+            meters.publish(UNIX_EPOCH, &Stats::default(), &done(accepted), Depth::default());
         }
         let text = String::from_utf8(meters.text()).unwrap();
         assert!(text.contains("syncline_accepted_changes_total 7\n"), "{text}");

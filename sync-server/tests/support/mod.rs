@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use automerge::TextEncoding;
 use futures_util::{SinkExt, StreamExt};
@@ -91,9 +91,13 @@ pub fn parsed(text: &str) -> BTreeMap<String, f64> {
     all
 }
 
-/// Waits until the metrics are as they should be.
+/// Waits until the metrics are as they should be, and were taken after this was called: what the hub
+/// holds is published once a second, and may be of before.
 pub async fn until(at: SocketAddr, mut wanted: impl FnMut(&BTreeMap<String, f64>) -> bool) {
-    within(async { while !wanted(&metrics(at).await) {} }).await;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is past 1970").as_secs_f64();
+    let mut seen =
+        |m: &BTreeMap<String, f64>| m["syncline_hub_timestamp_seconds"] > now && wanted(m);
+    within(async { while !seen(&metrics(at).await) {} }).await;
 }
 
 /// A change under a lease that was just granted on an empty document: a text.
