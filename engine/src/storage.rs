@@ -5,6 +5,8 @@
 //! *entries* are the single changes. A *snapshot* stands for all entries up to its cursor. An epoch
 //! that was rolled over into another is *sealed*: its last snapshot is kept, and where it went on.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::clock::Timestamp;
@@ -163,6 +165,24 @@ pub struct Snapshot {
     pub attribution: Bytes,
 }
 
+/// That an operator has deleted a space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deletion {
+    /// When.
+    pub at: Timestamp,
+    /// Whether all that was in it is gone. As long as it is not, the space stays deleted.
+    pub emptied: bool,
+}
+
+impl Deletion {
+    /// Whether nobody may use the space: until it is emptied, and for as long after as clients may come
+    /// back that have not heard of it.
+    #[must_use]
+    pub fn stands(&self, now: Timestamp, offline_window: Duration) -> bool {
+        !self.emptied || self.at >= now.before(offline_window)
+    }
+}
+
 /// A store operation failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -204,7 +224,8 @@ impl StoreError {
 
 /// The server's durable log of all documents.
 ///
-/// Reads may run on any thread while one thread appends.
+/// Reads may run on any thread while one thread appends. No method has a default: a store around another
+/// must pass on every one of them.
 pub trait LogStore: Send + Sync {
     /// Appends the records of several documents as one group commit. When it returns `Ok`,
     /// everything in the batch is on disk and survives a power cut; all of it or nothing is.
@@ -300,36 +321,41 @@ pub trait LogStore: Send + Sync {
     fn list(&self, after: Option<&Address>, limit: usize) -> Result<Vec<Address>, StoreError>;
 
     /// Summaries of the posts of a space, made of what the appends brought ([`Append::brought`]). Only
-    /// what is on disk is shown. A store that keeps none has none to give.
+    /// what is on disk is shown.
     ///
     /// # Errors
     /// [`StoreError::Failed`] if the device fails. A damaged summary is left out.
-    fn posts(&self, _space: &str, _wanted: &PostsWanted) -> Result<Vec<Summary>, StoreError> {
-        Ok(Vec::new())
-    }
+    fn posts(&self, space: &str, wanted: &PostsWanted) -> Result<Vec<Summary>, StoreError>;
 
     /// Stores durably what a document brings that was written before there were summaries. Does
     /// nothing if an append has brought something since.
     ///
     /// # Errors
     /// [`StoreError::Failed`] if the device fails.
-    fn put_summary(&self, _address: &Address, _brought: &Brought) -> Result<(), StoreError> {
-        Ok(())
-    }
+    fn put_summary(&self, address: &Address, brought: &Brought) -> Result<(), StoreError>;
 
     /// Whether [`Self::set_summarised`] was called for a space.
     ///
     /// # Errors
     /// [`StoreError::Failed`] if the device fails.
-    fn is_summarised(&self, _space: &str) -> Result<bool, StoreError> {
-        Ok(true)
-    }
+    fn is_summarised(&self, space: &str) -> Result<bool, StoreError>;
 
     /// Notes durably that all documents of a space have been summarised.
     ///
     /// # Errors
     /// [`StoreError::Failed`] if the device fails.
-    fn set_summarised(&self, _space: &str) -> Result<(), StoreError> {
-        Ok(())
-    }
+    fn set_summarised(&self, space: &str) -> Result<(), StoreError>;
+
+    /// What [`Self::set_deletion`] noted of a space last.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] if the device fails or what is noted is damaged.
+    fn deletion(&self, space: &str) -> Result<Option<Deletion>, StoreError>;
+
+    /// Notes durably that a space is deleted, or that nothing is known of that any more. Removes nothing
+    /// of what is in it.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] if the device fails.
+    fn set_deletion(&self, space: &str, deletion: Option<Deletion>) -> Result<(), StoreError>;
 }
