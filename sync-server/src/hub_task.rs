@@ -227,7 +227,7 @@ impl<M: Machine<Input = Input, Effect = Effect> + Observed> HubTask<M> {
                 }
                 Effect::Summarise { space, after } => self.work.summarise(space, after),
                 Effect::EmptySpace { .. } | Effect::ForgetUser { .. } | Effect::Rewrite { .. } => {
-                    self.orders.ready()
+                    self.orders.ready();
                 }
                 Effect::Stop => return true,
             }
