@@ -79,6 +79,7 @@ export class Writer implements StreamWriter {
   #interrupted!: (by: string) => void;
   /** What was appended and is not on the server's disk, from this offset in bytes on. */
   #from = 0;
+  #written = 0;
   #kept = new Uint8Array();
   #turn: Promise<unknown> = Promise.resolve();
   #over = false;
@@ -103,13 +104,19 @@ export class Writer implements StreamWriter {
     const state = await link.ask({ ask: "write", address, create, askedBy }) as WriterState;
     const writer: Writer = new Writer(link, address, state.origin!, open, () => writers.delete(writer));
     writer.#from = state.durable;
+    writer.#written = state.written;
     writers.add(writer);
     return writer;
+  }
+
+  get written(): number {
+    return this.#written;
   }
 
   append(text: string): Promise<void> {
     return this.#then(async () => {
       let rest = new TextEncoder().encode(text);
+      this.#written += rest.length;
       const kept = new Uint8Array(this.#kept.length + rest.length);
       kept.set(this.#kept);
       kept.set(rest, this.#kept.length);

@@ -425,6 +425,8 @@ export interface StreamReader extends Store<StreamView> {
 
 export interface StreamWriter {
   readonly address: string;
+  /** How long it is with everything that was appended, in bytes of UTF-8: from where on to say more after `resumeStream`. */
+  readonly written: number;
   /** Resolves when it may be gone on: waits while the reader's side or the disk is behind. */
   append(text: string): Promise<void>;
   /** Resolves with who asked for it to stop; never if nobody does. */

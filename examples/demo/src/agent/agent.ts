@@ -50,8 +50,7 @@ export class Agent {
         if (lock === null) return;
         const client = await this.#ready();
         const writer = await client.resumeStream(begun.stream);
-        const said = await durable(client, begun.stream);
-        await this.#say(client, writer, begun, said);
+        await this.#say(client, writer, begun);
       }).catch(() => this.#forget(begun));
     }
   }
@@ -64,7 +63,7 @@ export class Agent {
     const begun: Answering = { stream, post, parent: question.id, ...asked(question, thread) };
     const writer = await client.createStream(stream, { askedBy: this.#askedBy });
     this.#remember(begun);
-    const saying = navigator.locks.request(`${AGENT}:${stream}`, () => this.#say(client, writer, begun, 0));
+    const saying = navigator.locks.request(`${AGENT}:${stream}`, () => this.#say(client, writer, begun));
     // The stream says to everybody how it ended.
     saying.catch(() => undefined);
   }
@@ -78,17 +77,16 @@ export class Agent {
     return this.#client;
   }
 
-  async #say(client: Client, writer: StreamWriter, begun: Answering, said: number): Promise<void> {
+  async #say(client: Client, writer: StreamWriter, begun: Answering): Promise<void> {
     this.#underWay.set(begun.stream, begun);
     this.#announce(client);
     const whole = answer(begun.question).slice(begun.from);
     let stopped = false;
     void writer.interrupted.then(() => { stopped = true; });
     try {
-      for (let offset = said; offset < whole.length && !stopped;) {
-        const word = nextWord(whole, offset);
-        await writer.append(word);
-        offset += word.length;
+      // The answers are ASCII: a letter is a byte.
+      while (writer.written < whole.length && !stopped) {
+        await writer.append(nextWord(whole, writer.written));
         await pause();
       }
       if (stopped) await writer.append(BROKEN_OFF);
@@ -150,22 +148,6 @@ function asked(comment: Comment, thread: readonly Comment[]): Pick<Answering, "q
     at = thread.find((other) => other.id === parent);
   }
   return { question: at?.body ?? "", from };
-}
-
-/** How much of a stream is on the server's disk. */
-async function durable(client: Client, address: string): Promise<number> {
-  const reader = client.stream(address);
-  return await new Promise((resolve, reject) => {
-    const look = () => {
-      const view = reader.getSnapshot();
-      if (view.phase === "waiting") return;
-      stop();
-      if (view.phase === "streaming" || view.phase === "stalled" || view.phase === "interrupted") resolve(view.text.length);
-      else reject(new Error(`the answer has ${view.phase}`));
-    };
-    const stop = reader.subscribe(look);
-    look();
-  });
 }
 
 function pause(): Promise<void> {

@@ -8,7 +8,7 @@ export function NetworkPanel() {
   const connection = useConnectionStatus();
   const sync = useSyncStatus();
   const weather = useSyncExternalStore(network.subscribe, network.getSnapshot);
-  const offline = connection.phase === "idle" || connection.phase === "offline";
+  const offline = connection.phase === "idle";
   return (
     <section className="card network" aria-label="Network">
       <h2><Icon name="network" />Network</h2>
