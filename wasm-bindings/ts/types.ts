@@ -62,6 +62,8 @@ export interface ClientOptions {
   /** Whether to connect at once. Default `true`. */
   online?: boolean;
   wasm?: WasmSource | Promise<WasmSource>;
+  /** Default: the platform's. Where there is none (Node before 22), `"auto"` goes by server-sent events. */
+  webSocket?: new (url: string, protocols?: string | string[]) => WebSocket;
   /** For the server's logs. */
   agent?: string;
 }
