@@ -1,7 +1,7 @@
 // What several people and several tabs see of each other.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { Person, Server, agree, browser, comment, comments, editor, postAt, started, synced, until, write } from "./world.mjs";
+import { Person, Server, agree, browser, comment, comments, editor, postAt, shown, started, synced, until, write } from "./world.mjs";
 
 let server, first, second;
 before(async () => {
@@ -44,7 +44,7 @@ test("two browsers and three tabs converge, text, comments and likes", async () 
   assert.deepEqual((await comments(a2, address)).toSorted(), ["From afar", "From the first tab", "From the second tab"]);
   for (const page of [a1, a2, b]) await page.getByRole("button", { name: "Like, 2 people" }).waitFor();
   // What the editors show is what the document holds.
-  for (const page of [a1, a2, b]) assert.equal(await editor(page).inputValue(), text);
+  for (const page of [a1, a2, b]) assert.equal(await shown(page), text);
   await ada.leave();
   await bob.leave();
 });
@@ -82,7 +82,7 @@ test("typing and presence appear and expire", async () => {
   await a.getByRole("button", { name: "let bob write" }).click();
   await editor(b).click();
   await b.keyboard.type("caret");
-  await a.locator(".syncline-caret").first().waitFor({ state: "attached" });
+  await a.locator(".cm-syncline-caret").first().waitFor({ state: "attached" });
 
   await bob.leave();
   await people.getByText("1 person here").waitFor();

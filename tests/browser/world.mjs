@@ -154,10 +154,14 @@ export function editor(page) {
   return page.getByRole("textbox", { name: "Text of the post" });
 }
 
-/** Waits until that box shows a text, which `looked` finds in it. */
-export async function reads(page, looked) {
-  const box = await editor(page).elementHandle();
-  await until(page, ([box, looked]) => box.value.includes(looked), [box, looked]);
+/** What that box shows. */
+export async function shown(page) {
+  return await editor(page).evaluate((box) => [...box.querySelectorAll(".cm-line")].map((line) => line.textContent).join("\n"));
+}
+
+/** Waits until that box shows a text. */
+export async function reads(page, text) {
+  await eventually(`"${text}" in the editor`, async () => (await shown(page)).includes(text));
 }
 
 export async function comment(page, text) {

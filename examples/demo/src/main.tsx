@@ -3,6 +3,7 @@ import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { createClient } from "syncline";
 import { SynclineProvider } from "syncline/react";
+import "./styles/layers.css";
 import "syncline/react/styles.css";
 import wasm from "syncline/wasm?url";
 import { Agent } from "./agent/agent.js";

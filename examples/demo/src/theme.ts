@@ -23,6 +23,18 @@ export function useTheme(): readonly [Theme, () => void] {
   return [theme, next];
 }
 
+const dark = matchMedia("(prefers-color-scheme: dark)");
+
+/** What the theme comes to. */
+export function useDark(): boolean {
+  return useSyncExternalStore(subscribe, isDark, () => false);
+}
+
+function isDark(): boolean {
+  const theme = read();
+  return theme === "dark" || (theme === "system" && dark.matches);
+}
+
 function next(): void {
   const theme = order[(order.indexOf(read()) + 1) % order.length] ?? "system";
   localStorage.setItem(KEY, theme);
@@ -37,8 +49,10 @@ function subscribe(listener: () => void): () => void {
   };
   listeners.add(listener);
   addEventListener("storage", elsewhere);
+  dark.addEventListener("change", listener);
   return () => {
     listeners.delete(listener);
     removeEventListener("storage", elsewhere);
+    dark.removeEventListener("change", listener);
   };
 }

@@ -36,7 +36,7 @@ export function PostPage({ id }: { id: string }) {
         {post.status !== "published" && <p className="notice">This post is {post.status}.</p>}
         <h1>{post.title}</h1>
         {mayEdit
-          ? <BodyEditor address={address} handle={handle} spans={post.spans} />
+          ? <BodyEditor handle={handle} />
           : <div className="body" data-testid="body">{post.body === "" ? <p className="quiet">No text yet.</p> : <Marked spans={post.spans} />}</div>}
         <div className="reactions"><LikeButton address={address} reactions={REACTIONS} /></div>
         <Editors address={address} owner={post.author} editors={post.editors} mayChange={post.author === user || moderates} />

@@ -48,7 +48,7 @@ export function AgentPanel({ address }: { address: string }) {
         <button type="button" className="button" onClick={() => void ask(brokenOff)}><Icon name="redo" />Let the agent go on</button>
       )}
       {answers.map(({ stream }) => (
-        <div key={stream} className="answer"><span className="chip"><Icon name="spark" />{AGENT}</span><StreamingResponse address={stream} /></div>
+        <div key={stream} className="answer"><StreamingResponse address={stream} /></div>
       ))}
     </div>
   );

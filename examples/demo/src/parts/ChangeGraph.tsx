@@ -1,7 +1,7 @@
 /** The changes of a document as a picture: a lane for each writer, time from left to right, a line to each change that it builds on. */
 import { useMemo } from "react";
 import type { ChangeInfo } from "syncline";
-import { hue } from "./Avatar.js";
+import { hueStyle } from "./Avatar.js";
 import { layout, STEP } from "./graph.js";
 
 export function ChangeGraph({ changes }: { changes: readonly ChangeInfo[] }) {
@@ -18,7 +18,7 @@ export function ChangeGraph({ changes }: { changes: readonly ChangeInfo[] }) {
         ))}
         {edges.map(({ key, path }) => <path key={key} className="edge" d={path} />)}
         {nodes.map(({ change, x, y }) => (
-          <g key={change.hash} className={`node hue-${hue(change.actor)}${change.pending ? " pending" : ""}`}>
+          <g key={change.hash} className={change.pending ? "node pending" : "node"} style={hueStyle(change.actor)}>
             <circle cx={x} cy={y} r={3.5 + Math.min(5, Math.log2(1 + change.ops) / 2)}>
               <title>{`${change.hash.slice(0, 8)}: ${change.ops} operations${change.pending ? ", pending" : ""}`}</title>
             </circle>

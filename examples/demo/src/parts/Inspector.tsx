@@ -4,7 +4,7 @@ import type { ChangeInfo, Client } from "syncline";
 import { useClient, useRefused } from "syncline/react";
 import { ChangeGraph } from "./ChangeGraph.js";
 import { Icon } from "./Icon.js";
-import { hue } from "./Avatar.js";
+import { hueStyle } from "./Avatar.js";
 
 const FACETS = ["post", "comments", "likes"] as const;
 type Facet = (typeof FACETS)[number];
@@ -52,7 +52,7 @@ function Document({ address, facet }: { address: string; facet: Facet }) {
             {newest.toReversed().map((change) => (
               <tr key={change.hash}>
                 <td><code>{change.hash.slice(0, 8)}</code></td>
-                <td><span className={`dot hue-${hue(change.actor)}`} /><code>{change.actor.slice(0, 8)}</code></td>
+                <td><span className="dot" style={hueStyle(change.actor)} /><code>{change.actor.slice(0, 8)}</code></td>
                 <td>{change.seq}</td><td>{change.ops}</td>
                 <td>{change.at > 0 ? new Date(change.at).toLocaleTimeString() : "begin"}</td>
                 <td>{change.pending ? <span className="chip pending">pending</span> : "accepted"}</td>
