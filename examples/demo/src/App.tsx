@@ -48,8 +48,8 @@ function Bar({ route }: { route: Route }) {
       <span className="grow" />
       <ConnectionStatus variant="compact" />
       {!framed && <ThemeButton />}
-      <button type="button" className="person" onClick={() => !framed && become(undefined)} title="Go on as somebody else" aria-label={`You are ${user}. Go on as somebody else`}>
-        <Avatar user={user} size="s" /><span className="person-name">{user}</span>
+      <button type="button" className="person" onClick={() => !framed && become(undefined)} title="Go on as somebody else">
+        <Avatar user={user} size="s" /><span className="person-name">{user}</span><span className="sr-only">: go on as somebody else</span>
       </button>
     </header>
   );
