@@ -2,10 +2,12 @@
 //! they run, so that a person can run them by hand. Knows the repository's layout and nothing of what
 //! the programs do.
 
+mod browser;
 mod bugs;
 mod checks;
 mod demo;
 mod fuzz;
+mod page;
 mod run;
 mod sim;
 mod wasm;
@@ -21,6 +23,8 @@ Usage: cargo xtask TASK
   demo              build, start a server, replay a small discussion, and leave the server running
                     (--exit: stop it at the end instead)
   test              all tests: Rust, then the wasm build under Node
+  demo-page         build the page of examples/demo into target/web/demo
+  browser [NAME]    build the page and test it in a Chromium with real servers; all tests, or those of a name
   wasm              build wasm-bindings and its JavaScript for Node into target/wasm/node
   fmt               check the formatting
   clippy            lint everything, warnings denied
@@ -50,6 +54,9 @@ fn task(arguments: &[&str]) -> anyhow::Result<()> {
         ["demo"] => demo::demo(demo::AtTheEnd::Wait),
         ["demo", "--exit"] => demo::demo(demo::AtTheEnd::Stop),
         ["test"] => checks::test(),
+        ["demo-page"] => page::build(),
+        ["browser"] => browser::test(None),
+        ["browser", name] => browser::test(Some(name)),
         ["wasm"] => wasm::build().map(drop),
         ["bindgen", input, output] => wasm::bindgen(input, output),
         ["fmt"] => checks::fmt(),
