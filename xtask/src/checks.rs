@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::bail;
 
 use crate::run::{cargo, command, need_build_tools, output, root, run, step};
-use crate::{browser, bugs, fuzz, sim, wasm};
+use crate::{browser, bugs, fuzz, sim, wasm, web};
 
 pub(crate) fn fmt() -> anyhow::Result<()> {
     run(cargo().args(["fmt", "--all", "--check"]))?;
@@ -35,6 +35,7 @@ pub(crate) fn test() -> anyhow::Result<()> {
     })?;
     step("wasm build", || wasm::build().map(drop))?;
     step("Node tests", node_tests)?;
+    step("npm package", web::package)?;
     step("browser tests", || browser::test(None))
 }
 

@@ -11,6 +11,7 @@ mod page;
 mod run;
 mod sim;
 mod wasm;
+mod web;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -22,10 +23,11 @@ Usage: cargo xtask TASK
 
   demo              build, start a server, replay a small discussion, and leave the server running
                     (--exit: stop it at the end instead)
-  test              all tests: Rust, then the wasm build under Node
+  test              all tests: Rust, then the wasm build under Node, then the npm package and the demo page
   demo-page         build the page of examples/demo into target/web/demo
   browser [NAME]    build the page and test it in a Chromium with real servers; all tests, or those of a name
   wasm              build wasm-bindings and its JavaScript for Node into target/wasm/node
+  web               build the npm package, test it with the engine and a server, pack it and try that
   fmt               check the formatting
   clippy            lint everything, warnings denied
   docs              build the documentation, warnings denied
@@ -59,6 +61,7 @@ fn task(arguments: &[&str]) -> anyhow::Result<()> {
         ["browser", name] => browser::test(Some(name)),
         ["wasm"] => wasm::build().map(drop),
         ["bindgen", input, output] => wasm::bindgen(input, output),
+        ["web"] => web::web(),
         ["fmt"] => checks::fmt(),
         ["clippy"] => checks::clippy(),
         ["docs"] => checks::docs(),

@@ -4,17 +4,21 @@
 use anyhow::{Context as _, bail};
 
 use crate::run::{command, output, root, run};
-use crate::web;
+use crate::wasm;
 
 /// Where the page lies, from the repository's root.
 const PAGE: &str = "examples/demo";
+/// The npm package that it is written with.
+const PACKAGE: &str = "wasm-bindings";
 /// What the server embeds.
 const INDEX: &str = "target/web/demo/index.html";
 
 /// Builds the package `syncline` and the page around it.
 pub(crate) fn build() -> anyhow::Result<()> {
     need_node()?;
-    web::package()?;
+    wasm::build()?;
+    install(PACKAGE)?;
+    npm(PACKAGE, &["run", "build"])?;
     install(PAGE)?;
     npm(PAGE, &["run", "types"])?;
     npm(PAGE, &["run", "build"])?;

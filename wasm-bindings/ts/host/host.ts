@@ -50,11 +50,11 @@ export class Host {
       text: (address, place) => this.#core.look((engine) => engine.text(address, place)),
       edit: (port, id, address, place, { index, deleted, inserted }) => {
         const command = JSON.stringify(spliceCommand(address, place, index, deleted, inserted));
-        if (id !== undefined) this.#owners.set(id, port);
+        this.#owners.set(id, port);
         const name = this.#core.input((engine, now) => port.local
           ? engine.executeTyped(now, address, command, id)
           : engine.execute(now, address, command, id));
-        if (id !== undefined && name !== id) this.#join(name, id);
+        if (name !== id) this.#join(name, id);
         return name;
       },
       failed: (port, id, error) => this.#failed(port, id, error),
