@@ -6,8 +6,8 @@ const server = process.env["SYNCLINE_SERVER"] ?? "http://127.0.0.1:4400";
 
 export default defineConfig({
   plugins: [react()],
-  // The package is linked to and has a React of its own for its tests; the page must have one only.
-  resolve: { preserveSymlinks: true },
+  // The package is linked to, and has these of its own for its tests; the page must have one of each.
+  resolve: { preserveSymlinks: true, dedupe: ["react", "react-dom", "@codemirror/state", "@codemirror/view"] },
   // Its WebAssembly is found beside its code, which packing it for development would move.
   optimizeDeps: { exclude: ["syncline"] },
   server: { proxy: { "/v1": { target: server, ws: true } } },
@@ -19,5 +19,6 @@ export default defineConfig({
     // The server is one binary; maps would double it.
     sourcemap: false,
     modulePreload: { polyfill: false },
+    chunkSizeWarningLimit: 700,
   },
 });
