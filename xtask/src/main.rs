@@ -21,7 +21,7 @@ Usage: cargo xtask TASK
   demo              build, start a server, replay a small discussion, and leave the server running
                     (--exit: stop it at the end instead)
   test              all tests: Rust, then the wasm build under Node
-  wasm              build wasm-bindings and its JavaScript for Node into target/wasm/node
+  wasm              build wasm-bindings and its JavaScript into target/wasm/web
   fmt               check the formatting
   clippy            lint everything, warnings denied
   docs              build the documentation, warnings denied
