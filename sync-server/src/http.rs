@@ -25,7 +25,6 @@ mod copies;
 mod cursor;
 mod documents;
 mod events;
-mod fill;
 mod inner;
 mod openapi;
 mod origin;

@@ -26,7 +26,7 @@ Usage: cargo xtask TASK
   test              all tests: Rust, then the wasm build under Node, then the npm package and the demo page
   demo-page         build the page of examples/demo into target/web/demo
   browser [NAME]    build the page and test it in a Chromium with real servers; all tests, or those of a name
-  wasm              build wasm-bindings and its JavaScript for Node into target/wasm/node
+  wasm              build wasm-bindings and its JavaScript into target/wasm/web
   web               build the npm package, test it with the engine and a server, pack it and try that
   fmt               check the formatting
   clippy            lint everything, warnings denied
