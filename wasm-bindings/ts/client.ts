@@ -197,6 +197,20 @@ export class SynclineClient implements Client {
     return { ...this.#link.counts, commands: this.#parts.commands.size, texts: this.#parts.texts.size };
   }
 
+  /** What this tab's host holds, where it leads; for the same tests. */
+  get hostCounts(): { clients: number; documents: number; topics: number } | undefined {
+    return this.#connector.host?.counts;
+  }
+
+  /** Stops as a tab does that crashes: without a word, and without the store hearing any more. For tests. */
+  crash(): void {
+    this.#unlisten?.();
+    this.#tokens?.stop();
+    this.#closing = Promise.resolve();
+    this.#connector.crash();
+    this.#link.closed();
+  }
+
   async #close(): Promise<void> {
     for (const text of this.#parts.texts.values()) text.flush();
     this.#unlisten?.();
