@@ -16,6 +16,9 @@ import { Streams } from "./streams.js";
 import { Texts } from "./texts.js";
 import { Topics, type Watch } from "./topics.js";
 
+/** What a space shows that nobody here is in. */
+const APART = JSON.stringify({ phase: "apart", members: [], lastSeen: {} });
+
 interface Client {
   readonly port: ClientPort;
   visible: boolean;
@@ -347,7 +350,7 @@ export class Host {
       }
       case "typing": return this.#core.look((engine) => engine.typing(name));
       case "selections": return this.#core.look((engine) => engine.selections(name, place));
-      case "space": return this.#core.look((engine) => engine.space(name));
+      case "space": return this.#core.look((engine) => engine.space(name) ?? APART);
       case "feed": return this.#core.look((engine) => engine.feed(name));
       case "stream": return this.#streams.read(watch.port, name);
       case "writer": return this.#streams.writer(name);
