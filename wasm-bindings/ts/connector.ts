@@ -160,9 +160,14 @@ export class Connector {
     const { user, agent } = this.options;
     const token = this.events.token();
     const config = JSON.stringify({ user, agent: agent ?? "syncline-js", ...(token === undefined ? {} : { token }) });
-    const host = await Host.start(module, { config, storage, dialler: this.#dialler }, (error) => void this.#died(error));
+    let dead: SynclineError | undefined;
+    const host: Host = await Host.start(module, { config, storage, dialler: this.#dialler }, (error) => {
+      dead = error;
+      if (this.#host === host) void this.#died(error);
+    });
     // It was suspended or closed meanwhile.
     if (this.#over || this.#storage !== storage) return host.abandon();
+    if (dead) throw dead;
     this.#startedAt = Date.now();
     this.#host = host;
     const port: ClientPort = { local: true, receive: (message) => this.events.receive(message) };
