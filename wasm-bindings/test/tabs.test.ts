@@ -33,7 +33,7 @@ test("tabs share one connection, and a follower can do all that the leader can",
   expect(await follower.comments(post).add("from the follower")).toEqual({ type: "confirmed" });
   await until(leader.comments(post), ({ count }) => count === 1);
   await leader.comments(post).add("from the leader");
-  const { thread } = await until(follower.comments(post), ({ count }) => count === 2);
+  const { thread } = await until(follower.comments(post), ({ count, thread }) => count === 2 && thread.every(({ pending }) => !pending));
   await follower.comments(post).edit(thread[0]!.id, "edited");
   const after = await until(follower.comments(post), ({ thread }) => thread[0]?.body === "edited");
   expect(after.thread[1]).toBe(thread[1]);

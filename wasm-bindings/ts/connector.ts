@@ -161,9 +161,9 @@ export class Connector {
     const token = this.events.token();
     const config = JSON.stringify({ user, agent: agent ?? "syncline-js", ...(token === undefined ? {} : { token }) });
     let dead: SynclineError | undefined;
-    const host: Host = await Host.start(module, { config, storage, dialler: this.#dialler }, (error) => {
+    const host = await Host.start(module, { config, storage, dialler: this.#dialler }, (error) => {
       dead = error;
-      if (this.#host === host) void this.#died(error);
+      void this.#died(error);
     });
     // It was suspended or closed meanwhile.
     if (this.#over || this.#storage !== storage) return host.abandon();
