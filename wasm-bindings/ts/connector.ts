@@ -36,6 +36,8 @@ export class Connector {
   #host: Host | undefined;
   #storage: (Storage & { flush?: () => void }) | undefined;
   #release: (() => void) | undefined;
+  /** Compiled once: what it is compiled of may be readable once only. */
+  #instantiate: ReturnType<typeof load> | undefined;
   #restarts = 0;
   #startedAt = 0;
   #over = false;
@@ -86,6 +88,16 @@ export class Connector {
     this.#tabs = undefined;
     this.#release?.();
     this.#release = undefined;
+  }
+
+  /** Is gone at once, without a word to anybody. */
+  crash(): void {
+    this.#over = true;
+    this.#tabs?.crash();
+    this.#host?.abandon();
+    this.#host = undefined;
+    void this.#storage?.close();
+    this.#storage = undefined;
   }
 
   async stop(): Promise<void> {
@@ -143,14 +155,19 @@ export class Connector {
   }
 
   async #begin(storage: Storage): Promise<void> {
-    const instantiate = await load(this.options.wasm);
+    const instantiate = await (this.#instantiate ??= load(this.options.wasm));
     const module = await instantiate();
     const { user, agent } = this.options;
     const token = this.events.token();
     const config = JSON.stringify({ user, agent: agent ?? "syncline-js", ...(token === undefined ? {} : { token }) });
-    const host = await Host.start(module, { config, storage, dialler: this.#dialler }, (error) => void this.#died(error));
+    let dead: SynclineError | undefined;
+    const host = await Host.start(module, { config, storage, dialler: this.#dialler }, (error) => {
+      dead = error;
+      void this.#died(error);
+    });
     // It was suspended or closed meanwhile.
     if (this.#over || this.#storage !== storage) return host.abandon();
+    if (dead) throw dead;
     this.#startedAt = Date.now();
     this.#host = host;
     const port: ClientPort = { local: true, receive: (message) => this.events.receive(message) };
