@@ -14,7 +14,7 @@ import { listen, platform } from "./host/platform.js";
 import { canRun, withoutWebAssembly } from "./host/wasm.js";
 import { Link } from "./link.js";
 import { SpaceHandle } from "./space.js";
-import { Listeners, TopicStore } from "./store.js";
+import { Listeners, TopicStore, unref } from "./store.js";
 import { StreamHandle, Writer } from "./stream.js";
 import { Tokens } from "./tokens.js";
 import type {
@@ -28,6 +28,8 @@ const NOTHING: SyncStatus = {
   synced: false, offline: true, pending: 0, openDocuments: 0, liveDocuments: 0, outboxBytes: 0, bytesSent: 0, bytesReceived: 0,
 };
 const NONE: readonly RefusedCommand[] = [];
+/** How often a follower in sight has the leader look at its clock. */
+const POKE_MS = 1_000;
 
 export class SynclineClient implements Client {
   readonly user: string;
@@ -56,6 +58,7 @@ export class SynclineClient implements Client {
   #unlisten: (() => void) | undefined;
   #releases: (() => void)[] = [];
   #suspended = false;
+  #poke: ReturnType<typeof setInterval> | undefined;
   #visible = platform().document?.visibilityState !== "hidden";
 
   constructor(options: ClientOptions) {
@@ -129,15 +132,15 @@ export class SynclineClient implements Client {
   }
 
   stream(address: string): StreamReader {
-    return this.#handle(`${address}/stream`, () => new StreamHandle(this.#link, address));
+    return this.#handle(`${address}/stream`, (name) => new StreamHandle(this.#link, name));
   }
 
   createStream(address: string, options: { askedBy?: string } = {}): Promise<StreamWriter> {
-    return Writer.open(this.#link, address, true, options.askedBy, (at) => this.comments(at), this.#writers);
+    return Writer.open(this.#link, `${address}/stream`, true, options.askedBy, (at) => this.comments(at), this.#writers);
   }
 
   resumeStream(address: string): Promise<StreamWriter> {
-    return Writer.open(this.#link, address, false, undefined, (at) => this.comments(at), this.#writers);
+    return Writer.open(this.#link, `${address}/stream`, false, undefined, (at) => this.comments(at), this.#writers);
   }
 
   // ---------------------------------------------------------------------------------------- the client
@@ -177,7 +180,12 @@ export class SynclineClient implements Client {
     const listeners: Listeners<[ClientEvents[E]]> = this.#events[event];
     const remove = listeners.add(listener);
     if (event === "resolved" || event === "rolledBack") this.#parts.commands.listened();
-    return remove;
+    if (event !== "frame") return remove;
+    this.#wantFrames();
+    return () => {
+      remove();
+      this.#wantFrames();
+    };
   }
 
   async history(address: string): Promise<readonly ChangeInfo[]> {
@@ -197,10 +205,26 @@ export class SynclineClient implements Client {
     return { ...this.#link.counts, commands: this.#parts.commands.size, texts: this.#parts.texts.size };
   }
 
+  /** What this tab's host holds, where it leads; for the same tests. */
+  get hostCounts(): { clients: number; documents: number; topics: number } | undefined {
+    return this.#connector.host?.counts;
+  }
+
+  /** Stops as a tab does that crashes: without a word, and without the store hearing any more. For tests. */
+  crash(): void {
+    this.#unlisten?.();
+    this.#tokens?.stop();
+    clearInterval(this.#poke);
+    this.#closing = Promise.resolve();
+    this.#connector.crash();
+    this.#link.closed();
+  }
+
   async #close(): Promise<void> {
     for (const text of this.#parts.texts.values()) text.flush();
     this.#unlisten?.();
     this.#tokens?.stop();
+    clearInterval(this.#poke);
     await this.#connector.stop();
     for (const release of this.#releases.splice(0)) release();
     this.#link.closed();
@@ -236,14 +260,28 @@ export class SynclineClient implements Client {
     this.#connector.start();
   }
 
+  /** Each frame is a message to another tab: only where somebody looks. */
+  #wantFrames(): void {
+    this.#link.send({ type: "frames", wanted: this.#events.frame.size > 0 });
+  }
+
   #attach(port: HostPort, leads: boolean): void {
     this.#link.attach(port);
+    clearInterval(this.#poke);
+    if (!leads) {
+      // The leading tab may be out of sight, where timers are slow.
+      this.#poke = setInterval(() => {
+        if (this.#visible) this.#link.send({ type: "tick" });
+      }, POKE_MS);
+      unref(this.#poke);
+    }
     if (leads) this.connection.dirty();
     this.#isReady();
   }
 
   #resume(): void {
     this.#link.send({ type: "visible", visible: this.#visible });
+    if (this.#events.frame.size > 0) this.#wantFrames();
     for (const space of this.#inside) space.resume();
     for (const text of this.#parts.texts.values()) text.resume();
     for (const writer of this.#writers) writer.resume();

@@ -88,6 +88,16 @@ export class Connector {
     this.#release = undefined;
   }
 
+  /** Is gone at once, without a word to anybody. */
+  crash(): void {
+    this.#over = true;
+    this.#tabs?.crash();
+    this.#host?.abandon();
+    this.#host = undefined;
+    void this.#storage?.close();
+    this.#storage = undefined;
+  }
+
   async stop(): Promise<void> {
     this.#over = true;
     const host = this.#host;

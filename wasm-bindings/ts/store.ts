@@ -173,6 +173,6 @@ export class TopicStore<T> implements Store<T>, Watched {
 }
 
 /** A timer that must not keep a process of Node alive. */
-export function unref(timer: ReturnType<typeof setTimeout>): void {
+export function unref(timer: ReturnType<typeof setTimeout> | ReturnType<typeof setInterval>): void {
   (timer as { unref?: () => void }).unref?.();
 }

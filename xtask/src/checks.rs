@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::bail;
 
 use crate::run::{cargo, command, need_build_tools, output, root, run, step};
-use crate::{bugs, fuzz, sim, wasm};
+use crate::{bugs, fuzz, sim, wasm, web};
 
 pub(crate) fn fmt() -> anyhow::Result<()> {
     run(cargo().args(["fmt", "--all", "--check"]))?;
@@ -34,7 +34,8 @@ pub(crate) fn test() -> anyhow::Result<()> {
         run(cargo().args(["test", "--package", "syncline-tests", "--benches", "--locked"]))
     })?;
     step("wasm build", || wasm::build().map(drop))?;
-    step("Node tests", node_tests)
+    step("Node tests", node_tests)?;
+    step("npm package", web::package)
 }
 
 fn node_tests() -> anyhow::Result<()> {

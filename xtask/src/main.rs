@@ -9,6 +9,7 @@ mod fuzz;
 mod run;
 mod sim;
 mod wasm;
+mod web;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -20,8 +21,9 @@ Usage: cargo xtask TASK
 
   demo              build, start a server, replay a small discussion, and leave the server running
                     (--exit: stop it at the end instead)
-  test              all tests: Rust, then the wasm build under Node
+  test              all tests: Rust, then the wasm build under Node, then the npm package
   wasm              build wasm-bindings and its JavaScript for Node into target/wasm/node
+  web               build the npm package, test it with the engine and a server, pack it and try that
   fmt               check the formatting
   clippy            lint everything, warnings denied
   docs              build the documentation, warnings denied
@@ -52,6 +54,7 @@ fn task(arguments: &[&str]) -> anyhow::Result<()> {
         ["test"] => checks::test(),
         ["wasm"] => wasm::build().map(drop),
         ["bindgen", input, output] => wasm::bindgen(input, output),
+        ["web"] => web::web(),
         ["fmt"] => checks::fmt(),
         ["clippy"] => checks::clippy(),
         ["docs"] => checks::docs(),

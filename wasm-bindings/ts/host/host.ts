@@ -20,6 +20,7 @@ type Resolved = Extract<Notice, { type: "resolved" }>;
 interface Client {
   readonly port: ClientPort;
   visible: boolean;
+  frames: boolean;
 }
 
 export class Host {
@@ -50,11 +51,11 @@ export class Host {
       text: (address, place) => this.#core.look((engine) => engine.text(address, place)),
       edit: (port, id, address, place, { index, deleted, inserted }) => {
         const command = JSON.stringify(spliceCommand(address, place, index, deleted, inserted));
-        if (id !== undefined) this.#owners.set(id, port);
+        this.#owners.set(id, port);
         const name = this.#core.input((engine, now) => port.local
           ? engine.executeTyped(now, address, command, id)
           : engine.execute(now, address, command, id));
-        if (id !== undefined && name !== id) this.#join(name, id);
+        if (name !== id) this.#join(name, id);
         return name;
       },
       failed: (port, id, error) => this.#failed(port, id, error),
@@ -69,7 +70,7 @@ export class Host {
       settled: () => host.#settled(),
       frame: (direction, bytes) => {
         const at = Date.now();
-        host.#everyone({ type: "frame", direction, bytes, at });
+        for (const { port, frames } of host.#clients.values()) if (frames) port.receive({ type: "frame", direction, bytes, at });
       },
       died: (error) => {
         host.#streams.endAll(error);
@@ -116,7 +117,7 @@ export class Host {
   // ------------------------------------------------------------------------------------------- clients
 
   attach(port: ClientPort, visible: boolean): void {
-    this.#clients.set(port, { port, visible });
+    this.#clients.set(port, { port, visible, frames: false });
     this.#look();
     for (const { ending, live } of [...this.#untaken.values()]) {
       if (!live) port.receive({ type: "ending", ending, live });
@@ -189,6 +190,11 @@ export class Host {
         const client = this.#clients.get(port);
         if (client) client.visible = message.visible;
         return this.#look();
+      }
+      case "frames": {
+        const client = this.#clients.get(port);
+        if (client) client.frames = message.wanted;
+        return;
       }
       case "online": return this.setOnline(message.online);
       case "token": return core.happened((engine, now) => engine.setToken(now, message.token));
@@ -492,6 +498,8 @@ export class Host {
       const value = await this.#ask(port, question);
       port.receive({ type: "answer", number, value });
     } catch (error) {
+      // A dead engine refuses nothing: the next one is asked.
+      if (!this.#core.alive) return;
       const { code, message } = errorOf(error, "bad_address");
       port.receive({ type: "answer", number, code, message: message || messageOf(error) });
     }

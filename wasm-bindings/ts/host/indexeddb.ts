@@ -77,7 +77,7 @@ export class IndexedDbStorage implements Storage {
       const failed = failure(`the device's store can't be written: ${messageOf(error)}`);
       for (const { reject } of group) reject(failed);
     };
-    let transaction: IDBTransaction;
+    let transaction: IDBTransaction | undefined;
     try {
       transaction = this.database.transaction(ENTRIES, "readwrite", { durability: "strict" });
       const entries = transaction.objectStore(ENTRIES);
@@ -88,6 +88,8 @@ export class IndexedDbStorage implements Storage {
         }
       }
     } catch (error) {
+      // All or nothing.
+      transaction?.abort();
       return fail(error);
     }
     this.#writing++;
@@ -100,7 +102,7 @@ export class IndexedDbStorage implements Storage {
       done();
     };
     transaction.onabort = () => {
-      fail(transaction.error ?? "the transaction was aborted");
+      fail(transaction?.error ?? "the transaction was aborted");
       done();
     };
   }
@@ -128,7 +130,8 @@ function bytesOf(value: unknown): Uint8Array {
 }
 
 /** All keys that begin with these bytes. */
-function rangeOf(prefix: Uint8Array): IDBKeyRange {
+function rangeOf(prefix: Uint8Array): IDBKeyRange | undefined {
+  if (prefix.length === 0) return undefined;
   const end = prefix.slice();
   for (let at = end.length - 1; at >= 0; at--) {
     if (end[at]! < 0xff) {

@@ -71,6 +71,8 @@ export type ToHost =
   | { type: "question"; number: number; question: Question }
   | { type: "visible"; visible: boolean }
   | { type: "online"; online: boolean }
+  /** Whether to be told of each frame. */
+  | { type: "frames"; wanted: boolean }
   | { type: "token"; token: string }
   | { type: "active" | "reconnect" | "tick" | "bye" };
 

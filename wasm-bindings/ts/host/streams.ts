@@ -102,7 +102,9 @@ export class Streams {
   // ------------------------------------------------------------------------------------------- writing
 
   async write(port: ClientPort, address: string, create: boolean, askedBy: string | undefined): Promise<WriterState> {
-    this.core().input((engine, now) => engine.writeStream(now, address, create, askedBy));
+    if (this.#isFailed(address)) this.core().look((engine) => engine.leaveWriting(address));
+    // Asked again: by the same writer, or by one that goes on in another tab.
+    if (this.writer(address) === undefined) this.core().input((engine, now) => engine.writeStream(now, address, create, askedBy));
     this.#writers.set(address, port);
     return await this.#until(() => {
       const state = this.#writer(address);
@@ -161,6 +163,11 @@ export class Streams {
   /** Nobody will be answered any more. */
   endAll(error: SynclineError): void {
     for (const { reject } of this.#waiting.splice(0)) reject(error);
+  }
+
+  #isFailed(address: string): boolean {
+    const json = this.writer(address);
+    return json !== undefined && (JSON.parse(json) as WriterState).failed !== null;
   }
 
   #writer(address: string): WriterState {

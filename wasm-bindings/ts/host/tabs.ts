@@ -63,8 +63,13 @@ export class Tabs {
   }
 
   leave(): void {
+    if (!this.#over && this.#following !== undefined) this.#toHost(this.#following, { type: "bye" });
+    this.crash();
+  }
+
+  /** Is gone without a word: the locks tell. */
+  crash(): void {
     if (this.#over) return;
-    if (this.#following !== undefined) this.#toHost(this.#following, { type: "bye" });
     this.#over = true;
     this.withdraw();
     this.#channel.close();

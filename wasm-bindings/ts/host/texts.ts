@@ -6,6 +6,7 @@
 import { apply, compose, diff, ofSplice, toSplices, transform, type Op } from "../ot.js";
 import { SynclineError } from "../errors.js";
 import type { Splice } from "../types.js";
+import { Ulids } from "../ulid.js";
 import type { DocumentEvent } from "./engine.js";
 import type { ClientPort, Edit } from "./messages.js";
 
@@ -16,7 +17,7 @@ const REMEMBERED_MAX = 1_024;
 export interface TextEngine {
   text(address: string, place: string): string | undefined;
   /** Carries an edit out as a command, at once or as one of many; answers the command's name. */
-  edit(port: ClientPort, id: string | undefined, address: string, place: string, splice: Splice): string;
+  edit(port: ClientPort, id: string, address: string, place: string, splice: Splice): string;
   failed(port: ClientPort, id: string, error: unknown): void;
 }
 
@@ -61,6 +62,7 @@ class Text {
 
 export class Texts {
   readonly #texts = new Map<string, Text>();
+  readonly #ids = new Ulids();
 
   constructor(private readonly engine: TextEngine) {}
 
@@ -99,10 +101,11 @@ export class Texts {
     if (!text) return;
     const past = text.since(version);
     if (!past) return tell(port, text);
-    let unseen = past.filter(({ by }) => by !== port).map((one) => one.op).reduce(compose, [] as Op);
+    // One by one, as the client transforms what it hears: composed, they would not tell as well what was where.
+    const unseen = past.filter(({ by }) => by !== port).map((one) => one.op);
     for (const { id, op } of edits) {
-      const [rest, fits] = transform(unseen, op);
-      unseen = rest;
+      let fits = op;
+      unseen.forEach((one, at) => { [unseen[at], fits] = transform(one, fits) as [Op, Op]; });
       if (this.#carryOut(text, port, id, fits)) continue;
       // What comes after it was made on top of it: the client makes it again on what it is told.
       return tell(port, text);
@@ -115,13 +118,10 @@ export class Texts {
       if (apply(text.text, op) === undefined) throw new SynclineError("bad_command", "the edit lies outside of the text");
       toSplices(op).forEach((splice, at) => {
         // A removal that was torn apart by what somebody put into it makes more than one command.
-        const name = at === 0 ? id : undefined;
-        if (name !== undefined) text.ahead.add(name);
+        const name = at === 0 ? id : this.#ids.next();
+        text.ahead.add(name);
         const command = this.engine.edit(port, name, text.address, text.place, splice);
-        if (command !== name) {
-          if (name !== undefined) text.ahead.delete(name);
-          text.ahead.add(command);
-        }
+        if (command !== name && text.ahead.delete(name)) text.ahead.add(command);
         done = compose(done, ofSplice(splice));
       });
     } catch (error) {
