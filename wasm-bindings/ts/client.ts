@@ -228,6 +228,7 @@ export class SynclineClient implements Client {
     await this.#connector.stop();
     for (const release of this.#releases.splice(0)) release();
     this.#link.closed();
+    this.connection.told(BEGINNING);
     this.#isFailed(this.#link.over!);
   }
 

@@ -36,6 +36,8 @@ export class Connector {
   #host: Host | undefined;
   #storage: (Storage & { flush?: () => void }) | undefined;
   #release: (() => void) | undefined;
+  /** Compiled once: what it is compiled of may be readable once only. */
+  #instantiate: ReturnType<typeof load> | undefined;
   #restarts = 0;
   #startedAt = 0;
   #over = false;
@@ -153,7 +155,7 @@ export class Connector {
   }
 
   async #begin(storage: Storage): Promise<void> {
-    const instantiate = await load(this.options.wasm);
+    const instantiate = await (this.#instantiate ??= load(this.options.wasm));
     const module = await instantiate();
     const { user, agent } = this.options;
     const token = this.events.token();

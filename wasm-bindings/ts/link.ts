@@ -60,6 +60,7 @@ export class Link {
   // ---------------------------------------------------------------------------------------- the host
 
   attach(port: HostPort): void {
+    this.detach();
     this.#port = port;
     for (const address of this.#documents.keys()) port.send({ type: "open", address });
     for (const { topic, wants } of this.#watched.values()) port.send({ type: "watch", topic, wants });

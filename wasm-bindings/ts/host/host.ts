@@ -4,18 +4,20 @@
  */
 
 import { errorOf, messageOf, SynclineError } from "../errors.js";
-import type { Command, ConnectionStatus, Problem, Resolution, SyncStatus } from "../types.js";
+import type { Command, ConnectionStatus, Problem, SyncStatus } from "../types.js";
 import { readComments, type CommentsUpdate } from "./comments.js";
 import { Core, type CoreOptions } from "./core.js";
 import { Documents } from "./documents.js";
 import type { DocumentEvent, EngineModule, Notice } from "./engine.js";
 import type { ClientPort, Ending, FromHost, Question, ToHost, Topic } from "./messages.js";
+import { Outbox } from "./outbox.js";
 import { Spaces } from "./spaces.js";
 import { Streams } from "./streams.js";
 import { Texts } from "./texts.js";
 import { Topics, type Watch } from "./topics.js";
 
-type Resolved = Extract<Notice, { type: "resolved" }>;
+/** What a space shows that nobody here is in. */
+const APART = JSON.stringify({ phase: "apart", members: [], lastSeen: {} });
 
 interface Client {
   readonly port: ClientPort;
@@ -31,17 +33,12 @@ export class Host {
   readonly #spaces = new Spaces((call) => this.#core.happened(call));
   readonly #streams = new Streams(() => this.#core);
   readonly #texts: Texts;
-  /** Whose command it is that has no end yet. */
-  readonly #owners = new Map<string, ClientPort>();
-  /** Endings that the engine was not told are taken: of which no owner is left that may still hear of it. */
-  readonly #untaken = new Map<string, { ending: Ending; live: boolean; heard: boolean }>();
-  /** Commands that were applied, and how many writes must be on disk for them to be stored. */
-  #storing: { readonly id: string; readonly at: number }[] = [];
-  #applied: string[] = [];
-  /** Typed edits that were joined to an earlier one's command. */
-  readonly #joined = new Map<string, string[]>();
-  /** Commands of which the next change of a document tells. */
-  readonly #doing = new Map<string, string[]>();
+  readonly #outbox = new Outbox({
+    asked: () => this.#core.asked,
+    written: () => this.#core.written,
+    everyone: (message) => this.#everyone(message),
+    taken: (id) => this.#core.happened((engine, now) => engine.taken(now, id)),
+  });
   #connection: ConnectionStatus = { phase: "idle", leads: false };
   #lastDurableAt: number | undefined;
 
@@ -51,11 +48,11 @@ export class Host {
       text: (address, place) => this.#core.look((engine) => engine.text(address, place)),
       edit: (port, id, address, place, { index, deleted, inserted }) => {
         const command = JSON.stringify(spliceCommand(address, place, index, deleted, inserted));
-        this.#owners.set(id, port);
+        this.#outbox.own(id, port);
         const name = this.#core.input((engine, now) => port.local
           ? engine.executeTyped(now, address, command, id)
           : engine.execute(now, address, command, id));
-        if (name !== id) this.#join(name, id);
+        if (name !== id) this.#outbox.join(name, id);
         return name;
       },
       failed: (port, id, error) => this.#failed(port, id, error),
@@ -66,8 +63,8 @@ export class Host {
     const host = new Host(died);
     host.#core = await Core.start(module, options, {
       notice: (notice) => host.#notice(notice),
-      written: () => host.#tellStored(),
-      settled: () => host.#settled(),
+      written: () => host.#outbox.tellStored(),
+      settled: () => host.#outbox.settled(),
       frame: (direction, bytes) => {
         const at = Date.now();
         for (const { port, frames } of host.#clients.values()) if (frames) port.receive({ type: "frame", direction, bytes, at });
@@ -78,9 +75,7 @@ export class Host {
         host.died(error);
       },
     });
-    for (const ending of JSON.parse(host.#core.look((engine) => engine.endings()) ?? "[]") as Ending[]) {
-      host.#untaken.set(ending.id, { ending, live: false, heard: false });
-    }
+    host.#outbox.begin(JSON.parse(host.#core.look((engine) => engine.endings()) ?? "[]") as Ending[]);
     host.#core.happened(() => {});
     return host;
   }
@@ -119,9 +114,7 @@ export class Host {
   attach(port: ClientPort, visible: boolean): void {
     this.#clients.set(port, { port, visible, frames: false });
     this.#look();
-    for (const { ending, live } of [...this.#untaken.values()]) {
-      if (!live) port.receive({ type: "ending", ending, live });
-    }
+    this.#outbox.tellUntold(port);
   }
 
   detach(port: ClientPort): void {
@@ -131,11 +124,7 @@ export class Host {
     for (const topic of this.#topics.of(port)) this.#unwatch(port, topic);
     this.#streams.leaveAll(port);
     this.#documents.closeAll(port);
-    for (const [id, owner] of [...this.#owners]) {
-      if (owner !== port) continue;
-      this.#owners.delete(id);
-      if (this.#untaken.get(id)?.heard) this.#taken(id);
-    }
+    this.#outbox.leave(port);
     this.#look();
   }
 
@@ -156,20 +145,14 @@ export class Host {
         return this.#topics.touch(["status", message.address]);
       case "close": return this.#documents.close(port, message.address);
       case "execute": return this.#execute(port, message);
-      case "expect":
-        for (const id of message.ids) {
-          this.#owners.set(id, port);
-          const ended = this.#untaken.get(id);
-          if (ended) port.receive({ type: "ending", ending: ended.ending, live: ended.live });
-        }
-        return;
+      case "expect": return this.#outbox.expect(port, message.ids);
       case "read_text": return this.#readText(port, message.address, message.place, message.known);
       case "leave_text": return this.#texts.leave(port, message.address, message.place);
       case "edit": return this.#texts.edit(port, message.address, message.place, message.version, message.edits);
       case "flush": return core.happened((engine, now) => engine.flush(now, message.address));
       case "select": return this.#select(port, message);
       case "unselect": return this.#announce(port, spaceOf(message.address), "cursor", undefined, undefined);
-      case "heard": return this.#heard(port, message.id);
+      case "heard": return this.#outbox.heard(port, message.id);
       case "dismiss":
         core.happened((engine, now) => engine.dismissed(now, message.id));
         return this.#topics.touch(["refused"]);
@@ -218,7 +201,7 @@ export class Host {
   // ------------------------------------------------------------------------------------------ commands
 
   #execute(port: ClientPort, { id, address, command, how }: Extract<ToHost, { type: "execute" }>): void {
-    this.#owners.set(id, port);
+    this.#outbox.own(id, port);
     const go = () => {
       try {
         this.#core.input((engine, now) => {
@@ -229,9 +212,7 @@ export class Host {
         this.#failed(port, id, error);
         return;
       }
-      // One that was known is as far as what is asked of the store by now.
-      if (!this.#storing.some((storing) => storing.id === id)) this.#applied.push(id);
-      this.#settled();
+      this.#outbox.accepted(id);
     };
     this.#documents.whenReady(port, address, go, (error) => this.#failed(port, id, error));
   }
@@ -239,65 +220,9 @@ export class Host {
   #failed(port: ClientPort, id: string, error: unknown): void {
     // A dead engine refuses nothing: the command is handed to the next one.
     if (!this.#core.alive) return;
-    this.#owners.delete(id);
+    this.#outbox.disown(id);
     const { code, message } = errorOf(error, "bad_command");
     port.receive({ type: "failed", id, code, message });
-  }
-
-  /** A typed edit became part of an earlier one's command, and ends with it. */
-  #join(command: string, id: string): void {
-    const joined = this.#joined.get(command);
-    if (joined) joined.push(id);
-    else this.#joined.set(command, [id]);
-  }
-
-  #settled(): void {
-    const at = this.#core.asked;
-    for (const id of this.#applied.splice(0)) this.#storing.push({ id, at });
-    this.#doing.clear();
-    this.#tellStored();
-  }
-
-  #tellStored(): void {
-    const { written } = this.#core;
-    let done = 0;
-    while (done < this.#storing.length && this.#storing[done]!.at <= written) done++;
-    for (const { id } of this.#storing.splice(0, done)) {
-      for (const name of [id, ...this.#joined.get(id) ?? []]) this.#owners.get(name)?.receive({ type: "stored", id: name });
-    }
-  }
-
-  #resolved(notice: Resolved): void {
-    const { id, address } = notice;
-    const resolution = notice.resolution as Resolution;
-    if (resolution.type === "confirmed") this.#lastDurableAt = Date.now();
-    else this.#texts.lost(address, id);
-    this.#tellStored();
-    for (const name of this.#joined.get(id) ?? []) {
-      this.#ended({ id: name, address, command: notice.command as Command, resolution });
-    }
-    this.#joined.delete(id);
-    this.#ended({ id, address, command: notice.command as Command, resolution });
-  }
-
-  #ended(ending: Ending): void {
-    this.#untaken.set(ending.id, { ending, live: true, heard: false });
-    this.#everyone({ type: "ending", ending, live: true });
-  }
-
-  /** A client's app was told. Its owner is waited for: who has not heard of it would do it again elsewhere. */
-  #heard(port: ClientPort, id: string): void {
-    const ended = this.#untaken.get(id);
-    if (!ended) return;
-    ended.heard = true;
-    const owner = this.#owners.get(id);
-    if (owner === undefined || owner === port) this.#taken(id);
-  }
-
-  #taken(id: string): void {
-    this.#untaken.delete(id);
-    this.#owners.delete(id);
-    this.#core.happened((engine, now) => engine.taken(now, id));
   }
 
   // ------------------------------------------------------------------------------------------- notices
@@ -312,15 +237,13 @@ export class Host {
         this.#touchPending(notice.address);
         return this.#topics.touch(["sync"]);
       case "changed": return this.#changed(notice.address, notice.local, notice.events);
-      case "applied": {
-        this.#applied.push(notice.id);
-        const doing = this.#doing.get(notice.address);
-        if (doing) doing.push(notice.id);
-        else this.#doing.set(notice.address, [notice.id]);
+      case "applied":
+        this.#outbox.applied(notice.id, notice.address);
         return this.#topics.touch(["undoable", notice.address]);
-      }
       case "resolved":
-        this.#resolved(notice);
+        if (notice.resolution.type === "confirmed") this.#lastDurableAt = Date.now();
+        else this.#texts.lost(notice.address, notice.id);
+        this.#outbox.resolved(notice);
         this.#touchPending(notice.address);
         this.#topics.touch(["refused"]);
         return this.#topics.touch(["sync"]);
@@ -365,13 +288,11 @@ export class Host {
   }
 
   #changed(address: string, local: boolean, events: readonly DocumentEvent[]): void {
-    const doing = this.#doing.get(address) ?? [];
     const ids = address.endsWith("/comments") ? events.flatMap(({ id }) => (typeof id === "string" ? [id] : [])) : undefined;
     this.#topics.touch(["view", address], ids);
     this.#topics.touch(["undoable", address]);
     this.#topics.touchAll("selections", (name) => name === address);
-    this.#texts.changed(address, events, local ? doing : []);
-    if (local) this.#doing.delete(address);
+    this.#texts.changed(address, events, local ? this.#outbox.doing(address) : []);
   }
 
   #touchPending(address: string): void {
@@ -429,7 +350,7 @@ export class Host {
       }
       case "typing": return this.#core.look((engine) => engine.typing(name));
       case "selections": return this.#core.look((engine) => engine.selections(name, place));
-      case "space": return this.#core.look((engine) => engine.space(name));
+      case "space": return this.#core.look((engine) => engine.space(name) ?? APART);
       case "feed": return this.#core.look((engine) => engine.feed(name));
       case "stream": return this.#streams.read(watch.port, name);
       case "writer": return this.#streams.writer(name);
@@ -472,8 +393,8 @@ export class Host {
       let known: string[] = [];
       if (asked.length > 0) {
         const pending = JSON.parse(this.#core.look((engine) => engine.pending(address)) ?? "[]") as { id: string }[];
-        const ids = new Set([...pending.map(({ id }) => id), ...this.#untaken.keys()]);
-        known = asked.filter((id) => ids.has(id));
+        const ids = new Set(pending.map(({ id }) => id));
+        known = asked.filter((id) => ids.has(id) || this.#outbox.has(id));
       }
       this.#texts.read(port, address, place, known);
     };
