@@ -1,6 +1,6 @@
 /** A post's marks (bold, italic, link, code) shown in an editor of its body, and commands that set them. */
 import { Facet, StateEffect, StateField, type Extension, type Range } from "@codemirror/state";
-import { Decoration, EditorView, ViewPlugin, type Command, type DecorationSet, type KeyBinding } from "@codemirror/view";
+import { Decoration, EditorView, ViewPlugin, type Command, type DecorationSet, type KeyBinding, type ViewUpdate } from "@codemirror/view";
 import type { MarkName, Post, Span, TextBinding } from "../types.js";
 
 export interface MarksOptions {
@@ -44,40 +44,61 @@ function isSet(value: boolean | string | undefined): value is true | string {
 
 /** Shows the marks of a post's body in an editor that holds it, and lets the commands below work there. */
 export function synclineMarks(post: Post, options: MarksOptions = {}): Extension {
-  return [
-    marked.of({ post, options }),
-    drawn,
-    ViewPlugin.define((view) => {
-      let closed = false;
-      let waiting = false;
-      let last: readonly Span[] | undefined;
-      const show = () => {
-        waiting = false;
-        const { spans } = post.getSnapshot();
-        if (closed || spans === last) return;
-        // What is shown of the post may be behind what is typed here: the marks that are there move along meanwhile.
-        if (!sameText(spans, view)) return;
-        last = spans;
-        view.dispatch({ effects: shown.of(spans) });
-      };
-      const soon = () => {
-        if (waiting) return;
-        waiting = true;
-        queueMicrotask(show);
-      };
-      const stop = post.subscribe(soon);
-      soon();
-      return {
-        update: ({ docChanged }) => { if (docChanged) soon(); },
-        destroy() {
-          closed = true;
-          stop();
-        },
-      };
-    }),
-    look,
-  ];
+  return [marked.of({ post, options }), drawn, shower, look];
 }
+
+/** A stretch that moves along with the text while something is waited for. */
+interface Stretch {
+  from: number;
+  to: number;
+}
+
+const shower = ViewPlugin.fromClass(class {
+  readonly stretches = new Set<Stretch>();
+  private readonly post: Post | undefined;
+  private readonly stop: (() => void) | undefined;
+  private last: readonly Span[] | undefined;
+  private waiting = false;
+  private closed = false;
+
+  constructor(private readonly view: EditorView) {
+    this.post = view.state.facet(marked)[0]?.post;
+    this.stop = this.post?.subscribe(() => this.soon());
+    this.soon();
+  }
+
+  update({ docChanged, changes }: ViewUpdate): void {
+    if (!docChanged) return;
+    for (const stretch of this.stretches) {
+      stretch.from = changes.mapPos(stretch.from, 1);
+      stretch.to = Math.max(stretch.from, changes.mapPos(stretch.to, -1));
+    }
+    this.soon();
+  }
+
+  destroy(): void {
+    this.closed = true;
+    this.stop?.();
+  }
+
+  /** Never from within an update, which a change of the text may be. */
+  private soon(): void {
+    if (this.waiting) return;
+    this.waiting = true;
+    queueMicrotask(() => {
+      this.waiting = false;
+      if (!this.closed) this.show();
+    });
+  }
+
+  private show(): void {
+    const spans = this.post?.getSnapshot().spans;
+    // What is shown of the post may be behind what is typed here: the marks that are there move along meanwhile.
+    if (spans === undefined || spans === this.last || !sameText(spans, this.view)) return;
+    this.last = spans;
+    this.view.dispatch({ effects: shown.of(spans) });
+  }
+});
 
 function sameText(spans: readonly Span[], view: EditorView): boolean {
   const { doc } = view.state;
@@ -139,12 +160,15 @@ export function setLink(to?: string): Command {
     here.options.binding?.flush();
     const before = valueOn(here.post.getSnapshot().spans, from, end, "link");
     const ask = here.options.askLink ?? ((url?: string) => window.prompt("Link to", url ?? "https://"));
-    const { doc } = view.state;
+    const stretches = view.plugin(shower)?.stretches;
+    const stretch = { from, to: end };
+    stretches?.add(stretch);
     void Promise.resolve(to ?? ask(typeof before === "string" ? before : undefined)).then((url) => {
-      // Somebody may have written while the user was asked; then the stretch is another.
-      if (url === null || !view.state.doc.eq(doc)) return;
-      ignore(url === "" ? here.post.unmark(from, end, "link") : here.post.mark(from, end, "link", url));
-    });
+      const { from, to } = stretch;
+      if (url === null || from === to) return;
+      here.options.binding?.flush();
+      ignore(url === "" ? here.post.unmark(from, to, "link") : here.post.mark(from, to, "link", url));
+    }).finally(() => stretches?.delete(stretch)).catch(() => {});
     return true;
   };
 }

@@ -80,7 +80,8 @@ function Picker({ reactions, given, disabled, labels, toggle }: PickerProps) {
   }, []);
   useEffect(() => {
     if (!open) return undefined;
-    panel.current?.querySelector("button")?.focus();
+    const leave = place(panel.current, button.current);
+    panel.current?.querySelector("button")?.focus({ preventScroll: true });
     const outside = (event: Event) => {
       const { target } = event;
       if (target instanceof Node && !panel.current?.contains(target) && !button.current?.contains(target)) setOpen(false);
@@ -88,6 +89,7 @@ function Picker({ reactions, given, disabled, labels, toggle }: PickerProps) {
     document.addEventListener("pointerdown", outside);
     document.addEventListener("focusin", outside);
     return () => {
+      leave();
       document.removeEventListener("pointerdown", outside);
       document.removeEventListener("focusin", outside);
     };
@@ -101,7 +103,10 @@ function Picker({ reactions, given, disabled, labels, toggle }: PickerProps) {
         <Icon name="smile" />
       </button>
       {open && (
-        <div ref={panel} id={id} className="syncline-picker-panel" role="toolbar" aria-label={labels.picker} onKeyDown={(event) => move(event, close)}>
+        <div
+          ref={panel} id={id} className="syncline-picker-panel" popover="manual" role="toolbar" aria-label={labels.picker}
+          onKeyDown={(event) => move(event, close)}
+        >
           {Object.entries(reactions).map(([name, glyph], index) => {
             const said = labels.reactions[name] ?? name;
             return (
@@ -120,6 +125,28 @@ function Picker({ reactions, given, disabled, labels, toggle }: PickerProps) {
       )}
     </span>
   );
+}
+
+const GAP_PX = 6;
+const EDGE_PX = 8;
+
+/**
+ * Shows the panel over everything, by the button and within the window. (Where it stands in the page it could be cut
+ * off: a list clips what is in it.) Older browsers show it there all the same.
+ */
+function place(panel: HTMLElement | null, button: HTMLElement | null): () => void {
+  if (panel === null || button === null || typeof panel.showPopover !== "function") return () => {};
+  panel.showPopover();
+  const move = () => {
+    const [by, own] = [button.getBoundingClientRect(), panel.getBoundingClientRect()];
+    const above = by.top - own.height - GAP_PX;
+    panel.style.top = `${above >= EDGE_PX ? above : by.bottom + GAP_PX}px`;
+    panel.style.left = `${Math.max(EDGE_PX, Math.min(by.left, document.documentElement.clientWidth - own.width - EDGE_PX))}px`;
+  };
+  move();
+  const listening = new AbortController();
+  for (const event of ["scroll", "resize"]) window.addEventListener(event, move, { capture: true, passive: true, signal: listening.signal });
+  return () => listening.abort();
 }
 
 /** Arrows move within the panel, Escape leaves it. */

@@ -40,6 +40,7 @@ export function RealTimeComments({ address, likes = true, readOnly = false, mayC
   const [open, setOpen] = useState<{ readonly id: string; readonly as: "reply" | "edit" | "delete" } | null>(null);
   const list = useRef<HTMLOListElement>(null);
 
+  const send = useCallback((body: string) => { handle.add(body).then(undefined, () => {}); }, [handle]);
   const mine = useCallback((comment: Comment) => comment.author === client.user, [client]);
   const may = mayChange ?? mine;
   const actions = useMemo<CommentActions>(() => ({
@@ -67,7 +68,7 @@ export function RealTimeComments({ address, likes = true, readOnly = false, mayC
       {status.problem !== undefined && (
         <p className="syncline-problem"><Icon name="alert" />{reason(labels.reasons, status.problem.code, status.problem.message)}</p>
       )}
-      {!readOnly && <Composer kind="comment" label={labels.field} labels={labels} disabled={!status.ready} setTyping={setTyping} send={(body) => void handle.add(body).then(undefined, () => {})} />}
+      {!readOnly && <Composer kind="comment" label={labels.field} labels={labels} disabled={!status.ready} setTyping={setTyping} send={send} />}
       {status.ready && thread.length === 0 && <p className="syncline-empty">{labels.empty}</p>}
       <ol ref={list} role="list" tabIndex={-1} aria-label={labels.region}>
         {thread.map(({ comment, to }) => (

@@ -57,9 +57,10 @@ export function usePlacedText(place: TextPlace) {
 /** Enters the space; takes this user's selection back when the component goes. */
 export function useCursors(place: TextPlace, options?: PresenceOptions): UsedCursors {
   const { text } = usePlacedText(place);
+  // Before the space is left: effects end in the order in which they stand here.
+  useEffect(() => () => text.select(null), [text]);
   useEntered(spaceOf(place.address), options);
   const selections = useStore(text.selections);
   const select = useCallback<PlacedText["select"]>((selection) => text.select(selection), [text]);
-  useEffect(() => () => text.select(null), [text]);
   return useMemo(() => ({ selections, select }), [selections, select]);
 }

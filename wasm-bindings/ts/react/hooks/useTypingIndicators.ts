@@ -1,6 +1,7 @@
 /** Who types in a document, and telling others that this user does. */
 import { useCallback, useEffect, useMemo } from "react";
 import { spaceOf } from "../address.js";
+import { useClient } from "../context.js";
 import { useStore } from "../store.js";
 import { useEntered, type PresenceOptions } from "./usePresence.js";
 
@@ -14,10 +15,13 @@ export interface UsedTyping {
 
 /** `address` is a document's, `space/id/facet`. Enters its space. */
 export function useTypingIndicators(address: string, options?: PresenceOptions): UsedTyping {
-  const space = useEntered(spaceOf(address), options);
+  const client = useClient();
+  const name = spaceOf(address);
+  // Before the space is left: effects end in the order in which they stand here.
+  useEffect(() => () => client.space(name).setTyping(address, false), [client, name, address]);
+  const space = useEntered(name, options);
   const typing = useStore(useMemo(() => space.typing(address), [space, address]));
   const setTyping = useCallback((is: boolean) => space.setTyping(address, is), [space, address]);
-  useEffect(() => () => space.setTyping(address, false), [space, address]);
   const inputProps = useMemo(
     () => ({ onInput: () => setTyping(true), onBlur: () => setTyping(false) }),
     [setTyping],

@@ -123,7 +123,14 @@ function Actions(props: ItemProps) {
   return (
     <div className="syncline-actions" ref={row}>
       {likes && <LikeButton address={address} target={id} />}
-      {mayReply && <button type="button" className="syncline-link" data-action="reply" aria-expanded={openAs === "reply"} onClick={() => actions.open(id, openAs === "reply" ? null : "reply")}>{labels.reply}</button>}
+      {mayReply && (
+        <button
+          type="button" className="syncline-link" data-action="reply" aria-expanded={openAs === "reply"}
+          onClick={() => actions.open(id, openAs === "reply" ? null : "reply")}
+        >
+          {labels.reply}
+        </button>
+      )}
       {mayChange && <button type="button" className="syncline-link" data-action="edit" onClick={() => actions.open(id, "edit")}>{labels.edit}</button>}
       {mayChange && <button type="button" className="syncline-link" data-action="delete" onClick={() => actions.open(id, "delete")}>{labels.delete}</button>}
     </div>
