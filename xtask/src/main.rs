@@ -23,7 +23,7 @@ Usage: cargo xtask TASK
   demo              build, start a server, replay a small discussion, and leave the server running
                     (--exit: stop it at the end instead)
   test              all tests: Rust, then the wasm build under Node, then the npm package
-  wasm              build wasm-bindings and its JavaScript for Node into target/wasm/node
+  wasm              build wasm-bindings and its JavaScript into target/wasm/web
   web               build the npm package, test it with the engine and a server, pack it and try that
   fmt               check the formatting
   clippy            lint everything, warnings denied
