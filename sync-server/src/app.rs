@@ -38,6 +38,8 @@ pub(crate) struct App {
     pub(crate) seats: Arc<Semaphore>,
     /// What each address may do.
     pub(crate) addresses: Arc<Addresses>,
+    /// How long a request's body may take to arrive.
+    pub(crate) request_wait: Duration,
     /// Bounds a write that makes no progress.
     pub(crate) write_stall: Duration,
     /// The number of the next connection.
@@ -69,7 +71,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         files => demo::routes(files),
     };
     Router::new()
-        .merge(http::routes())
+        .merge(http::routes(&app))
         .merge(front)
         .route(SYNC_PATH, routing::any(sync))
         .with_state(Arc::clone(&app))

@@ -155,9 +155,17 @@ test("how a command of a session before ended is told to who listens late, once"
   const third = client(server.url, "ada", { name: post });
   await until(third.sync, ({ synced }) => synced);
   const told: string[] = [];
-  third.on("resolved", ({ resolution }) => told.push(resolution.type));
-  await third.comments(post).add("two");
-  expect(told.length).toBeLessThanOrEqual(2);
+  third.on("resolved", ({ id }) => told.push(id));
+  const two = third.comments(post).add("two");
+  await two;
+  expect(told.length).toBe(2);
+  expect(told).toContain(two.id);
+  await third.close();
+  const fourth = client(server.url, "ada", { name: post });
+  fourth.on("resolved", ({ id }) => told.push(id));
+  await until(fourth.comments(post), ({ count }) => count === 2);
+  await until(fourth.sync, ({ synced }) => synced);
+  expect(told.length).toBe(2);
 });
 
 test("what is rolled back says why, is kept until it is dismissed, and is told once", async () => {

@@ -128,6 +128,49 @@ test("a follower's editor and the leader's end with the same text, also when the
   right.close();
 });
 
+test("a stream that a follower writes goes on without gap or repetition when the leader goes", async () => {
+  const leader = tab();
+  await leader.ready;
+  const follower = tab();
+  await follower.ready;
+  const writer = await follower.createStream(post);
+  const pieces = Array.from({ length: 40 }, (_, at) => `${at} é😀,`);
+  const written = pieces.map((piece, at) => {
+    if (at === 15) setTimeout(() => leader.crash(), 0);
+    return writer.append(piece);
+  });
+  await Promise.all(written);
+  await until(follower.connection, ({ leads }) => leads);
+  await writer.append("end");
+  await writer.finish();
+  const bob = client(server.url, "bob", { storage: "memory" });
+  const { text } = await until(bob.stream(post), ({ phase }) => phase === "ended");
+  expect(text).toBe(`${pieces.join("")}end`);
+});
+
+test("a page that is put aside gives up leading, and is a tab like others when it is back", async () => {
+  const page = new EventTarget();
+  Object.defineProperty(globalThis, "window", { value: page, configurable: true, writable: true });
+  const first = tab();
+  await until(first.connection, ({ phase, leads }) => phase === "connected" && leads);
+  Reflect.deleteProperty(globalThis, "window");
+  const second = tab();
+  await second.ready;
+  const text = first.document(post);
+  await text.putText(["note"], "");
+  const binding = text.text(["note"]);
+  binding.splice(0, 0, "kept");
+  page.dispatchEvent(new Event("pagehide"));
+  await until(second.connection, ({ phase, leads }) => phase === "connected" && leads);
+  await second.comments(post).add("while the first was away");
+  page.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: true }));
+  await until(first.comments(post), ({ count }) => count === 1);
+  expect(await first.comments(post).add("back")).toEqual({ type: "confirmed" });
+  await until(first.connection, ({ phase, leads }) => phase === "connected" && !leads);
+  await until(second.document(post), (json) => (json as { note?: string }).note === "kept");
+  binding.close();
+});
+
 test("a tab that is gone leaves nothing behind at the leader", async () => {
   const leader = tab();
   await until(leader.connection, ({ phase }) => phase === "connected");

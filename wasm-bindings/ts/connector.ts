@@ -26,6 +26,8 @@ export interface ConnectorEvents {
   failed(error: SynclineError): void;
   /** What the engine is told about who is here. */
   token(): string | undefined;
+  /** Whether there is no token that is to be waited for. */
+  mayConnect(): boolean;
   visible(): boolean;
 }
 
@@ -179,7 +181,7 @@ export class Connector {
     }, true);
     this.#tabs?.serve(crypto.randomUUID(), host);
     host.setNetwork(platform().network);
-    host.setOnline(this.online);
+    host.setOnline(this.online && this.events.mayConnect());
   }
 
   /** The engine failed. Everything that it was told is stored or asked of the store: another goes on from there. */

@@ -7,6 +7,7 @@ mod bugs;
 mod checks;
 mod demo;
 mod fuzz;
+mod openapi;
 mod page;
 mod run;
 mod sim;
@@ -36,7 +37,9 @@ Usage: cargo xtask TASK
                     --help names the rest (--profile NAME first, to build it otherwise)
   bugs [NAME]       plant each bug of tests/bugs, or one, and see that the simulator catches it
                     (--check: only that the patches apply)
-  ci                fmt, clippy, docs, test, sim and fuzz; what .ci/run runs
+  openapi [N]       validate the description of the HTTP API, and fuzz a server by it, with N examples
+                    for each operation (default 30); installs what it takes from PyPI
+  ci                fmt, clippy, docs, test, openapi, sim and fuzz; what .ci/run runs
 ";
 
 fn main() -> ExitCode {
@@ -73,6 +76,8 @@ fn task(arguments: &[&str]) -> anyhow::Result<()> {
         ["bugs", "--check"] => bugs::check(),
         ["bugs"] => bugs::hunt(None),
         ["bugs", name] => bugs::hunt(Some(name)),
+        ["openapi"] => openapi::openapi(None),
+        ["openapi", examples] => openapi::openapi(Some(examples)),
         ["ci"] => checks::ci(),
         [] | ["help" | "-h" | "--help"] => {
             print!("{USAGE}");

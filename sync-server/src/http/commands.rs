@@ -178,7 +178,7 @@ pub(crate) async fn take(
     let caller = Caller::of(&headers, query_of(query)?.user.as_deref())?;
     require_json(&headers)?;
     let key = key_of(&headers)?;
-    let body = body::read(&headers, body, BODY_BYTES_MAX).await?;
+    let body = body::read(&headers, body, BODY_BYTES_MAX, app.request_wait).await?;
     let now = Clock::start().now();
     let (command, id) = parse(&body, &caller, now)?;
     let key = key.map(|key| (key, Numbers::of(&body)));
