@@ -80,6 +80,7 @@ export class Agent {
   async #say(client: Client, writer: StreamWriter, begun: Answering): Promise<void> {
     this.#underWay.set(begun.stream, begun);
     this.#announce(client);
+    const question = heard(client, begun);
     const whole = answer(begun.question).slice(begun.from);
     let stopped = false;
     void writer.interrupted.then(() => { stopped = true; });
@@ -90,8 +91,10 @@ export class Agent {
         await pause();
       }
       if (stopped) await writer.append(BROKEN_OFF);
+      await question.there;
       await writer.finish({ commit: { address: begun.post, parent: begun.parent } });
     } finally {
+      question.forget();
       this.#forget(begun);
       this.#announce(client);
     }
@@ -148,6 +151,20 @@ function asked(comment: Comment, thread: readonly Comment[]): Pick<Answering, "q
     at = thread.find((other) => other.id === parent);
   }
   return { question: at?.body ?? "", from };
+}
+
+/** Keeps a post's comments open for the agent, and tells when the one that it answers has come to it. */
+function heard(client: Client, { post, parent }: Answering): { there: Promise<void>; forget(): void } {
+  const comments = client.comments(post);
+  let forget = (): void => {};
+  const there = new Promise<void>((resolve) => {
+    const look = () => {
+      if (comments.getSnapshot().thread.some(({ id }) => id === parent)) resolve();
+    };
+    forget = comments.subscribe(look);
+    look();
+  });
+  return { there, forget };
 }
 
 function pause(): Promise<void> {
