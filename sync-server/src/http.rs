@@ -25,11 +25,7 @@ mod copies;
 mod cursor;
 mod documents;
 mod events;
-<<<<<<< HEAD
 mod feed;
-mod fill;
-=======
->>>>>>> wasm-session
 mod inner;
 mod openapi;
 mod origin;
