@@ -1,4 +1,5 @@
-//! The routes: the sync WebSocket, health, readiness, and a page for people. Knows no frames.
+//! The routes: the sync WebSocket, health, readiness, and a page for people (the demo, where it is
+//! part of the binary). Knows no frames.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +16,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::Instrument;
 
 use crate::addresses::Addresses;
+use crate::demo;
 use crate::health::{Health, Trouble};
 use crate::http::{self, Http};
 use crate::listener::Peer;
@@ -64,9 +66,13 @@ impl App {
 pub(crate) fn router(app: Arc<App>) -> Router {
     let cors = app.http.origins().cors();
     let guard = axum::middleware::from_fn_with_state(Arc::clone(&app), http::guard);
+    let front = match demo::FILES {
+        [] => Router::new().route("/", routing::get(page)),
+        files => demo::routes(files),
+    };
     Router::new()
         .merge(http::routes(&app))
-        .route("/", routing::get(page))
+        .merge(front)
         .route(SYNC_PATH, routing::any(sync))
         .with_state(Arc::clone(&app))
         .merge(health(app))
@@ -89,8 +95,11 @@ async fn page() -> String {
          \tsyncline --server http://HOST:PORT --user ada post town/square \"Hello\"\n\n\
          Where WebSocket is blocked, and for pages and programs without a client, there is HTTP: \
          /v1/openapi.json describes it.\n\n\
-         /healthz answers 200 while the process lives, /readyz while it takes work.\n",
+         /healthz answers 200 while the process lives, /readyz while it takes work.\n\n\
+         The demo page is not part of this binary; `cargo xtask demo` builds one that has it. More is to \
+         be read in README.md: {repository}\n",
         version = env!("CARGO_PKG_VERSION"),
+        repository = env!("CARGO_PKG_REPOSITORY"),
     )
 }
 

@@ -26,7 +26,6 @@ mod cursor;
 mod documents;
 mod events;
 mod feed;
-mod fill;
 mod inner;
 mod openapi;
 mod origin;

@@ -43,6 +43,7 @@ pub mod admin;
 mod app;
 mod clock;
 pub mod config;
+mod demo;
 mod gauge;
 mod handover;
 mod health;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::bail;
 
 use crate::run::{cargo, command, need_build_tools, output, root, run, step};
-use crate::{bugs, fuzz, openapi, sim, wasm};
+use crate::{browser, bugs, fuzz, openapi, sim, wasm, web};
 
 pub(crate) fn fmt() -> anyhow::Result<()> {
     run(cargo().args(["fmt", "--all", "--check"]))?;
@@ -34,7 +34,9 @@ pub(crate) fn test() -> anyhow::Result<()> {
         run(cargo().args(["test", "--package", "syncline-tests", "--benches", "--locked"]))
     })?;
     step("wasm build", || wasm::build().map(drop))?;
-    step("Node tests", node_tests)
+    step("Node tests", node_tests)?;
+    step("npm package", web::package)?;
+    step("browser tests", || browser::test(None))
 }
 
 fn node_tests() -> anyhow::Result<()> {

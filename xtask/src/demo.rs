@@ -1,5 +1,5 @@
 //! `cargo xtask demo`: a server with its log on disk, a recorded discussion held by several clients
-//! through it, and the server left running to be tried.
+//! through it, and the server left running to be tried, with the demo page where there is Node.js.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
@@ -7,6 +7,7 @@ use std::process::{Child, Stdio};
 
 use anyhow::{Context as _, bail};
 
+use crate::page;
 use crate::run::{cargo, command, need_build_tools, root, run};
 
 /// A recorded discussion; tests/data/README.md says whose.
@@ -24,12 +25,18 @@ pub(crate) enum AtTheEnd {
 
 pub(crate) fn demo(at_the_end: AtTheEnd) -> anyhow::Result<()> {
     need_build_tools()?;
-    run(cargo().args(["build", "--release", "--locked"]).args([
-        "--package",
-        "syncline-server",
-        "--package",
-        "syncline-client",
-    ]))?;
+    let with_page = match page::build() {
+        Ok(()) => true,
+        Err(error) => {
+            eprintln!(
+                "\nThe server will have no page to look at: {error:#}\nEverything else works.\n"
+            );
+            false
+        }
+    };
+    let packages = ["--package", "syncline-server", "--package", "syncline-client"];
+    let features: &[&str] = if with_page { &["--features", "syncline-server/demo"] } else { &[] };
+    run(cargo().args(["build", "--release", "--locked"]).args(packages).args(features))?;
     // Every demo begins with an empty log.
     let data = root().join("target/demo");
     if data.exists() {
@@ -51,6 +58,13 @@ pub(crate) fn demo(at_the_end: AtTheEnd) -> anyhow::Result<()> {
     match at_the_end {
         AtTheEnd::Stop => server.stop(),
         AtTheEnd::Wait => {
+            if with_page {
+                // What it says is where clients connect to.
+                let page = url.replacen("ws", "http", 1).replace("/v1/sync", "");
+                println!(
+                    "\nOpen {page}/?space=tiny&user=ada in a browser, and a second window with user=bob."
+                );
+            }
             println!("\nThe server is still running at {url}. Try, in other terminals:\n");
             // Each has a store of its own, since a store belongs to one process at a time.
             for (user, what) in [

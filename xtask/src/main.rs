@@ -2,14 +2,17 @@
 //! they run, so that a person can run them by hand. Knows the repository's layout and nothing of what
 //! the programs do.
 
+mod browser;
 mod bugs;
 mod checks;
 mod demo;
 mod fuzz;
 mod openapi;
+mod page;
 mod run;
 mod sim;
 mod wasm;
+mod web;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -21,8 +24,11 @@ Usage: cargo xtask TASK
 
   demo              build, start a server, replay a small discussion, and leave the server running
                     (--exit: stop it at the end instead)
-  test              all tests: Rust, then the wasm build under Node
-  wasm              build wasm-bindings and its JavaScript for Node into target/wasm/node
+  test              all tests: Rust, then the wasm build under Node, then the npm package and the demo page
+  demo-page         build the page of examples/demo into target/web/demo
+  browser [NAME]    build the page and test it in a Chromium with real servers; all tests, or those of a name
+  wasm              build wasm-bindings and its JavaScript into target/wasm/web
+  web               build the npm package, test it with the engine and a server, pack it and try that
   fmt               check the formatting
   clippy            lint everything, warnings denied
   docs              build the documentation, warnings denied
@@ -53,8 +59,12 @@ fn task(arguments: &[&str]) -> anyhow::Result<()> {
         ["demo"] => demo::demo(demo::AtTheEnd::Wait),
         ["demo", "--exit"] => demo::demo(demo::AtTheEnd::Stop),
         ["test"] => checks::test(),
+        ["demo-page"] => page::build(),
+        ["browser"] => browser::test(None),
+        ["browser", name] => browser::test(Some(name)),
         ["wasm"] => wasm::build().map(drop),
         ["bindgen", input, output] => wasm::bindgen(input, output),
+        ["web"] => web::web(),
         ["fmt"] => checks::fmt(),
         ["clippy"] => checks::clippy(),
         ["docs"] => checks::docs(),

@@ -15,6 +15,7 @@ use futures_util::Stream;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use syncline_engine::codes::Code;
+use syncline_engine::document::shown::summary;
 use syncline_engine::ids::{Address, Cursor, Epoch, Tip};
 use syncline_engine::wire::ServerFrame;
 use syncline_engine::wire::frame::{Changes, Resume};
@@ -231,7 +232,7 @@ impl Follower {
                 "address": address.to_string(),
                 "seq": cursor.seq,
                 "etag": show::etag(&copy.reading.heads()),
-                "summary": show::summary(copy.reading.view()),
+                "summary": summary(copy.reading.view()),
             });
             Ok((cursor, body))
         };
@@ -334,7 +335,7 @@ impl Follower {
         let place = place.lock().await;
         Ok(place.as_ref().map_or((Value::Null, Value::Null), |copy| {
             let reading = &copy.reading;
-            (show::etag(&reading.heads()).into(), show::summary(reading.view()))
+            (show::etag(&reading.heads()).into(), summary(reading.view()))
         }))
     }
 }

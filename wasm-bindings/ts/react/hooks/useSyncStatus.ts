@@ -1,0 +1,45 @@
+/** What this device still has to send. */
+import type { RefusedCommand, SyncStatus } from "../../types.js";
+import { useCallback, useMemo } from "react";
+import { documentAt } from "../address.js";
+import { useClient } from "../context.js";
+import { useStore } from "../store.js";
+
+/** Pending commands, when something was confirmed last, whether all is in sync. */
+export function useSyncStatus(): SyncStatus {
+  return useStore(useClient().sync);
+}
+
+export interface UsedRefused {
+  /** Commands that were rolled back, with their content, until they are dismissed. */
+  readonly refused: readonly RefusedCommand[];
+  dismiss(id: string): void;
+  dismissAll(): void;
+  /** Gives the command once more, as a new one, and dismisses the old. */
+  retry(refused: RefusedCommand): void;
+}
+
+/** What was rolled back; `address` (`space/id/facet`) leaves only one document's. */
+export function useRefused(address?: string): UsedRefused {
+  const client = useClient();
+  const all = useStore(client.refused);
+  const refused = useMemo(
+    () => (address === undefined ? all : all.filter((one) => one.address === address)),
+    [all, address],
+  );
+  const dismiss = useCallback((id: string) => client.dismiss(id), [client]);
+  const dismissAll = useCallback(() => refused.forEach(({ id }) => client.dismiss(id)), [client, refused]);
+  const retry = useCallback((one: RefusedCommand) => {
+    documentAt(client, one.address).command(again(one.command)).then(undefined, () => {});
+    client.dismiss(one.id);
+  }, [client]);
+  return useMemo(() => ({ refused, dismiss, dismissAll, retry }), [refused, dismiss, dismissAll, retry]);
+}
+
+/** A comment's id is used once, so one that is added again gets a new one. */
+function again(command: RefusedCommand["command"]): RefusedCommand["command"] {
+  const add = (command as { comments?: { add?: Record<string, unknown> } }).comments?.add;
+  if (add === undefined) return command;
+  const { id: _used, created: _then, ...rest } = add;
+  return { comments: { add: rest } };
+}
