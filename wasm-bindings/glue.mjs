@@ -13,14 +13,15 @@ export async function glue(directory) {
   const module = files.find((file) => file.endsWith("_bg.wasm"));
   if (!module) throw new Error(`there is no wasm-bindgen output in ${directory}; run \`cargo xtask wasm\``);
   let code = await readFile(join(directory, module.replace("_bg.wasm", ".js")), "utf8");
-  // The caller says where the module is.
-  const place = /if \(module_or_path === undefined\) \{\s*module_or_path = new URL\([^)]*import\.meta\.url\);\s*\}/;
-  if (!place.test(code)) throw new Error("wasm-bindgen's output does not look as it did");
-  code = code.replace(place, "");
-  code = code.replace(/^export \{[^}]*\};?\s*$/gm, "").replace(/^export (?=class|function|async)/gm, "");
-  if (/^\s*(import|export)\b(?!\.)/m.test(code) || /import\.meta/.test(code)) throw new Error("wasm-bindgen's output imports or exports more than it did");
-  const indented = code.replace(/\/\*\*?[^]*?\*\//g, "").replace(/^\/\* @ts-self-types.*$/m, "");
-  await writeFile(join(here, "ts/host/glue.js"), `export async function bind(module) {\n${indented}\nawait __wbg_init({ module_or_path: module });\nreturn { Engine };\n}\n`);
+  // What follows loads the module, which is done elsewhere.
+  const end = code.indexOf("async function __wbg_load(");
+  const needed = ["function __wbg_get_imports(", "function __wbg_finalize_init(", "export class Engine "];
+  if (end < 0 || !needed.every((part) => code.includes(part))) throw new Error("wasm-bindgen's output does not look as it did");
+  code = code.slice(0, end).replace(/^export (?=class|function)/gm, "").replace(/\/\*[^]*?\*\//g, "");
+  if (/^\s*(import|export)\b/m.test(code) || code.includes("import.meta")) throw new Error("wasm-bindgen's output imports or exports more than it did");
+  const head = "export async function bind(module) {";
+  const tail = "__wbg_finalize_init(await WebAssembly.instantiate(module, __wbg_get_imports()), module);\nreturn { Engine };\n}";
+  await writeFile(join(here, "ts/host/glue.js"), `${head}\n${code}\n${tail}\n`);
   return join(directory, module);
 }
 

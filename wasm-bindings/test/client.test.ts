@@ -155,9 +155,17 @@ test("how a command of a session before ended is told to who listens late, once"
   const third = client(server.url, "ada", { name: post });
   await until(third.sync, ({ synced }) => synced);
   const told: string[] = [];
-  third.on("resolved", ({ resolution }) => told.push(resolution.type));
-  await third.comments(post).add("two");
-  expect(told.length).toBeLessThanOrEqual(2);
+  third.on("resolved", ({ id }) => told.push(id));
+  const two = third.comments(post).add("two");
+  await two;
+  expect(told.length).toBe(2);
+  expect(told).toContain(two.id);
+  await third.close();
+  const fourth = client(server.url, "ada", { name: post });
+  fourth.on("resolved", ({ id }) => told.push(id));
+  await until(fourth.comments(post), ({ count }) => count === 2);
+  await until(fourth.sync, ({ synced }) => synced);
+  expect(told.length).toBe(2);
 });
 
 test("what is rolled back says why, is kept until it is dismissed, and is told once", async () => {
@@ -243,7 +251,8 @@ test("others' selections are where they are in the text", async () => {
   const [ada, bob] = [client(server.url, "ada", { storage: "memory" }), client(server.url, "bob", { storage: "memory" })];
   const leaves = [ada.space("town").enter(), bob.space("town").enter()];
   await ada.post(post).create({ title: "t", body: "hello world" });
-  await until(bob.post(post), ({ body }) => body === "hello world");
+  await ada.post(post).addEditor("bob");
+  await until(bob.post(post), ({ body, editors }) => body === "hello world" && editors.includes("bob"));
   const selections = bob.post(post).selections("body");
   const release = ada.post(post).subscribe(() => {});
   await until(ada.space("town"), ({ phase }) => phase === "inside");
@@ -292,7 +301,8 @@ test("a stream is read while it is written, interrupted, and committed as a comm
 test("editors that are bound to one text end with the same", async () => {
   const [ada, bob] = [client(server.url, "ada", { storage: "memory" }), client(server.url, "bob", { storage: "memory" })];
   await ada.post(post).create({ title: "t", body: "." });
-  await until(bob.post(post), ({ body }) => body === ".");
+  await ada.post(post).addEditor("bob");
+  await until(bob.post(post), ({ body, editors }) => body === "." && editors.includes("bob"));
   const [left, right] = [ada.post(post).text("body"), bob.post(post).text("body")];
   await eventually(() => left.text === "." && right.text === ".", "the text");
   for (const letter of "left") left.splice(left.text.length, 0, letter);
@@ -304,6 +314,25 @@ test("editors that are bound to one text end with the same", async () => {
   left.close();
   await eventually(() => right.text === "", "an empty text");
   right.close();
+});
+
+test("what is typed without leave is taken back, and says why", async () => {
+  const [ada, eve] = [client(server.url, "ada", { storage: "memory" }), client(server.url, "eve", { storage: "memory" })];
+  await ada.post(post).create({ title: "t", body: "mine" });
+  const page = eve.post(post);
+  await until(page, ({ body }) => body === "mine");
+  await until(page.status, ({ live }) => live);
+  const problems: unknown[] = [];
+  eve.on("problem", (problem) => problems.push(problem));
+  const text = page.text("body");
+  await eventually(() => text.text === "mine", "the text");
+  const seen: unknown[] = [];
+  text.onSplices((splices) => seen.push(...splices));
+  text.splice(4, 0, " too");
+  await eventually(() => text.text === "mine", "the text as it was");
+  expect(seen).toEqual([{ index: 4, deleted: 4, inserted: "" }]);
+  expect(problems).toEqual([{ address: `${post}/post`, code: expect.stringMatching(/forbidden|not_author/) as string, message: expect.any(String) as string }]);
+  text.close();
 });
 
 test("nothing is left open by who has let go", async () => {

@@ -33,14 +33,15 @@ test("tabs share one connection, and a follower can do all that the leader can",
   expect(await follower.comments(post).add("from the follower")).toEqual({ type: "confirmed" });
   await until(leader.comments(post), ({ count }) => count === 1);
   await leader.comments(post).add("from the leader");
-  const { thread } = await until(follower.comments(post), ({ count }) => count === 2);
+  const { thread } = await until(follower.comments(post), ({ count, thread }) => count === 2 && thread.every(({ pending }) => !pending));
   await follower.comments(post).edit(thread[0]!.id, "edited");
   const after = await until(follower.comments(post), ({ thread }) => thread[0]?.body === "edited");
   expect(after.thread[1]).toBe(thread[1]);
   await follower.likes(post).toggle();
   await until(leader.likes(post), ({ targets }) => targets.post?.like?.mine === true);
   await expect(async () => await follower.comments(post).add("")).rejects.toMatchObject({ code: "bad_command" });
-  expect((await follower.history(`${post}/comments`)).length).toBe(3);
+  // The genesis of comments is a change as well.
+  expect((await follower.history(`${post}/comments`)).length).toBe(4);
   const stranger = client(server.url, "bob", { storage: "memory" });
   const leave = follower.space("town").enter();
   await until(stranger.space("town"), () => true);
@@ -125,6 +126,49 @@ test("a follower's editor and the leader's end with the same text, also when the
   await until(bob.post(post), ({ body }) => body === "and more thgir|left too");
   expect(right.text).toBe("and more thgir|left too");
   right.close();
+});
+
+test("a stream that a follower writes goes on without gap or repetition when the leader goes", async () => {
+  const leader = tab();
+  await leader.ready;
+  const follower = tab();
+  await follower.ready;
+  const writer = await follower.createStream(post);
+  const pieces = Array.from({ length: 40 }, (_, at) => `${at} é😀,`);
+  const written = pieces.map((piece, at) => {
+    if (at === 15) setTimeout(() => leader.crash(), 0);
+    return writer.append(piece);
+  });
+  await Promise.all(written);
+  await until(follower.connection, ({ leads }) => leads);
+  await writer.append("end");
+  await writer.finish();
+  const bob = client(server.url, "bob", { storage: "memory" });
+  const { text } = await until(bob.stream(post), ({ phase }) => phase === "ended");
+  expect(text).toBe(`${pieces.join("")}end`);
+});
+
+test("a page that is put aside gives up leading, and is a tab like others when it is back", async () => {
+  const page = new EventTarget();
+  Object.defineProperty(globalThis, "window", { value: page, configurable: true, writable: true });
+  const first = tab();
+  await until(first.connection, ({ phase, leads }) => phase === "connected" && leads);
+  Reflect.deleteProperty(globalThis, "window");
+  const second = tab();
+  await second.ready;
+  const text = first.document(post);
+  await text.putText(["note"], "");
+  const binding = text.text(["note"]);
+  binding.splice(0, 0, "kept");
+  page.dispatchEvent(new Event("pagehide"));
+  await until(second.connection, ({ phase, leads }) => phase === "connected" && leads);
+  await second.comments(post).add("while the first was away");
+  page.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: true }));
+  await until(first.comments(post), ({ count }) => count === 1);
+  expect(await first.comments(post).add("back")).toEqual({ type: "confirmed" });
+  await until(first.connection, ({ phase, leads }) => phase === "connected" && !leads);
+  await until(second.document(post), (json) => (json as { note?: string }).note === "kept");
+  binding.close();
 });
 
 test("a tab that is gone leaves nothing behind at the leader", async () => {

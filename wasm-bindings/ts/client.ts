@@ -88,6 +88,7 @@ export class SynclineClient implements Client {
       receive: link.receive,
       failed: (error) => this.#failed(error),
       token: () => this.#token,
+      mayConnect: () => !this.#tokens || this.#token !== undefined,
       visible: () => this.#visible,
     });
     // A page that was loaded sends what is pending. On a server nothing begins before it is used.
@@ -164,8 +165,10 @@ export class SynclineClient implements Client {
   }
 
   setToken(token: string): void {
+    const first = this.#token === undefined;
     this.#token = token;
     this.#link.send({ type: "token", token });
+    if (first && this.#tokens && this.#connector.online) this.#link.send({ type: "online", online: true });
   }
 
   active(): void {

@@ -26,6 +26,8 @@ export interface ConnectorEvents {
   failed(error: SynclineError): void;
   /** What the engine is told about who is here. */
   token(): string | undefined;
+  /** Whether there is no token that is to be waited for. */
+  mayConnect(): boolean;
   visible(): boolean;
 }
 
@@ -160,9 +162,14 @@ export class Connector {
     const { user, agent } = this.options;
     const token = this.events.token();
     const config = JSON.stringify({ user, agent: agent ?? "syncline-js", ...(token === undefined ? {} : { token }) });
-    const host = await Host.start(module, { config, storage, dialler: this.#dialler }, (error) => void this.#died(error));
+    let dead: SynclineError | undefined;
+    const host = await Host.start(module, { config, storage, dialler: this.#dialler }, (error) => {
+      dead = error;
+      void this.#died(error);
+    });
     // It was suspended or closed meanwhile.
     if (this.#over || this.#storage !== storage) return host.abandon();
+    if (dead) throw dead;
     this.#startedAt = Date.now();
     this.#host = host;
     const port: ClientPort = { local: true, receive: (message) => this.events.receive(message) };
@@ -174,7 +181,7 @@ export class Connector {
     }, true);
     this.#tabs?.serve(crypto.randomUUID(), host);
     host.setNetwork(platform().network);
-    host.setOnline(this.online);
+    host.setOnline(this.online && this.events.mayConnect());
   }
 
   /** The engine failed. Everything that it was told is stored or asked of the store: another goes on from there. */

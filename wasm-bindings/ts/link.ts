@@ -64,10 +64,9 @@ export class Link {
     this.#port = port;
     for (const address of this.#documents.keys()) port.send({ type: "open", address });
     for (const { topic, wants } of this.#watched.values()) port.send({ type: "watch", topic, wants });
+    const unanswered = [...this.#asked];
     for (const resume of this.#resumers) resume();
-    for (const [number, { question }] of [...this.#asked]) {
-      if (this.#port === port) port.send({ type: "question", number, question });
-    }
+    for (const [number, { question }] of unanswered) port.send({ type: "question", number, question });
   }
 
   detach(): void {
@@ -76,7 +75,7 @@ export class Link {
       // Everything else can be asked twice.
       if (question.ask !== "append") continue;
       this.#asked.delete(number);
-      reject(new SynclineError("detached", "the tab that held the connection is gone"));
+      reject(detached());
     }
   }
 
@@ -122,6 +121,8 @@ export class Link {
 
   ask(question: Question): Promise<unknown> {
     if (this.#over) return Promise.reject(this.#over);
+    // What was appended is not asked for again of another host, which may have it.
+    if (question.ask === "append" && !this.#port) return Promise.reject(detached());
     return new Promise((resolve, reject) => {
       const number = ++this.#questions;
       this.#asked.set(number, { question, resolve, reject });
@@ -187,4 +188,8 @@ export class Link {
   closed(): void {
     this.end(closed());
   }
+}
+
+function detached(): SynclineError {
+  return new SynclineError("detached", "the tab that held the connection is gone");
 }

@@ -80,6 +80,11 @@ export class Writer implements StreamWriter {
   /** What was appended and is not on the server's disk, from this offset in bytes on. */
   #from = 0;
   #kept = new Uint8Array();
+  /** Up to which offset this host has it. */
+  #handed = 0;
+  /** How many hosts there have been, and who waits for the next. */
+  #round = 0;
+  #waiting: (() => void)[] = [];
   #turn: Promise<unknown> = Promise.resolve();
   #over = false;
 
@@ -103,18 +108,19 @@ export class Writer implements StreamWriter {
     const state = await link.ask({ ask: "write", address, create, askedBy }) as WriterState;
     const writer: Writer = new Writer(link, address, state.origin!, open, () => writers.delete(writer));
     writer.#from = state.durable;
+    writer.#handed = state.written;
     writers.add(writer);
     return writer;
   }
 
   append(text: string): Promise<void> {
     return this.#then(async () => {
-      let rest = new TextEncoder().encode(text);
-      const kept = new Uint8Array(this.#kept.length + rest.length);
+      const bytes = new TextEncoder().encode(text);
+      const kept = new Uint8Array(this.#kept.length + bytes.length);
       kept.set(this.#kept);
-      kept.set(rest, this.#kept.length);
+      kept.set(bytes, this.#kept.length);
       this.#kept = kept;
-      while (rest.length > 0) rest = rest.subarray(await this.#append(rest));
+      await this.#hand(this.#from + kept.length);
     });
   }
 
@@ -137,33 +143,38 @@ export class Writer implements StreamWriter {
     this.#left();
   }
 
-  /** Goes on at another host: what the server may not have is appended again. */
+  /** Goes on at another host, which says how much of the text there is. */
   resume(): void {
     if (this.#over) return;
-    const before = this.#turn;
-    this.#turn = (async () => {
-      const { written } = await this.link.ask({ ask: "write", address: this.address, create: false }) as WriterState;
-      let rest = this.#kept.subarray(Math.max(written - this.#from, 0));
-      while (rest.length > 0) rest = rest.subarray(await this.#append(rest));
-    })();
-    this.#turn.catch(() => {});
-    before.catch(() => {});
+    this.link.ask({ ask: "write", address: this.address, create: false }).then(
+      (state) => {
+        this.#handed = Math.max((state as WriterState).written, this.#from);
+        this.#round++;
+        for (const go of this.#waiting.splice(0)) go();
+      },
+      // Whoever appends next is told why.
+      () => { for (const go of this.#waiting.splice(0)) go(); },
+    );
   }
 
-  async #append(rest: Uint8Array): Promise<number> {
-    try {
-      return await this.link.ask({ ask: "append", address: this.address, text: new TextDecoder().decode(rest) }) as number;
-    } catch (error) {
-      // The next host is told all that is kept.
-      if (errorOf(error, "").code === "detached") return rest.length;
-      throw error;
+  /** Hands over everything up to an offset; waits while the server is behind, or there is no host. */
+  async #hand(end: number): Promise<void> {
+    while (this.#handed < end) {
+      const round = this.#round;
+      const text = new TextDecoder().decode(this.#kept.subarray(this.#handed - this.#from));
+      try {
+        const taken = await this.link.ask({ ask: "append", address: this.address, text }) as number;
+        if (round === this.#round) this.#handed += taken;
+      } catch (error) {
+        if (errorOf(error, "").code !== "detached") throw error;
+        if (round === this.#round) await new Promise<void>((go) => this.#waiting.push(go));
+      }
     }
   }
 
   /** Comments with the whole text, also what was written before this writer; whoever does it again does nothing. */
   async #commit({ address, parent }: { address: string; parent?: string }): Promise<{ address: string; comment: string }> {
-    const { written } = await this.link.ask({ ask: "write", address: this.address, create: false }) as WriterState;
-    const text = await this.#read(written);
+    const text = await this.#read(this.#from + this.#kept.length);
     const comments = this.open(address);
     await comments.ready;
     const id = await this.link.ask({ ask: "comment", address: this.address, created: this.origin.created }) as string;

@@ -139,7 +139,7 @@ export class SharedText {
         while (this.#kept[0]?.stored) this.#kept.shift();
         return this.#endIfDone();
       }
-      case "failed": return this.#failed(message.id);
+      case "failed": return this.#failed(message.id, message);
       case "ended": return this.#endIfDone();
     }
   }
@@ -163,12 +163,13 @@ export class SharedText {
   }
 
   /** An own edit was not taken on: what it did is taken back here, and what was typed on top of it stays. */
-  #failed(id: string): void {
+  #failed(id: string, { code, message }: { code: string; message: string }): void {
     const at = this.#sent.findIndex((sent) => sent.id === id);
     if (at < 0) return;
     const before = this.#sent.slice(0, at).reduce<string | undefined>((text, { op }) => text && apply(text, op), this.#base) ?? "";
     const [failed] = this.#sent.splice(at, 1);
     this.#pass(invert(before, failed!.op), at);
+    this.link.receive({ type: "problem", problem: { address: this.address, code, message } });
     this.#endIfDone();
   }
 

@@ -8,6 +8,8 @@ const WAIT_MS_MAX = 60_000;
 
 export class Tokens {
   #asking = false;
+  #wanted = false;
+  #over = false;
   #wait = WAIT_MS;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -18,8 +20,8 @@ export class Tokens {
   ) {}
 
   want(): void {
-    if (this.#asking || this.#timer !== undefined) return;
-    void this.#ask();
+    this.#wanted = true;
+    if (!this.#asking && this.#timer === undefined) void this.#ask();
   }
 
   /** The last one was good. */
@@ -30,6 +32,7 @@ export class Tokens {
   stop(): void {
     clearTimeout(this.#timer);
     this.#asking = true;
+    this.#over = true;
   }
 
   async #ask(): Promise<void> {
@@ -37,17 +40,18 @@ export class Tokens {
     // Until the server has accepted one, the next is asked for later and later.
     const wait = this.#wait;
     this.#wait = Math.min(wait * 2, WAIT_MS_MAX);
-    let again = false;
+    this.#wanted = false;
     try {
       this.have(await this.ask());
     } catch (error) {
-      again = true;
+      this.#wanted = true;
       this.failed(messageOf(error));
     }
+    if (this.#over) return;
     this.#asking = false;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
-      if (again) this.want();
+      if (this.#wanted) this.want();
     }, wait);
     unref(this.#timer);
   }

@@ -113,7 +113,7 @@ export class Host {
 
   attach(port: ClientPort, visible: boolean): void {
     this.#clients.set(port, { port, visible, frames: false });
-    this.#look();
+    this.#seen();
     this.#outbox.tellUntold(port);
   }
 
@@ -125,7 +125,7 @@ export class Host {
     this.#streams.leaveAll(port);
     this.#documents.closeAll(port);
     this.#outbox.leave(port);
-    this.#look();
+    this.#seen();
   }
 
   /** What is new about something that a client in this tab watches. */
@@ -172,7 +172,7 @@ export class Host {
       case "visible": {
         const client = this.#clients.get(port);
         if (client) client.visible = message.visible;
-        return this.#look();
+        return this.#seen();
       }
       case "frames": {
         const client = this.#clients.get(port);
@@ -193,7 +193,7 @@ export class Host {
   }
 
   /** The session is in sight if any client is. */
-  #look(): void {
+  #seen(): void {
     const visible = [...this.#clients.values()].some((client) => client.visible);
     if (this.#clients.size > 0) this.#core.happened((engine, now) => engine.setVisible(now, visible));
   }
@@ -258,7 +258,7 @@ export class Host {
         this.#streams.changed(notice.address);
         this.#topics.touch(["writer", notice.address]);
         return this.#topics.touch(["stream", notice.address]);
-      case "feed": return this.#topics.touch(["feed", notice.space]);
+      case "feed": return this.#topics.touchAll("feed", (name) => name === notice.space);
       case "problem": {
         const { type: _, ...problem } = notice;
         return this.#problem(problem);
@@ -325,19 +325,32 @@ export class Host {
   #unwatch(port: ClientPort, topic: Topic): void {
     const [kind, name = ""] = topic;
     if (kind === "stream") this.#streams.unwatch(port, name);
-    if (this.#topics.unwatch(port, topic) && kind === "feed") this.#core.happened((engine, now) => engine.leaveFeed(now, name));
-    else if (kind === "feed") this.#follow(name);
+    this.#topics.unwatch(port, topic);
+    if (kind === "feed") this.#follow(name);
   }
 
+  /** Follows as many posts of a space as any of the clients wants. */
   #follow(space: string): void {
-    const newest = this.#topics.wanted(["feed", space]);
-    if (newest > 0) this.#core.happened((engine, now) => engine.followFeed(now, space, newest));
+    const newest = this.#topics.wanted("feed", space);
+    this.#core.happened((engine, now) => {
+      if (newest > 0) engine.followFeed(now, space, newest);
+      else engine.leaveFeed(now, space);
+    });
   }
 
   /** What a watcher is to see; JSON as it is, objects, or what has changed of comments and streams. */
   #read(topic: Topic, watch: Watch): unknown {
-    const [kind, name = "", place = ""] = topic;
     watch.dirty = false;
+    try {
+      return this.#look(topic, watch);
+    } catch {
+      // A name that is none shows nothing; why, is told where it was opened.
+      return undefined;
+    }
+  }
+
+  #look(topic: Topic, watch: Watch): unknown {
+    const [kind, name = "", place = ""] = topic;
     switch (kind) {
       case "connection": return this.#connection;
       case "sync": return this.#sync();

@@ -84,7 +84,7 @@ export type FromHost =
   /** A command was not taken on. */
   | { type: "failed"; id: string; code: string; message: string }
   | { type: "stored"; id: string }
-  /** `live` unless it is of a session before. */
+  /** `live` where a client is there whose command it was; otherwise it is of a session before. */
   | { type: "ending"; ending: Ending; live: boolean }
   | { type: "dropped"; refused: RefusedCommand }
   /** How a text is, and which of the edits that were asked about are in it; `edited`: all that became versions. */

@@ -132,8 +132,10 @@ export class Outbox {
   }
 
   #ended(ending: Ending): void {
-    this.#untaken.set(ending.id, { ending, live: true, heard: false });
-    this.world.everyone({ type: "ending", ending, live: true });
+    // One of a session before is told to whoever listens; its app may not do so yet.
+    const live = this.#owners.has(ending.id);
+    this.#untaken.set(ending.id, { ending, live, heard: false });
+    this.world.everyone({ type: "ending", ending, live });
   }
 
   /** A client's app was told. Its owner is waited for: who has not heard of it would do it again elsewhere. */

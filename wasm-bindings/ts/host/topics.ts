@@ -39,14 +39,12 @@ export class Topics {
     this.#tell(watched);
   }
 
-  /** Answers whether nobody is left who watches it. */
-  unwatch(port: ClientPort, topic: Topic): boolean {
+  unwatch(port: ClientPort, topic: Topic): void {
     const key = keyOf(topic);
     const watched = this.#watched.get(key);
-    if (!watched?.watches.delete(port) || watched.watches.size > 0) return false;
+    if (!watched?.watches.delete(port) || watched.watches.size > 0) return;
     this.#watched.delete(key);
     this.#due.delete(watched);
-    return true;
   }
 
   of(port: ClientPort): Topic[] {
@@ -57,10 +55,13 @@ export class Topics {
     return this.#watched.get(keyOf(topic))?.watches.get(port);
   }
 
-  /** The most that any watcher of it wants. */
-  wanted(topic: Topic): number {
+  /** The most that any watcher of topics of a kind and name wants. */
+  wanted(kind: TopicKind, name: string): number {
     let most = 0;
-    for (const { wants } of this.#watched.get(keyOf(topic))?.watches.values() ?? []) most = Math.max(most, wants);
+    for (const { topic, watches } of this.#watched.values()) {
+      if (topic[0] !== kind || topic[1] !== name) continue;
+      for (const { wants } of watches.values()) most = Math.max(most, wants);
+    }
     return most;
   }
 
