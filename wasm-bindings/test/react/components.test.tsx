@@ -199,7 +199,7 @@ test("what was refused is shown with its reason and what was written, until it i
   const toasts = within(screen.getByRole("region", { name: "What was not accepted" }));
   const toast = await toasts.findByRole("group", { name: "Your edit was not taken" });
   expect(within(toast).getByText("and mine")).toBeTruthy();
-  expect(within(toast).getByText("You are not allowed to do this here.")).toBeTruthy();
+  expect(within(toast).getByText("Only its author may change this.")).toBeTruthy();
   expect(bob.post(at).getSnapshot().body).toBe("Ours");
   click(within(toast).getByRole("button", { name: "Dismiss" }));
   await waitFor(() => expect(toasts.queryByRole("group")).toBeNull());
