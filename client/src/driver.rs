@@ -14,17 +14,17 @@ use std::time::Duration;
 use syncline_engine::clock::Timestamp;
 use syncline_engine::codes::Code;
 use syncline_engine::document::{Command, Event, View};
-use syncline_engine::ids::{Address, Ulid, UserId};
+use syncline_engine::ids::{Address, Ids, Ulid, UserId};
 use syncline_engine::machine::{Machine, Wake};
 use syncline_engine::session::{
-    CommandId, ConnectionId, ConnectionStatus, DocumentStatus, Effect, Ending, ExecuteError, Input,
-    Notice, Resolution, Session, SpaceAct, SpaceNews, SpaceStatus,
+    CommandId, ConnectionId, ConnectionStatus, DocumentStatus, Effect, Ending, ExecuteError,
+    Execution, Input, Notice, Resolution, Session, SpaceAct, SpaceNews, SpaceStatus,
 };
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
-use crate::clock::{Clock, Ids};
+use crate::clock::Clock;
 use crate::connection::{self, CLOSE_TIMEOUT, Outgoing, SEND_QUEUE_MAX};
 use crate::document::{Change, CommandError};
 use crate::endpoint::Endpoint;
@@ -611,7 +611,7 @@ impl Driver {
         core: &mut Core,
         now: Timestamp,
         address: &Address,
-        carry_out: impl FnOnce(&mut Session, CommandId) -> Result<(), ExecuteError>,
+        carry_out: impl FnOnce(&mut Session, CommandId) -> Result<Execution, ExecuteError>,
     ) -> Result<Taken, CommandError> {
         let id = core.ids.after(None, now);
         let (waiting, resolution) = oneshot::channel();
@@ -621,7 +621,8 @@ impl Driver {
             core.waiting.remove(&id);
         }
         self.work(core);
-        outcome.map_err(|error| core.refusal(address, error))?;
+        // The name is new.
+        let _done = outcome.map_err(|error| core.refusal(address, error))?;
         Ok(Taken {
             id,
             resolution,

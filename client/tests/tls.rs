@@ -6,7 +6,7 @@ use std::time::Duration;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use syncline_client::engine::document::Target;
 use syncline_client::engine::session::{ConnectionStatus, Resolution};
-use syncline_client::{Client, OpenError, TrustError};
+use syncline_client::{Client, OpenError, Transport, TrustError};
 use syncline_server::config::{Config, Storage};
 use syncline_server::{Server, TlsFiles};
 
@@ -43,23 +43,26 @@ async fn who_trusts_the_servers_authority_is_served_and_others_never_connect() {
     let listen = "127.0.0.1:0".parse().expect("an address");
     let config = Config { listen, tls, storage: Storage::Memory, ..Config::default() };
     let server = Server::start(config).await.expect("it starts");
-    let open = |ca: &str| {
-        let builder = Client::builder(server.url()).user("ada").in_memory();
+    let open = |ca: &str, transport: Transport, user: &str| {
+        let builder = Client::builder(server.url()).user(user).in_memory().transport(transport);
         builder.ca_file(dir.path().join(ca)).open()
     };
-    let client = within(open("ours.pem")).await.expect("it opens");
-    let likes = within(client.likes("town", "square")).await.expect("it opens");
-    let liked = likes.like(Target::Post, "like").expect("taken");
-    assert_eq!(within(liked).await, Ok(Resolution::Confirmed));
+    for (transport, user) in [(Transport::WebSocket, "ada"), (Transport::Sse, "bob")] {
+        let client = within(open("ours.pem", transport, user)).await.expect("it opens");
+        let likes = within(client.likes("town", "square")).await.expect("it opens");
+        let liked = likes.like(Target::Post, "like").expect("taken");
+        assert_eq!(within(liked).await, Ok(Resolution::Confirmed));
 
-    let stranger = within(open("other.pem")).await.expect("it opens");
-    let mut attempts = stranger.connection();
-    let tries_again = |status: &ConnectionStatus| {
-        assert!(!matches!(status, ConnectionStatus::Connected), "it trusts anybody");
-        matches!(status, ConnectionStatus::Reconnecting { attempt, .. } if *attempt >= 2)
-    };
-    within(attempts.wait_for(tries_again)).await.expect("it is alive");
+        let stranger = within(open("other.pem", transport, "eve")).await.expect("it opens");
+        let mut attempts = stranger.connection();
+        let tries_again = |status: &ConnectionStatus| {
+            assert!(!matches!(status, ConnectionStatus::Connected), "it trusts anybody");
+            matches!(status, ConnectionStatus::Reconnecting { attempt, .. } if *attempt >= 2)
+        };
+        within(attempts.wait_for(tries_again)).await.expect("it is alive");
+    }
 
+    let open = |ca: &str| open(ca, Transport::Auto, "ada");
     let missing = within(open("missing.pem")).await;
     assert!(matches!(missing, Err(OpenError::Trust(TrustError::Unreadable { .. }))));
     std::fs::write(dir.path().join("empty.pem"), "nothing").expect("written");

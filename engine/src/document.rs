@@ -22,6 +22,8 @@ mod place;
 mod post;
 mod rollover;
 mod saved;
+mod short;
+pub mod shown;
 mod text;
 mod view;
 
@@ -39,6 +41,7 @@ pub use place::{bucket, bucket_name};
 pub(crate) use post::expand_of;
 pub use post::{PostCommand, PostStatus, PostView, TextField};
 pub use rollover::{begin_epoch, same_places};
+pub use short::fill_in;
 pub use text::{MarkName, MarkValue, Span, text_edit, text_edit_in};
 pub(crate) use text::{marks_of, text_slice, width_of};
 pub use view::{Event, View};

@@ -322,6 +322,8 @@ pub struct Stats {
     pub spaces: usize,
     /// Sessions that are seen in a space, summed over the spaces.
     pub present: usize,
+    /// Users who are seen in a space, each once however many sessions, summed over the spaces.
+    pub present_users: usize,
     /// Streams in memory, those that are being loaded included.
     pub streams: usize,
     /// Connections that read or write a stream, summed over the streams.
@@ -460,11 +462,12 @@ impl Hub {
     /// How much it holds. Walks over the documents and their followers.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let (spaces, present) = self.gatherings.counts();
+        let (spaces, present, present_users) = self.gatherings.counts();
         let (streams, stream_followers, stream_bytes) = self.streams.counts();
         let mut stats = Stats {
             spaces,
             present,
+            present_users,
             streams,
             stream_followers,
             stream_bytes,

@@ -1,12 +1,15 @@
 //! The names of things: addresses, ids, actors, cursors. Values only; no rule about what may be
 //! done with them.
 
+mod drawn;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
 
+pub use self::drawn::Ids;
 use crate::clock::Timestamp;
 use crate::limits::{NAME_BYTES_MAX, REACTION_BYTES_MAX};
 
@@ -538,7 +541,9 @@ impl Ulid {
         let fresh = Self::new(now, random);
         match largest {
             Some(largest) if fresh <= largest => {
-                Self(u128::from_be_bytes(largest.0).saturating_add(1).to_be_bytes())
+                // Somebody may have made up the last one that there is.
+                let above = u128::from_be_bytes(largest.0).checked_add(1);
+                above.map_or(fresh, |above| Self(above.to_be_bytes()))
             }
             _ => fresh,
         }

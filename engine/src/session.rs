@@ -17,6 +17,7 @@ mod endings;
 mod epochs;
 mod feeds;
 mod frames;
+mod known;
 mod layout;
 mod link;
 mod open;
@@ -42,6 +43,8 @@ pub use self::endings::Ending;
 use self::endings::Endings;
 use self::feeds::Followed;
 pub use self::feeds::{FeedStatus, FeedView};
+pub use self::known::Execution;
+use self::known::Known;
 use self::layout::Meta;
 pub use self::layout::{DOCUMENTS_PREFIX, LayoutError, META_PREFIX, address_of_key};
 use self::link::{Due, Link};
@@ -189,6 +192,7 @@ pub struct Session {
     leaving_after: Option<StoreToken>,
     stats: Stats,
     endings: Endings,
+    known: Known,
     /// Documents in which somebody types.
     typing: BTreeMap<Address, Typing>,
     spaces: Spaces,
@@ -250,6 +254,7 @@ impl Session {
             leaving_after: None,
             stats: Stats::default(),
             endings: Endings::new(meta.endings),
+            known: Known::default(),
             typing: BTreeMap::new(),
             spaces: Spaces::default(),
             feeds: BTreeMap::new(),
@@ -373,6 +378,7 @@ impl Session {
                 document.pushed = replica.settled();
                 document.tails = tails;
                 self.outbox_bytes += numbers.values().sum::<u64>();
+                self.known.read(replica.pending(), self.config.known_max);
                 document.stored_numbers = numbers;
                 document.body = Body::Ready(Box::new(replica));
                 self.resume_move(address, begun);
@@ -521,7 +527,8 @@ impl Session {
             return;
         }
         let was_unknown = self.durable < self.identity_stored;
-        self.durable = self.durable.max(token);
+        // Nothing is durable that was not asked for.
+        self.durable = self.durable.max(token.min(self.last_write));
         self.tell_stored_endings();
         for address in std::mem::take(&mut self.unstored) {
             if let Some(document) = self.documents.get_mut(&address) {

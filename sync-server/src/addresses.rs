@@ -1,4 +1,5 @@
 //! What one network address may do: connections at a time, connections in a second, bytes in a second.
+//! A request by HTTP is a connection for as long as it takes.
 //! Knows no users and no frames; what a user may do is the hub's.
 
 use std::collections::BTreeMap;
@@ -122,6 +123,20 @@ impl Addresses {
         Ok(Seat { addresses: Arc::clone(self), key })
     }
 
+    /// A place for a request of an address.
+    ///
+    /// # Errors
+    /// After how long there may be one.
+    pub(crate) fn request(self: &Arc<Self>, origin: IpAddr) -> Result<Seat, Duration> {
+        let ahead = {
+            let table = self.table();
+            let of = table.by_address.get(&key(origin));
+            of.map_or(Duration::ZERO, |of| of.bytes.ahead(self.now(), BURST))
+        };
+        // A connection that sends too fast is read more slowly; a request has nothing to be slow with.
+        if ahead.is_zero() { self.seat(origin) } else { Err(ahead.max(RETRY_MIN)) }
+    }
+
     fn now(&self) -> Timestamp {
         Timestamp(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
@@ -219,6 +234,18 @@ mod tests {
         assert_eq!(seat.has_read(100), Duration::ZERO);
         assert!(seat.has_read(150) > Duration::ZERO);
         assert_eq!(seat.has_read(1 << 40), PAUSE_MAX);
+    }
+
+    #[test]
+    fn who_has_sent_too_much_asks_nothing_for_as_long_as_that_takes() {
+        let limits = AddressLimits { bytes_per_s: 10, ..AddressLimits::none() };
+        let addresses = Addresses::new(limits);
+        let place = addresses.request(address("10.0.0.1")).unwrap();
+        place.has_read(1_000);
+        let wait = addresses.request(address("10.0.0.1")).unwrap_err();
+        assert!((70..=80).contains(&wait.as_secs()), "{wait:?}");
+        assert!(addresses.seat(address("10.0.0.1")).is_ok(), "connections are read more slowly");
+        assert!(addresses.request(address("10.0.0.2")).is_ok());
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub(crate) struct App {
     pub(crate) seats: Arc<Semaphore>,
     /// What each address may do.
     pub(crate) addresses: Arc<Addresses>,
+    /// How long a request's body may take to arrive.
+    pub(crate) request_wait: Duration,
     /// Bounds a write that makes no progress.
     pub(crate) write_stall: Duration,
     /// The number of the next connection.
@@ -63,7 +65,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     let cors = app.http.origins().cors();
     let guard = axum::middleware::from_fn_with_state(Arc::clone(&app), http::guard);
     Router::new()
-        .merge(http::routes())
+        .merge(http::routes(&app))
         .route("/", routing::get(page))
         .route(SYNC_PATH, routing::any(sync))
         .with_state(Arc::clone(&app))

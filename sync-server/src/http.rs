@@ -25,10 +25,15 @@ mod copies;
 mod cursor;
 mod documents;
 mod events;
+<<<<<<< HEAD
+mod feed;
 mod fill;
+=======
+>>>>>>> wasm-session
 mod inner;
 mod openapi;
 mod origin;
+mod pace;
 mod posts;
 mod problem;
 mod read;
@@ -58,17 +63,21 @@ pub(crate) struct Http {
     links: Arc<Links>,
     turns: Arc<Semaphore>,
     lanes: commands::Lanes,
+    /// The number of this run of the server; higher with each.
+    run: u64,
 }
 
 impl Http {
-    /// Begins with nothing. `secret` is the same for the life of the store and known to nobody else.
-    pub(crate) fn new(origins: Origins, secret: [u8; 32]) -> Self {
+    /// Begins with nothing. `secret` is the same for the life of the store and known to nobody else,
+    /// `run` another at each start.
+    pub(crate) fn new(origins: Origins, secret: [u8; 32], run: u64) -> Self {
         Self {
             origins,
             copies: Copies::start(),
             links: Arc::default(),
             turns: Arc::new(Semaphore::new(REQUESTS_MAX)),
             lanes: commands::Lanes::new(secret),
+            run,
         }
     }
 
@@ -78,15 +87,18 @@ impl Http {
     }
 }
 
-/// The routes of this folder.
-pub(crate) fn routes() -> Router<Arc<App>> {
+/// The routes of this folder. Each request of those that ask the hub counts against its address; the
+/// connections of the transport count once for all that is said on them.
+pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
+    let limit = axum::middleware::from_fn_with_state(Arc::clone(app), pace::limit);
     Router::new()
-        .route("/v1/openapi.json", get(openapi::describe))
         .route("/v1/documents/{space}/{id}/{facet}", get(documents::show))
         .route("/v1/documents/{space}/{id}/{facet}/commands", post(commands::take))
         .route("/v1/documents/{space}/{id}/{facet}/events", get(events::of_document))
         .route("/v1/spaces/{space}/events", get(events::of_space))
         .route("/v1/spaces/{space}/posts", get(posts::list))
+        .route_layer(limit)
+        .route("/v1/openapi.json", get(openapi::describe))
         .route("/v1/connections", post(transport::open))
         .route("/v1/connections/{id}/frames", get(transport::down).post(transport::up))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())

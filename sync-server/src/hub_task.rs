@@ -8,19 +8,18 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use syncline_engine::clock::Timestamp;
-use syncline_engine::codes::Code;
 use syncline_engine::hub::{ConnectionId, Effect, Input};
 use syncline_engine::ids::Epoch;
 use syncline_engine::machine::{Machine, Wake};
-use syncline_engine::wire::{ClientFrame, ServerFrame};
+use syncline_engine::wire::ClientFrame;
 use tracing::Span;
 
 use crate::clock::Clock;
 use crate::gauge::{Gauge, Observed};
 use crate::mailbox::{Letters, Mail};
 use crate::outgoing::Outgoing;
-use crate::trace;
 use crate::work::{Compaction, EpochEnd, Work};
+use crate::{refusals, trace};
 
 /// Inputs that are taken before the effects of the first of them are carried out.
 const INPUTS_PER_WAKE: usize = 512;
@@ -235,12 +234,12 @@ impl<M: Machine<Input = Input, Effect = Effect> + Observed> HubTask<M> {
         // The hub may not have heard yet that it is gone.
         let Some(state) = self.connections.get_mut(&connection) else { return };
         self.gauge.meters.sent.count(&message);
-        if message.get(1).is_some_and(|kind| says_why(*kind)) {
+        if refusals::may_be_one(&message)
+            && let Some(code) =
+                refusals::log(connection, &message, state.refusals < REFUSALS_LOGGED)
+        {
             state.refusals += 1;
-            let code = log_refusal(connection, &message, state.refusals <= REFUSALS_LOGGED);
-            if let Some(code) = code {
-                self.gauge.meters.refused(code);
-            }
+            self.gauge.meters.refused(code);
         }
         state.outgoing.push(message);
     }
@@ -259,13 +258,6 @@ fn fresh_epoch() -> Result<Epoch, HubFailure> {
     Ok(Epoch(epoch))
 }
 
-/// Whether frames of this type say that something went wrong.
-fn says_why(kind: u8) -> bool {
-    ServerFrame::KINDS
-        .iter()
-        .any(|(number, name)| *number == kind && matches!(*name, "Reject" | "Error" | "Goodbye"))
-}
-
 /// Logs who a connection says it is. Never the token; names are printed with escapes, because
 /// nobody has looked at them yet.
 fn log_hello(connection: ConnectionId, peer: SocketAddr, message: &[u8]) {
@@ -277,26 +269,4 @@ fn log_hello(connection: ConnectionId, peer: SocketAddr, message: &[u8]) {
         let agent: String = hello.agent.chars().take(80).collect();
         tracing::info!(connection = connection.0, %peer, ?user, ?agent, "connection says hello");
     }
-}
-
-/// Logs what a connection is told, and answers the code.
-fn log_refusal(connection: ConnectionId, message: &[u8], at_info: bool) -> Option<Code> {
-    let frame = ServerFrame::decode(message).ok()?;
-    let (code, address) = if let ServerFrame::Reject(reject) = &frame {
-        (reject.code, None)
-    } else if let ServerFrame::Error(error) = &frame {
-        (error.code, error.address.as_deref())
-    } else if let ServerFrame::Goodbye(goodbye) = &frame {
-        (goodbye.code, None)
-    } else {
-        return None;
-    };
-    let known = Code::from_number(code);
-    let (frame, code) = (frame.name(), known.map(Code::slug));
-    if at_info {
-        tracing::info!(connection = connection.0, frame, code, ?address, "refused");
-    } else {
-        tracing::debug!(connection = connection.0, frame, code, ?address, "refused");
-    }
-    known
 }

@@ -55,6 +55,7 @@ mod mailbox;
 mod metrics;
 mod outgoing;
 mod process;
+mod refusals;
 mod roles;
 mod socket;
 pub mod store;
@@ -197,12 +198,14 @@ impl Server {
         let (store, webhooks) = tokio::task::spawn_blocking(move || publish(store, &publishing))
             .await
             .map_err(|error| StartError::Threads(io::Error::other(error)))??;
-        let webhooks = webhooks.map(Prepared::start).transpose().map_err(StartError::Threads)?;
-        let secret = outbox_secret(&identity);
+        let telling = webhooks.map(|prepared| prepared.start(Arc::clone(&meters))).transpose();
+        let webhooks = telling.map_err(StartError::Threads)?;
+        let (secret, run) = (outbox_secret(&identity), identity.term);
         let hub = Hub::new(config.hub, identity)
             .with_authenticator(authenticator)
             .with_jitter(random_number()?);
-        let outfit = Outfit { listeners, certificates: certificates.map(Arc::new), meters, secret };
+        let certificates = certificates.map(Arc::new);
+        let outfit = Outfit { listeners, certificates, meters, secret, run };
         let mut server = Self::run(outfit, hub, store, make_snapshot, &config)?;
         server.admin = on_disk.and_then(|store| listen_to_admins(store, &server.closing));
         server.webhooks = webhooks;
@@ -217,7 +220,7 @@ impl Server {
         make_snapshot: MakeSnapshot,
         config: &Config,
     ) -> Result<Self, StartError> {
-        let Outfit { listeners, certificates, meters, secret } = outfit;
+        let Outfit { listeners, certificates, meters, secret, run } = outfit;
         let unheard = |source| StartError::Listen { listen: config.listen, source };
         let local_addr = listeners.sync.local_addr().map_err(unheard)?;
         let metrics_addr = listeners.metrics.as_ref().map_or(Ok(local_addr), |l| l.local_addr());
@@ -235,12 +238,13 @@ impl Server {
             closing: closed.clone(),
             seats: Arc::new(Semaphore::new(config.connections_max.max(1) as usize)),
             addresses: Addresses::new(config.addresses.clone()),
+            request_wait: config.request_wait,
             write_stall: config.write_stall,
             next_connection: AtomicU64::new(1),
             alive: alive_in.downgrade(),
             health: Arc::clone(&health),
             meters: Arc::clone(&meters),
-            http: Http::new(origins(config), secret),
+            http: Http::new(origins(config), secret, run),
         };
         let gauge = Gauge::new(Arc::clone(&meters), Arc::clone(&health), config.hub);
         let task = HubTask::new(hub, letters, work, gauge);
@@ -263,13 +267,8 @@ impl Server {
             let seen_from = config.seen_from.clone().into();
             app::router(app).merge(internal::guarded_router(internal, seen_from))
         };
-        let listener = listener::serve(
-            listeners.sync,
-            router,
-            sockets(certificates.as_ref().map(Certificates::acceptor)),
-            closed,
-        );
-        let listener = tokio::spawn(listener);
+        let sockets = sockets(certificates.as_ref().map(Certificates::acceptor));
+        let listener = tokio::spawn(listener::serve(listeners.sync, router, sockets, closed));
         Ok(Self {
             local_addr,
             metrics_addr,
@@ -446,6 +445,8 @@ struct Outfit {
     meters: Arc<Meters>,
     /// What the outboxes of commands by HTTP are derived from.
     secret: [u8; 32],
+    /// The number of this run.
+    run: u64,
 }
 
 /// Opens the store and the sockets. Who takes over waits for the data directory first, so that nobody

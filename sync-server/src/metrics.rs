@@ -17,13 +17,20 @@ use syncline_engine::hub::{Counters, Stats};
 use syncline_engine::wire::{ClientFrame, ServerFrame};
 use tokio::sync::Notify;
 
+use crate::webhooks::WebhookStats;
+
+mod gauges;
 mod labels;
 mod sample;
+mod webhooks;
 
+pub(crate) use gauges::Depth;
 pub(crate) use labels::{By, Task, TurnedAway};
 pub(crate) use sample::Sampler;
 
+use gauges::Gauges;
 use labels::{close_name, outcome};
+use webhooks::Receivers;
 
 /// The type of the text that [`Meters::text`] gives.
 pub(crate) const TEXT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -72,32 +79,6 @@ impl Traffic {
     }
 }
 
-/// How much waits for the hub's loop.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Depth {
-    pub(crate) messages: usize,
-    pub(crate) bytes: usize,
-    pub(crate) answers: usize,
-}
-
-#[derive(Debug)]
-struct Gauges {
-    connections: IntGauge,
-    sessions: IntGauge,
-    documents: IntGauge,
-    followers: IntGauge,
-    leases: IntGauge,
-    pending_changes: IntGauge,
-    pending_bytes: IntGauge,
-    behind: IntGauge,
-    lag: IntGauge,
-    lag_max: IntGauge,
-    outgoing_bytes: IntGauge,
-    queue_messages: IntGauge,
-    queue_bytes: IntGauge,
-    queue_answers: IntGauge,
-}
-
 #[derive(Debug)]
 struct Totals {
     changes: IntCounter,
@@ -112,6 +93,7 @@ pub(crate) struct Meters {
     registry: Registry,
     gauges: Gauges,
     totals: Totals,
+    receivers: Receivers,
     /// What clients said.
     pub(crate) received: Traffic,
     /// What they were told.
@@ -164,52 +146,6 @@ fn labelled(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Int
 fn histogram(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> Histogram {
     let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
     register(registry, Histogram::with_opts(options))
-}
-
-impl Gauges {
-    fn new(registry: &Registry) -> Self {
-        let gauge = |name, help| gauge(registry, name, help);
-        Self {
-            connections: gauge("syncline_connections", "WebSocket connections that are open."),
-            sessions: gauge(
-                "syncline_sessions",
-                "Sessions that are connected or within their grace time.",
-            ),
-            documents: gauge("syncline_documents", "Documents in memory."),
-            followers: gauge("syncline_followers", "Followers, summed over the documents."),
-            leases: gauge("syncline_leases", "Leases that are held, summed over the documents."),
-            pending_changes: gauge(
-                "syncline_pending_changes",
-                "Changes that are accepted and not on disk yet.",
-            ),
-            pending_bytes: gauge(
-                "syncline_pending_bytes",
-                "Bytes of changes that are accepted and not on disk yet.",
-            ),
-            behind: gauge(
-                "syncline_followers_behind",
-                "Followers that have not been sent all that is on disk.",
-            ),
-            lag: gauge(
-                "syncline_cursor_lag_changes",
-                "Changes that followers have not been sent, summed over them.",
-            ),
-            lag_max: gauge(
-                "syncline_cursor_lag_max_changes",
-                "Changes that the follower farthest behind has not been sent.",
-            ),
-            outgoing_bytes: gauge(
-                "syncline_outgoing_bytes",
-                "Bytes that connections were sent and have not taken.",
-            ),
-            queue_messages: gauge("syncline_queue_messages", "Messages that wait for the hub."),
-            queue_bytes: gauge("syncline_queue_bytes", "Bytes of messages that wait for the hub."),
-            queue_answers: gauge(
-                "syncline_queue_answers",
-                "Answers of the store and of sockets that wait for the hub.",
-            ),
-        }
-    }
 }
 
 impl Totals {
@@ -280,6 +216,7 @@ impl Meters {
         let meters = Self {
             gauges: Gauges::new(&all),
             totals: Totals::new(&all),
+            receivers: Receivers::new(&all),
             received: Traffic::new(&all, "received", ClientFrame::KINDS),
             sent: Traffic::new(&all, "sent", ServerFrame::KINDS),
             hub_busy_seconds: register(
@@ -352,42 +289,7 @@ impl Meters {
 
     /// What the hub held and had done at this time, as far as it knows.
     pub(crate) fn publish(&self, at: SystemTime, stats: &Stats, counters: &Counters, depth: Depth) {
-        let Gauges {
-            connections,
-            sessions,
-            documents,
-            followers,
-            leases,
-            pending_changes,
-            pending_bytes,
-            behind,
-            lag,
-            lag_max,
-            outgoing_bytes,
-            queue_messages,
-            queue_bytes,
-            queue_answers,
-        } = &self.gauges;
-        let sizes = [
-            (connections, stats.connections),
-            (sessions, stats.sessions),
-            (documents, stats.documents),
-            (followers, stats.followers),
-            (leases, stats.leases),
-            (pending_changes, stats.pending_entries),
-            (pending_bytes, stats.pending_bytes),
-            (behind, stats.behind),
-            (outgoing_bytes, stats.outstanding_bytes),
-            (queue_messages, depth.messages),
-            (queue_bytes, depth.bytes),
-            (queue_answers, depth.answers),
-        ];
-        for (gauge, size) in sizes {
-            gauge.set(i64::try_from(size).unwrap_or(i64::MAX));
-        }
-        for (gauge, number) in [(lag, stats.lag_entries), (lag_max, stats.lag_entries_max)] {
-            gauge.set(i64::try_from(number).unwrap_or(i64::MAX));
-        }
+        self.gauges.set(stats, depth);
         let Totals { changes, operations, bytes, evictions } = &self.totals;
         let totals = [
             (changes, counters.accepted_entries),
@@ -400,6 +302,11 @@ impl Meters {
         }
         self.looked.set(at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
         self.published.notify_one();
+    }
+
+    /// What the receivers of events have got and what they lack.
+    pub(crate) fn publish_webhooks(&self, stats: Vec<WebhookStats>) {
+        self.receivers.set(stats);
     }
 
     /// Waits until something is published. For one waiting task.

@@ -194,6 +194,7 @@ async fn start(config: Config) -> Server {
         certificates: None,
         meters: Arc::new(Meters::new()),
         secret: [0; 32],
+        run: 1,
     };
     Server::run(outfit, Script::default(), Arc::new(Broken), make_snapshot, &config)
         .expect("the server starts")

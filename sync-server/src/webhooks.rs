@@ -18,6 +18,10 @@ use syncline_engine::storage::LogStore;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
+use crate::gauge::PUBLISH_EVERY;
+use crate::metrics::Meters;
+
+mod authorities;
 mod backoff;
 mod client;
 mod config;
@@ -35,6 +39,7 @@ mod tests;
 mod waiting;
 mod worker;
 
+pub use authorities::Authorities;
 pub use config::{Begin, Pattern, Webhook, WebhooksError};
 pub use counters::WebhookStats;
 pub use signature::{NotASecret, Secret};
@@ -68,6 +73,14 @@ impl Shared {
         // A stream is text under way; what it comes to is a comment.
         let space = StreamAddress::of(address).is_none().then(|| address.space().to_owned());
         all.filter(move |(_, webhook)| space.as_deref().is_some_and(|s| webhook.wants_space(s)))
+    }
+
+    fn stats(&self) -> Vec<WebhookStats> {
+        let all = self.webhooks.iter().zip(&self.counters).zip(&self.waiting).enumerate();
+        all.map(|(index, ((webhook, counters), waiting))| {
+            counters.stats(&webhook.name, self.source.spool.bytes(index), waiting.lag())
+        })
+        .collect()
     }
 
     /// Something new of a document is durable.
@@ -138,20 +151,21 @@ impl Prepared {
         Arc::new(Published { shared: Arc::clone(&self.0) })
     }
 
-    /// Begins to tell. Must be called in a tokio runtime.
+    /// Begins to tell, and to count that in `meters`. Must be called in a tokio runtime.
     ///
     /// # Errors
     /// As the operating system says, if it has no more threads.
-    pub(crate) fn start(self) -> io::Result<Webhooks> {
+    pub(crate) fn start(self, meters: Arc<Meters>) -> io::Result<Webhooks> {
         let shared = self.0;
         let (teller, ended) = Teller::start(Arc::clone(&shared))?;
         let (closing, closed) = watch::channel(false);
-        let workers = (0..shared.webhooks.len())
+        let mut workers: Vec<_> = (0..shared.webhooks.len())
             .map(|index| {
                 let worker = Worker::new(index, Arc::clone(&shared), teller.clone());
                 tokio::spawn(worker.run(closed.clone()))
             })
             .collect();
+        workers.push(tokio::spawn(publish(Arc::clone(&shared), meters, closed)));
         Ok(Webhooks { shared: Handle(shared), closing, workers, teller: ended })
     }
 }
@@ -159,12 +173,7 @@ impl Prepared {
 impl Webhooks {
     /// What is counted of each receiver.
     pub(crate) fn stats(&self) -> Vec<WebhookStats> {
-        let Handle(shared) = &self.shared;
-        let all = shared.webhooks.iter().zip(&shared.counters).zip(&shared.waiting).enumerate();
-        all.map(|(index, ((webhook, counters), waiting))| {
-            counters.stats(&webhook.name, shared.source.spool.bytes(index), waiting.lag())
-        })
-        .collect()
+        self.shared.0.stats()
     }
 
     /// Ends. What is under way is given up and sent again after the next start; places are on disk and
@@ -177,6 +186,18 @@ impl Webhooks {
         }
         // An error means that it is gone, which is what is waited for.
         let _ = (&mut self.teller).await;
+    }
+}
+
+/// Publishes what is counted, until the end.
+async fn publish(shared: Arc<Shared>, meters: Arc<Meters>, mut closed: watch::Receiver<bool>) {
+    loop {
+        meters.publish_webhooks(shared.stats());
+        tokio::select! {
+            // An error means that nobody will say it any more, which says it.
+            _ = closed.wait_for(|closed| *closed) => return,
+            () = tokio::time::sleep(PUBLISH_EVERY) => {}
+        }
     }
 }
 

@@ -74,6 +74,7 @@ async fn a_conversation_is_counted_and_all_gauges_return_to_zero() {
     let gone = [
         "connections",
         "sessions",
+        "users",
         "documents",
         "followers",
         "leases",
@@ -336,6 +337,39 @@ async fn who_stops_halfway_is_hung_up_on_and_leaves_nothing() {
     drop(idle);
     until(at, |m| m["syncline_sockets"] == 1.0 && m["syncline_connections"] == 0.0).await;
     assert_eq!(metrics(at).await["syncline_closes_total{by=hub,code=heartbeat_timeout}"], 2.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_trickle_in_are_not_waited_for() {
+    let request_wait = Duration::from_millis(300);
+    let server = Server::start(Config { request_wait, ..config() }).await.expect("it starts");
+    let at = server.local_addr();
+    let commands = "POST /v1/documents/town/square/likes/commands?user=ada HTTP/1.1";
+    let head = format!("{commands}\r\nhost: localhost\r\ncontent-type: application/json\r\n");
+    let page = "GET /v1/documents/town/square/likes?user=ada HTTP/1.1\r\nhost: localhost\r\n";
+    for (head, answer) in [
+        (format!("{head}content-length: 100000\r\n\r\n"), 408),
+        (format!("{head}transfer-encoding: chunked\r\n\r\n186a0\r\n"), 408),
+        // Nobody wants this body: the answer does not wait for it.
+        (format!("{page}content-length: 100000\r\n\r\n"), 200),
+    ] {
+        let stream = within(TcpStream::connect(at)).await.expect("it listens");
+        let (mut heard, mut said) = stream.into_split();
+        said.write_all(head.as_bytes()).await.expect("taken");
+        // A byte now and then, for as long as anybody takes it.
+        let trickle = tokio::spawn(async move {
+            while said.write_all(b" ").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+        let mut all = Vec::new();
+        // A reset is an end as well, and it comes whoever goes on to send.
+        let _ = within(heard.read_to_end(&mut all)).await;
+        within(trickle).await.expect("it is hung up on");
+        let all = String::from_utf8_lossy(&all);
+        assert_eq!(status(&all), answer, "{all}");
+    }
+    until(at, |m| m["syncline_sockets"] == 1.0 && m["syncline_connections"] == 0.0).await;
 }
 
 #[tokio::test]

@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use syncline_engine::codes::Code;
 use syncline_engine::wire::ServerFrame;
-use syncline_engine::wire::frame::{Blob, Hello, Ping, Push, Subscribe};
+use syncline_engine::wire::frame::{
+    AppendStream, Blob, Enter, FollowFeed, Hello, Ping, Push, Subscribe, WriteStream,
+};
 use tokio::net::{TcpStream, UnixDatagram};
 use tokio::task::JoinSet;
 
@@ -233,7 +235,7 @@ async fn systemd_hears_that_it_is_ready_well_and_stopping() {
 
 /// Comes and goes in one of several ways, in good order or not.
 async fn come_and_go(at: SocketAddr, n: u16) {
-    match n % 5 {
+    match n % 8 {
         0 => drop(within(TcpStream::connect(at)).await.expect("it listens")),
         1 => drop(Client::open(at).await),
         2 => drop(greet(at, n, 1).await),
@@ -244,11 +246,69 @@ async fn come_and_go(at: SocketAddr, n: u16) {
             let opened = client.hear().await;
             assert!(matches!(opened, ServerFrame::Subscribed(_)), "{opened:?}");
         }
+        4 => {
+            let mut client = greet(at, n, 1).await;
+            // With others, and each with people of its own.
+            let space = if n % 16 == 4 { "town".to_owned() } else { format!("room{n}") };
+            client.say(Enter { space, visible: true, sayings: vec![] }).await;
+            let entered = client.hear().await;
+            assert!(matches!(entered, ServerFrame::Entered(_)), "{entered:?}");
+        }
+        5 => {
+            let mut client = greet(at, n, 1).await;
+            let (address, asked_by) = (format!("town/talk{n}/stream"), None);
+            client.say(WriteStream { address, create: true, asked_by, since: 0 }).await;
+            let opened = client.hear().await;
+            assert!(matches!(opened, ServerFrame::StreamOpened(_)), "{opened:?}");
+        }
+        6 => {
+            let mut client = greet(at, n, 1).await;
+            client.say(FollowFeed { space: format!("room{n}"), newest: 10 }).await;
+            let feed = client.hear().await;
+            assert!(matches!(feed, ServerFrame::Feed(_)), "{feed:?}");
+        }
         _ => {
             let mut client = greet(at, n, 1).await;
             client.leave().await;
         }
     }
+}
+
+/// What the hub holds of those who are there.
+const HELD: [&str; 14] = [
+    "connections",
+    "sessions",
+    "users",
+    "documents",
+    "followers",
+    "leases",
+    "spaces",
+    "present_users",
+    "present_devices",
+    "streams",
+    "stream_followers",
+    "stream_text_bytes",
+    "feeds",
+    "feed_followers",
+];
+
+/// Somebody who is there in every way, until each number says so.
+async fn somebody_is_seen(at: SocketAddr) {
+    let mut client = greet(at, u16::MAX, 1).await;
+    let (address, outbox) = (address(0), session(0));
+    client.say(Subscribe { address, cursor: None, outbox, write: true }).await;
+    client.say(Enter { space: "town".to_owned(), visible: true, sayings: vec![] }).await;
+    client.say(FollowFeed { space: "town".to_owned(), newest: 10 }).await;
+    let (address, asked_by) = ("town/talk/stream".to_owned(), None);
+    client.say(WriteStream { address, create: true, asked_by, since: 0 }).await;
+    let stream = loop {
+        if let ServerFrame::StreamOpened(opened) = client.hear().await {
+            break opened.stream;
+        }
+    };
+    client.say(AppendStream { stream, offset: 0, text: "word".to_owned() }).await;
+    until(at, |m| HELD.iter().all(|name| m[&format!("syncline_{name}")] > 0.0)).await;
+    client.leave().await;
 }
 
 async fn a_thousand_times(at: SocketAddr) {
@@ -264,11 +324,10 @@ async fn a_thousand_times(at: SocketAddr) {
         lane.expect("everybody is served");
     }
     until(at, |m| {
-        let nothing = ["connections", "sessions", "documents", "followers", "leases"];
         // What the last sockets said may still wait for the hub.
         m["syncline_sockets"] == 1.0
             && m["syncline_queue_messages"] + m["syncline_queue_answers"] == 0.0
-            && nothing.iter().all(|name| m[&format!("syncline_{name}")] == 0.0)
+            && HELD.iter().all(|name| m[&format!("syncline_{name}")] == 0.0)
     })
     .await;
 }
@@ -279,9 +338,11 @@ async fn a_thousand_who_come_and_go_leave_nothing_behind() {
     let dir = tempfile::tempdir().expect("a directory");
     // All along nobody reads the log, of which there is more than a pipe holds.
     let soon = ["--lease-grace-ms", "50", "--evict-idle-ms", "50"];
+    let soon = [soon, ["--presence-grace-ms", "50", "--space-idle-ms", "50"]].concat();
     let arguments = ["--listen", "127.0.0.1:0", "--data", text(dir.path())];
     let server = Process::start(command(&[&arguments[..], &soon].concat())).await;
     let at = server.at();
+    somebody_is_seen(at).await;
     // The first thousand make the threads and buffers that stay.
     a_thousand_times(at).await;
     let before = metrics(at).await;

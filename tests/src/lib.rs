@@ -1,5 +1,6 @@
 //! What the integration tests and the benchmarks of Syncline share.
 
+pub mod authority;
 pub mod forge;
 pub mod many;
 pub mod measure;

@@ -220,8 +220,18 @@ impl ServerProcess {
     /// Its resident memory in bytes; `None` where the system does not tell.
     #[must_use]
     pub fn resident_bytes(&self) -> Option<u64> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most that its resident memory ever was, in bytes; `None` where the system does not tell.
+    #[must_use]
+    pub fn peak_bytes(&self) -> Option<u64> {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, what: &str) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()?)).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(what))?;
         Some(line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()? << 10)
     }
 

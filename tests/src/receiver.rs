@@ -12,14 +12,21 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::serve::Listener;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
+use crate::authority::Shown;
 use crate::process::{PATIENCE, within};
 
 /// The key that the receiver shares with the server.
@@ -63,6 +70,7 @@ struct Shared {
 pub struct Receiver {
     shared: Arc<Shared>,
     address: SocketAddr,
+    tls: Option<TlsAcceptor>,
     runtime: Option<Runtime>,
 }
 
@@ -78,6 +86,28 @@ impl Receiver {
     /// # Panics
     /// If it gets no port.
     pub async fn start() -> Self {
+        Self::begin(None).await
+    }
+
+    /// Starts one that takes everything, over TLS, showing this certificate.
+    ///
+    /// # Panics
+    /// If it gets no port, or the certificate is none.
+    pub async fn start_with_tls(shown: &Shown) -> Self {
+        let chain: Result<Vec<_>, _> =
+            CertificateDer::pem_slice_iter(shown.certificate.as_bytes()).collect();
+        let key = PrivateKeyDer::from_pem_slice(shown.key.as_bytes()).expect("a key");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(chain.expect("a certificate"), key)
+            .expect("a certificate and its key");
+        Self::begin(Some(TlsAcceptor::from(Arc::new(config)))).await
+    }
+
+    async fn begin(tls: Option<TlsAcceptor>) -> Self {
         let inner = Inner {
             choose: Box::new(|_| Reply::Status(200)),
             bodies: BTreeMap::new(),
@@ -91,7 +121,7 @@ impl Receiver {
             open: watch::Sender::new(false),
         });
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let mut receiver = Self { shared, address, runtime: None };
+        let mut receiver = Self { shared, address, tls, runtime: None };
         receiver.come_back().await;
         receiver
     }
@@ -102,8 +132,9 @@ impl Receiver {
     /// If it can't be written.
     pub fn write_file(&self, path: &Path, settings: &str) {
         let secret = format!("whsec_{}", STANDARD.encode(KEY));
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
         let text = format!(
-            "[[webhook]]\nname = \"receiver\"\nurl = \"http://{}/in?x=1\"\nsecrets = [\"{secret}\"]\n\
+            "[[webhook]]\nname = \"receiver\"\nurl = \"{scheme}://{}/in?x=1\"\nsecrets = [\"{secret}\"]\n\
              backoff_min_ms = 20\nbackoff_max_ms = 200\n{settings}\n",
             self.address
         );
@@ -140,12 +171,17 @@ impl Receiver {
             .enable_all()
             .build()
             .expect("a runtime");
-        let (address, shared) = (self.address, Arc::clone(&self.shared));
+        let (address, shared, tls) = (self.address, Arc::clone(&self.shared), self.tls.clone());
         let bound = runtime.spawn(async move {
             let listener = TcpListener::bind(address).await.expect("the port is free");
             let address = listener.local_addr().expect("it has an address");
             let router = Router::new().fallback(take).with_state(shared);
-            tokio::spawn(async move { axum::serve(listener, router).await });
+            tokio::spawn(async move {
+                match tls {
+                    Some(tls) => axum::serve(Agreeing { listener, tls }, router).await,
+                    None => axum::serve(listener, router).await,
+                }
+            });
             address
         });
         self.address = within(bound).await.expect("it listens");
@@ -185,6 +221,30 @@ impl Receiver {
     #[must_use]
     pub fn requests(&self) -> usize {
         *self.shared.requests.borrow()
+    }
+}
+
+/// A listener on which TLS is spoken. Who does not agree is hung up on.
+struct Agreeing {
+    listener: TcpListener,
+    tls: TlsAcceptor,
+}
+
+impl Listener for Agreeing {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let (stream, address) = Listener::accept(&mut self.listener).await;
+            if let Ok(stream) = self.tls.accept(stream).await {
+                return (stream, address);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        self.listener.local_addr()
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::bail;
 
 use crate::run::{cargo, command, need_build_tools, output, root, run, step};
-use crate::{bugs, fuzz, sim, wasm, web};
+use crate::{bugs, fuzz, openapi, sim, wasm, web};
 
 pub(crate) fn fmt() -> anyhow::Result<()> {
     run(cargo().args(["fmt", "--all", "--check"]))?;
@@ -59,6 +59,7 @@ pub(crate) fn ci() -> anyhow::Result<()> {
     step("clippy", clippy)?;
     step("documentation", docs)?;
     step("tests", test)?;
+    step("description of the HTTP API", openapi::openapi_if_possible)?;
     step("planted bugs still apply", bugs::check)?;
     step("simulation", || sim::sim(&["--seeds", "0..1000"]))?;
     step("fuzzing", || fuzz::fuzz(None, Duration::from_secs(20)))

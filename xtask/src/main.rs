@@ -6,6 +6,7 @@ mod bugs;
 mod checks;
 mod demo;
 mod fuzz;
+mod openapi;
 mod run;
 mod sim;
 mod wasm;
@@ -22,7 +23,7 @@ Usage: cargo xtask TASK
   demo              build, start a server, replay a small discussion, and leave the server running
                     (--exit: stop it at the end instead)
   test              all tests: Rust, then the wasm build under Node, then the npm package
-  wasm              build wasm-bindings and its JavaScript for Node into target/wasm/node
+  wasm              build wasm-bindings and its JavaScript into target/wasm/web
   web               build the npm package, test it with the engine and a server, pack it and try that
   fmt               check the formatting
   clippy            lint everything, warnings denied
@@ -32,7 +33,9 @@ Usage: cargo xtask TASK
                     --help names the rest (--profile NAME first, to build it otherwise)
   bugs [NAME]       plant each bug of tests/bugs, or one, and see that the simulator catches it
                     (--check: only that the patches apply)
-  ci                fmt, clippy, docs, test, sim and fuzz; what .ci/run runs
+  openapi [N]       validate the description of the HTTP API, and fuzz a server by it, with N examples
+                    for each operation (default 30); installs what it takes from PyPI
+  ci                fmt, clippy, docs, test, openapi, sim and fuzz; what .ci/run runs
 ";
 
 fn main() -> ExitCode {
@@ -66,6 +69,8 @@ fn task(arguments: &[&str]) -> anyhow::Result<()> {
         ["bugs", "--check"] => bugs::check(),
         ["bugs"] => bugs::hunt(None),
         ["bugs", name] => bugs::hunt(Some(name)),
+        ["openapi"] => openapi::openapi(None),
+        ["openapi", examples] => openapi::openapi(Some(examples)),
         ["ci"] => checks::ci(),
         [] | ["help" | "-h" | "--help"] => {
             print!("{USAGE}");

@@ -1,6 +1,7 @@
 //! The wasm build: finds (or gets) a compiler with a wasm32 standard library, builds wasm-bindings
 //! in a target directory of its own, and makes the JavaScript around it.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,6 +12,21 @@ use crate::run::{cargo, command, output, root, run};
 const TARGET: &str = "wasm32-unknown-unknown";
 const DEBIAN_PACKAGES: &[&str] =
     &["rustc-web", "cargo-web", "rust-web-src", "libstd-rust-web-dev", "lld"];
+/// What `wasm-opt` is to do. The features are those that browsers and Node have had since 2022:
+/// `--all-features` makes a file that does not load.
+const WASM_OPT: &[&str] = &[
+    "-Oz",
+    "--enable-bulk-memory",
+    "--enable-bulk-memory-opt",
+    "--enable-sign-ext",
+    "--enable-mutable-globals",
+    "--enable-nontrapping-float-to-int",
+    "--enable-reference-types",
+    "--enable-multivalue",
+    "--enable-call-indirect-overlong",
+    "--strip-debug",
+    "--strip-producers",
+];
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 const WHAT_TO_DO: &str = "\
@@ -27,7 +43,7 @@ enum Toolchain {
     Debian { linker: PathBuf },
 }
 
-/// Builds wasm-bindings and its JavaScript for Node; says where that is.
+/// Builds wasm-bindings and its JavaScript, for browsers and for Node; says where that is.
 pub(crate) fn build() -> anyhow::Result<PathBuf> {
     let mut cargo = match toolchain()? {
         Toolchain::Installed => {
@@ -48,23 +64,59 @@ pub(crate) fn build() -> anyhow::Result<PathBuf> {
     run(&mut cargo)?;
 
     let module = format!("target/wasm/{TARGET}/wasm/syncline_wasm.wasm");
-    let output = root().join("target/wasm/node");
+    let output = root().join("target/wasm/web");
     run(crate::run::cargo()
         .args(["run", "--quiet", "--locked", "--package", "xtask", "--features", "bindgen", "--"])
         .args(["bindgen", &module])
         .arg(&output))?;
-    let bytes = std::fs::metadata(output.join("syncline_wasm_bg.wasm"))?.len();
-    eprintln!("{}: {} KiB", output.display(), bytes >> 10);
+    optimise(&output.join("syncline_wasm_bg.wasm"))?;
+    tell_sizes(&output)?;
     Ok(output)
 }
 
-/// Writes the JavaScript for Node around a module. The crate that does it is pinned by the lock
+/// Makes a module smaller with `wasm-opt`, which is an npm package: without Node or npm it stays as it
+/// is, which works and is larger.
+fn optimise(module: &Path) -> anyhow::Result<()> {
+    let bin = root().join("wasm-bindings/node_modules/binaryen/bin/wasm-opt");
+    let have = |program: &str| output(command(program).arg("--version")).is_some();
+    if !have("node") || (!bin.exists() && !have("npm")) {
+        eprintln!("wasm-opt: skipped, Node and npm are not there; the module works and is larger");
+        return Ok(());
+    }
+    if !bin.exists() {
+        run(command("npm").args(["ci", "--prefix", "wasm-bindings", "--no-audit", "--no-fund"]))?;
+    }
+    let smaller = module.with_extension("opt");
+    run(command("node")
+        .args(["--stack-size=65500"])
+        .arg(&bin)
+        .args(WASM_OPT)
+        .arg(module)
+        .arg("-o")
+        .arg(&smaller))?;
+    std::fs::rename(&smaller, module)?;
+    Ok(())
+}
+
+fn tell_sizes(output: &Path) -> anyhow::Result<()> {
+    for name in ["syncline_wasm_bg.wasm", "syncline_wasm.js"] {
+        let bytes = std::fs::read(output.join(name))?;
+        let mut zipped = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        zipped.write_all(&bytes)?;
+        let zipped = zipped.finish()?.len();
+        eprintln!("{name}: {} bytes, gzipped {zipped}", bytes.len());
+    }
+    eprintln!("in {}", output.display());
+    Ok(())
+}
+
+/// Writes the JavaScript for the web around a module; Node takes it too. The crate that does it is pinned by the lock
 /// file to the version of `wasm-bindgen` that the module was built with.
 #[cfg(feature = "bindgen")]
 pub(crate) fn bindgen(module: &str, output: &str) -> anyhow::Result<()> {
     wasm_bindgen_cli_support::Bindgen::new()
         .input_path(root().join(module))
-        .nodejs(true)?
+        .web(true)?
         .typescript(true)
         .remove_name_section(true)
         .remove_producers_section(true)

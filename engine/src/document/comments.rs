@@ -252,7 +252,7 @@ impl CommentsView {
     }
 
     /// Every comment by id.
-    pub fn iter(&self) -> impl Iterator<Item = (Ulid, &Comment)> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (Ulid, &Comment)> {
         self.shown.iter().map(|(id, comment)| (*id, comment))
     }
 

@@ -40,10 +40,13 @@ pub(super) struct Gatherings {
 }
 
 impl Gatherings {
-    /// How many there are, and how many sessions are seen in them.
-    pub(super) fn counts(&self) -> (usize, usize) {
-        let devices = self.by_handle.values().map(|g| g.room.counts().devices).sum();
-        (self.by_handle.len(), devices)
+    /// How many there are, and how many sessions and users are seen in them.
+    pub(super) fn counts(&self) -> (usize, usize, usize) {
+        let seen = self.by_handle.values().map(|gathering| gathering.room.counts());
+        let none = (self.by_handle.len(), 0, 0);
+        seen.fold(none, |(spaces, devices, users), seen| {
+            (spaces, devices + seen.devices, users + seen.users)
+        })
     }
 }
 

@@ -47,6 +47,9 @@ pub struct Config {
     pub refused_max: usize,
     /// The same in bytes, over all documents. The newest is kept however large it is.
     pub refused_bytes_max: u64,
+    /// Names of commands that have ended, or became part of another, by which one that is handed in
+    /// again is known ([`Session::known`](super::Session::known)); of more, the oldest are forgotten.
+    pub known_max: usize,
     /// Commands of one document that are pushed and not yet acknowledged.
     pub in_flight_max: u64,
     /// How often at most something is announced in a space, unless the server asks for less.
@@ -81,6 +84,7 @@ impl Default for Config {
             endings_max: 1_024,
             refused_max: 256,
             refused_bytes_max: 4 << 20,
+            known_max: 4_096,
             in_flight_max: 1_024,
             announce_interval: Duration::from_millis(100),
             idle_after: Duration::from_secs(5 * 60),

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use super::endings::Ending;
 use super::open::Body;
-use super::{CommandId, ExecuteError, Notice, Resolution, Session, layout, stored_bytes};
+use super::{
+    CommandId, ExecuteError, Execution, Notice, Resolution, Session, layout, stored_bytes,
+};
 use crate::clock::Timestamp;
 use crate::document::Command;
 use crate::ids::Address;
 use crate::machine::Wake;
 use crate::policy::{Principal, allows_command};
-use crate::replica::{Outcome, Replica};
+use crate::replica::{Outcome, Pending, Replica};
 
 /// Typing in one document: after an edit, what follows is gathered until a moment.
 #[derive(Debug)]
@@ -23,6 +25,7 @@ pub(super) struct Typing {
 impl Session {
     /// Carries a command out at once, as [`Input::Command`](super::Input::Command) does, and says at
     /// once if it can't be. How it ends is told by [`Notice::Resolved`], unless this answers an error.
+    /// One of a name that is known ([`Session::known`]) is not carried out again.
     ///
     /// # Errors
     /// Why nothing was done.
@@ -32,18 +35,21 @@ impl Session {
         id: CommandId,
         address: &Address,
         command: Command,
-    ) -> Result<(), ExecuteError> {
+    ) -> Result<Execution, ExecuteError> {
         self.now = now;
         self.user_did_something(now);
         self.flush_typing(address);
-        let taken = self.carry_out(id, address, command);
+        let taken = match self.known(id) {
+            Some(_) => Ok(Execution::Known),
+            None => self.carry_out(id, address, command).map(|()| Execution::Done),
+        };
         self.settle(now);
         taken
     }
 
     /// Undoes the last command that the user executed in a document since it was opened and that was
     /// not undone yet, as a new command: removes what is left of what that one made, and brings back
-    /// what it removed, where nobody has put anything since.
+    /// what it removed, where nobody has put anything since. Does nothing if `id` is known.
     ///
     /// # Errors
     /// Why nothing was done. [`ExecuteError::Undo`] says that the command can't be taken back (any
@@ -53,7 +59,7 @@ impl Session {
         now: Timestamp,
         id: CommandId,
         address: &Address,
-    ) -> Result<(), ExecuteError> {
+    ) -> Result<Execution, ExecuteError> {
         self.take_back(now, id, address, true)
     }
 
@@ -67,7 +73,7 @@ impl Session {
         now: Timestamp,
         id: CommandId,
         address: &Address,
-    ) -> Result<(), ExecuteError> {
+    ) -> Result<Execution, ExecuteError> {
         self.take_back(now, id, address, false)
     }
 
@@ -101,20 +107,26 @@ impl Session {
     ) -> Result<CommandId, ExecuteError> {
         self.now = now;
         self.user_did_something(now);
+        if let Some(known) = self.known(id) {
+            self.settle(now);
+            return Ok(known);
+        }
         let encoding = self.config.text_encoding;
-        let window = self.config.typing_window;
+        let (window, known_max) = (self.config.typing_window, self.config.known_max);
         if let Some(typing) = self.typing.get_mut(address).filter(|typing| now < typing.until) {
             self.documents.get(address).ok_or(ExecuteError::NotOpen)?;
             if let Some((gathered, so_far)) = &mut typing.gathered {
                 if so_far.join(&command, encoding) {
+                    self.known.joined(id, *gathered, known_max);
                     return Ok(*gathered);
                 }
             } else if command.is_text_edit() {
                 typing.gathered = Some((id, command));
+                self.known.begun(id);
                 return Ok(id);
             }
         }
-        self.execute(now, id, address, command)?;
+        let _done = self.execute(now, id, address, command)?;
         if window > Duration::ZERO {
             let typing = Typing { until: now + window, gathered: None };
             self.typing.insert(address.clone(), typing);
@@ -182,6 +194,7 @@ impl Session {
         let nothing = replica.pending().len() == before;
         self.notify(Notice::Applied { id, address: address.clone() });
         if nothing {
+            self.note_ended(id);
             let resolution = Resolution::NoEffect;
             self.notify(Notice::Resolved { id, address: address.clone(), command, resolution });
         } else {
@@ -196,10 +209,13 @@ impl Session {
         id: CommandId,
         address: &Address,
         undo: bool,
-    ) -> Result<(), ExecuteError> {
+    ) -> Result<Execution, ExecuteError> {
         self.now = now;
         self.flush_typing(address);
-        let taken = self.try_take_back(id, address, undo);
+        let taken = match self.known(id) {
+            Some(_) => Ok(Execution::Known),
+            None => self.try_take_back(id, address, undo).map(|()| Execution::Done),
+        };
         self.settle(now);
         taken
     }
@@ -250,7 +266,7 @@ impl Session {
     fn applied(&mut self, address: &Address, before: usize, outcome: Outcome) {
         let token = self.write_token();
         let Some(document) = self.documents.get_mut(address) else { return };
-        let made: Vec<_> = document
+        let made: Vec<Pending> = document
             .replica()
             .into_iter()
             .flat_map(|r| r.pending().skip(before))
@@ -260,6 +276,7 @@ impl Session {
             self.writes.push(layout::mark_pending(address, true));
         }
         for pending in &made {
+            self.known.begun(pending.id);
             self.writes.push(layout::put_command(address, pending));
             let bytes = stored_bytes(pending);
             self.outbox_bytes += bytes;

@@ -68,6 +68,10 @@ impl Endings {
         self.rolled_back
     }
 
+    pub(super) fn has(&self, id: CommandId) -> bool {
+        self.places.contains_key(&id)
+    }
+
     fn insert(&mut self, place: u64, ending: Ending) {
         if ending.is_rolled_back() {
             self.rolled_back += 1;
@@ -164,6 +168,7 @@ impl Session {
     }
 
     pub(super) fn record(&mut self, ending: Ending) {
+        self.note_ended(ending.id);
         let place = self.endings.next;
         self.writes.push(layout::put_ending(place, &ending));
         self.endings.insert(place, ending.clone());

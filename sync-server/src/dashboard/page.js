@@ -22,6 +22,10 @@ function bytes(n) {
   while (n >= 1000 && unit < units.length - 1) { n /= 1000; unit += 1; }
   return [round(n, unit === 0 ? 0 : digits(n)), units[unit]];
 }
+function seconds(n) {
+  if (n < 120) return [round(n, n < 10 ? 1 : 0), "s"];
+  return n < 7200 ? [round(n / 60, 0), "min"] : [round(n / 3600, 0), "h"];
+}
 function millis(n) {
   if (n === null || n === undefined) return ["–", ""];
   return n >= 1000 ? [round(n / 1000, digits(n / 1000)), "s"] : [round(n, digits(n)), "ms"];
@@ -31,8 +35,11 @@ const percent = (n) => [round(n * 100, n < 0.1 ? 1 : 0), "%"];
 const text = ([value, unit]) => (unit ? `${value} ${unit}` : value);
 
 const TILES = [
-  ["Connections", (s) => count(s.connections), (s) => `${text(count(s.sessions))} sessions`],
+  ["Connections", (s) => count(s.connections), (s) => `${text(count(s.sessions))} sessions, ${text(count(s.users))} users`],
+  ["In spaces", (s) => count(s.present_users), (s) => `${text(count(s.present_devices))} devices, ${text(count(s.spaces))} ${s.spaces === 1 ? "space" : "spaces"}`],
   ["Documents", (s) => count(s.documents), (s) => `${text(count(s.followers))} followers`],
+  ["Streams", (s) => count(s.streams), (s) => `${text(count(s.stream_followers))} followers, ${text(bytes(s.stream_bytes))}`],
+  ["Feeds", (s) => count(s.feed_followers), (s) => `followers, of ${text(count(s.feeds))} ${s.feeds === 1 ? "space" : "spaces"}`],
   ["Changes accepted", (s) => per(count)(s.changes), (s) => text(per(bytes)(s.accepted_bytes))],
   ["Delivery p99", (s) => millis(s.delivery_p99), (s) => `p50 ${text(millis(s.delivery_p50))}`],
   ["Commit p99", (s) => millis(s.commit_p99), (s) => `${text(per(count)(s.commits))}, p50 ${text(millis(s.commit_p50))}`],
@@ -48,6 +55,8 @@ const CHARTS = [
   { title: "Traffic", unit: per(bytes), series: [["bytes_in", "in", "a"], ["bytes_out", "out", "c"]] },
   { title: "Frames", unit: per(count), series: [["frames_in", "in", "a"], ["frames_out", "out", "c"]] },
   { title: "Connections", unit: count, series: [["connections", "connections", "a"], ["followers", "followers", "c"], ["leases", "leases", "b"]] },
+  { title: "In spaces", unit: count, series: [["present_users", "users", "a"], ["present_devices", "devices", "c"]] },
+  { title: "Streams and feeds", unit: count, series: [["streams", "streams", "a"], ["stream_followers", "at streams", "c"], ["feed_followers", "at feeds", "b"]] },
   { title: "Behind", note: "changes not sent yet", unit: count, series: [["lag", "all together", "b"], ["lag_max", "the farthest", "d"]] },
   { title: "Memory", unit: bytes, series: [["memory", "resident", "a"], ["outgoing_bytes", "sent and not taken", "b"]] },
 ];
@@ -188,6 +197,25 @@ function drawRefusals(sample) {
   document.getElementById("quiet").hidden = rows.length > 0;
 }
 
+// Receivers of events. One that fails is what somebody looks for, so it is marked.
+function drawWebhooks(sample) {
+  const before = samples[Math.max(0, samples.length - 61)].webhooks;
+  const body = document.querySelector("#webhooks tbody");
+  body.replaceChildren();
+  for (const at of sample.webhooks) {
+    const past = before.find((other) => other.name === at.name) || at;
+    const row = element(body, "tr", at.retrying > 0 ? { class: "bad" } : {});
+    element(element(row, "td"), "code", {}, at.name);
+    element(row, "td", {}, text(count(at.events - past.events)));
+    element(row, "td", {}, text(count(at.failed - past.failed)));
+    element(row, "td", {}, at.waiting > 0 ? `${text(count(at.waiting))} for ${text(seconds(at.lag))}` : "–");
+    element(row, "td", {}, at.retrying > 0 ? `${text(count(at.retrying))} for ${text(seconds(at.failing))}` : "–");
+    element(row, "td", {}, text(bytes(at.spooled_bytes)));
+    element(row, "td", {}, text(count(at.dead)));
+  }
+  document.getElementById("receivers").hidden = sample.webhooks.length === 0;
+}
+
 function draw() {
   const sample = samples.at(-1);
   if (!sample) return;
@@ -199,6 +227,7 @@ function draw() {
   }
   charts.forEach(drawChart);
   drawRefusals(sample);
+  drawWebhooks(sample);
 }
 
 function take(sample) {

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use syncline_engine::clock::Timestamp;
 use syncline_engine::codes::Code;
-use syncline_engine::document::Command;
+use syncline_engine::document::{Command, fill_in};
 use syncline_engine::ids::{ActorId, Address, Epoch, Lease, Ulid};
 use syncline_engine::wire::ServerFrame;
 use syncline_engine::wire::frame::{Blob, Changes, Push, Release, Subscribed, WireLease};
@@ -27,7 +27,7 @@ use super::documents::{AddressPath, address_of, query_of};
 use super::inner::{Inner, problem_of};
 use super::problem::Problem;
 use super::read::{changes_in, last_seq, open, take as take_frame, within_turn};
-use super::{body, fill, show};
+use super::{body, show};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::listener::Peer;
@@ -178,7 +178,7 @@ pub(crate) async fn take(
     let caller = Caller::of(&headers, query_of(query)?.user.as_deref())?;
     require_json(&headers)?;
     let key = key_of(&headers)?;
-    let body = body::read(&headers, body, BODY_BYTES_MAX).await?;
+    let body = body::read(&headers, body, BODY_BYTES_MAX, app.request_wait).await?;
     let now = Clock::start().now();
     let (command, id) = parse(&body, &caller, now)?;
     let key = key.map(|key| (key, Numbers::of(&body)));
@@ -224,7 +224,7 @@ fn parse(body: &[u8], caller: &Caller, now: Timestamp) -> Result<(Command, Optio
     getrandom::fill(&mut random)
         .map_err(|_| Problem::of(Code::Overloaded, "no random numbers are to be had"))?;
     let id = Ulid::new(now, u128::from_le_bytes(random));
-    let used = fill::defaults(&mut value, &caller.user, now, id);
+    let used = fill_in(&mut value, &caller.user, now, id);
     let command: Command = serde_json::from_value(value).map_err(|error| bad(error.to_string()))?;
     command.check()?;
     Ok((command, used.then_some(id)))

@@ -1,5 +1,5 @@
-//! Server-sent events: what happens to one document, or to several of a space, for whoever can't or need
-//! not hold a replica. A reader is a follower with a cursor, and resumes by the id of the last event
+//! Server-sent events: what happens to one document, or to some of a space, for whoever can't or need
+//! not hold a replica. What happens to all posts of a space is told by [`super::feed`]. A reader is a follower with a cursor, and resumes by the id of the last event
 //! that it got; nothing is queued for it here.
 
 use std::collections::VecDeque;
@@ -15,6 +15,7 @@ use futures_util::Stream;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use syncline_engine::codes::Code;
+use syncline_engine::document::shown::summary;
 use syncline_engine::ids::{Address, Cursor, Epoch, Tip};
 use syncline_engine::wire::ServerFrame;
 use syncline_engine::wire::frame::{Changes, Resume};
@@ -25,7 +26,7 @@ use super::documents::{AddressPath, NamePath, address_of, name_of, query_of};
 use super::inner::{Inner, problem_of};
 use super::problem::Problem;
 use super::read::{changes_in, last_seq, open, take, within_turn};
-use super::{COME_BACK, KEEP_ALIVE, cursor, show};
+use super::{COME_BACK, KEEP_ALIVE, cursor, feed, posts, show};
 use crate::app::App;
 use crate::listener::Peer;
 
@@ -49,6 +50,7 @@ pub(crate) struct OfDocument {
 pub(crate) struct OfSpace {
     user: Option<String>,
     documents: Option<String>,
+    limit: Option<usize>,
 }
 
 /// Follows one document.
@@ -64,7 +66,7 @@ pub(crate) async fn of_document(
     follow(app, peer, caller, vec![address], &headers).await
 }
 
-/// Follows documents of a space.
+/// Follows documents of a space, or all its posts.
 pub(crate) async fn of_space(
     State(app): State<Arc<App>>,
     Extension(peer): Extension<Peer>,
@@ -73,10 +75,17 @@ pub(crate) async fn of_space(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let space = name_of(path)?;
-    let OfSpace { user, documents } = query_of(query)?;
+    let OfSpace { user, documents, limit } = query_of(query)?;
     let caller = Caller::of(&headers, user.as_deref())?;
     let bad = |why: &str| Problem::of(Code::BadAddress, why);
-    let documents = documents.ok_or_else(|| bad("name documents: ?documents=ID/FACET,ID/FACET"))?;
+    let Some(documents) = documents else {
+        let limit = posts::limit(limit)?;
+        let last = last_event_id(&headers);
+        return feed::follow(&app, &peer, &caller, space, limit, last).await;
+    };
+    if limit.is_some() {
+        return Err(Problem::bad_request("limit is of posts: give it without documents"));
+    }
     let mut addresses = Vec::new();
     for document in documents.split(',') {
         let address = format!("{space}/{document}").parse::<Address>();
@@ -121,7 +130,7 @@ async fn follow(
 ) -> Result<Response, Problem> {
     let full = |_| Problem::of(Code::Overloaded, "there is no room for another connection");
     let seat = Arc::clone(&app.seats).try_acquire_owned().map_err(full)?;
-    let last = headers.get(LAST_EVENT_ID).and_then(|last| last.to_str().ok());
+    let last = last_event_id(headers);
     let last: Vec<Option<Cursor>> =
         last.map_or_else(Vec::new, |last| last.split(',').map(cursor::from_text).collect());
     let inner = Inner::greet(&app, &peer, &caller).await?;
@@ -133,11 +142,28 @@ async fn follow(
         let last = last.get(place).copied().flatten();
         follower.begin(address, last, given).await?;
     }
-    let mut response = Sse::new(stream(follower))
-        .keep_alive(KeepAlive::new().interval(KEEP_ALIVE).text("keep-alive"))
-        .into_response();
+    Ok(answer(stream(follower)))
+}
+
+fn last_event_id(headers: &HeaderMap) -> Option<&str> {
+    // One that is no text is as one that leads nowhere.
+    headers.get(LAST_EVENT_ID).map(|last| last.to_str().unwrap_or(""))
+}
+
+/// Answers with a stream of events.
+pub(super) fn answer<S>(events: S) -> Response
+where
+    S: Stream<Item = Result<Event, Infallible>> + Send + 'static,
+{
+    let keep_alive = KeepAlive::new().interval(KEEP_ALIVE).text("keep-alive");
+    let mut response = Sse::new(events).keep_alive(keep_alive).into_response();
     stream_headers(response.headers_mut());
-    Ok(response)
+    response
+}
+
+/// Tells why a stream ends, and when to come back where that is of use.
+pub(super) fn ending(problem: &Problem) -> Event {
+    Event::default().event("end").data(problem.to_json().to_string()).retry(COME_BACK)
 }
 
 /// What keeps caches and proxies from holding a stream back.
@@ -206,7 +232,7 @@ impl Follower {
                 "address": address.to_string(),
                 "seq": cursor.seq,
                 "etag": show::etag(&copy.reading.heads()),
-                "summary": show::summary(copy.reading.view()),
+                "summary": summary(copy.reading.view()),
             });
             Ok((cursor, body))
         };
@@ -238,11 +264,9 @@ impl Follower {
         }
     }
 
-    /// Tells why it ends, and when to come back where that is of use.
     fn end(&mut self, problem: &Problem) {
         self.over = true;
-        let event = Event::default().event("end").data(problem.to_json().to_string());
-        self.events.push_back(event.retry(COME_BACK));
+        self.events.push_back(ending(problem));
     }
 
     async fn heard(&mut self, frame: ServerFrame) -> Result<(), Problem> {
@@ -311,7 +335,7 @@ impl Follower {
         let place = place.lock().await;
         Ok(place.as_ref().map_or((Value::Null, Value::Null), |copy| {
             let reading = &copy.reading;
-            (show::etag(&reading.heads()).into(), show::summary(reading.view()))
+            (show::etag(&reading.heads()).into(), summary(reading.view()))
         }))
     }
 }

@@ -22,14 +22,14 @@ use crate::app::App;
 use crate::listener::Peer;
 
 /// Posts in one answer, if the request does not say how many.
-const LIMIT: u16 = 50;
+const LIMIT: usize = 50;
 
 /// What may be asked.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Asked {
     /// How many posts at most.
-    limit: Option<u16>,
+    limit: Option<usize>,
     /// What an earlier answer gave as `next`.
     before: Option<String>,
     /// Who asks, where names are taken at their word.
@@ -46,15 +46,21 @@ pub(crate) async fn list(
 ) -> Result<Response, Problem> {
     let space = name_of(path)?;
     let asked = query_of(query)?;
-    let limit = asked.limit.unwrap_or(LIMIT);
-    if limit == 0 || usize::from(limit) > FEED_POSTS_MAX {
-        return Err(Problem::bad_request(format!("limit is 1 to {FEED_POSTS_MAX}")));
-    }
+    let limit = u16::try_from(limit(asked.limit)?).unwrap_or(u16::MAX);
     let after = asked.before.as_deref().map(place).transpose()?;
     let caller = Caller::of(&headers, asked.user.as_deref())?;
     let list = ListPosts { nonce: 0, space, after, limit };
     let run = async |_: &App, inner: &mut Inner| ask(inner, list).await;
     Ok(show(&within_turn(&app, &peer, &caller, run).await?))
+}
+
+/// How many posts are asked for.
+pub(super) fn limit(asked: Option<usize>) -> Result<usize, Problem> {
+    let limit = asked.unwrap_or(LIMIT);
+    if limit == 0 || limit > FEED_POSTS_MAX {
+        return Err(Problem::bad_request(format!("limit is 1 to {FEED_POSTS_MAX}")));
+    }
+    Ok(limit)
 }
 
 async fn ask(inner: &mut Inner, list: ListPosts) -> Result<Posts, Problem> {

@@ -31,6 +31,7 @@ use super::cursor::to_hex;
 use super::documents::{NamePath, name_of, query_of};
 use super::events::stream_headers;
 use super::inner::Seat;
+use super::pace::too_many;
 use super::problem::Problem;
 use super::{COME_BACK, KEEP_ALIVE, body};
 use crate::addresses;
@@ -99,11 +100,7 @@ pub(crate) async fn open(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let place = app.addresses.seat(app.addresses.origin(peer.address.ip(), &headers));
-    let place = place.map_err(|wait| {
-        let why = "this address has, or opens, as many connections as it may";
-        let wait = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
-        Problem::of(Code::TooManyConnections, why).later(Some(wait))
-    })?;
+    let place = place.map_err(too_many)?;
     let full = |_| Problem::of(Code::Overloaded, "there is no room for another connection");
     let room = Arc::clone(&app.seats).try_acquire_owned().map_err(full)?;
     let mut id = [0; 16];
@@ -202,7 +199,7 @@ pub(crate) async fn up(
 ) -> Result<StatusCode, Problem> {
     let Numbered { number } = query_of(query)?;
     let link = app.http.links.link(&name_of(path)?)?;
-    let body = body::read(&headers, body, UP_BYTES_MAX).await?;
+    let body = body::read(&headers, body, UP_BYTES_MAX, app.request_wait).await?;
     let frames = frames_of(body)?;
     // Whoever hangs up halfway does not cut a body in two.
     let taken = tokio::spawn(async move { take(&link, number, frames).await });

@@ -12,6 +12,7 @@ use syncline_engine::clock::Timestamp;
 use syncline_engine::codes::Code;
 
 use super::Meters;
+use super::webhooks::Receiver;
 
 /// Over how many samples quantiles and rates of refusals are taken: one second is too short for a
 /// tail.
@@ -26,6 +27,15 @@ pub(crate) struct Sample {
     documents: i64,
     followers: i64,
     leases: i64,
+    users: i64,
+    spaces: i64,
+    present_users: i64,
+    present_devices: i64,
+    streams: i64,
+    stream_followers: i64,
+    stream_bytes: i64,
+    feeds: i64,
+    feed_followers: i64,
     behind: i64,
     lag: i64,
     lag_max: i64,
@@ -49,6 +59,7 @@ pub(crate) struct Sample {
     files: u64,
     /// How many there were so far, those that there were.
     refusals: BTreeMap<&'static str, u64>,
+    webhooks: Vec<Receiver>,
 }
 
 /// What only grows, at one moment.
@@ -149,9 +160,18 @@ impl Sampler {
             documents: gauges.documents.get(),
             followers: gauges.followers.get(),
             leases: gauges.leases.get(),
-            behind: gauges.behind.get(),
-            lag: gauges.lag.get(),
-            lag_max: gauges.lag_max.get(),
+            users: gauges.users.get(),
+            spaces: gauges.spaces.get(),
+            present_users: gauges.present_users.get(),
+            present_devices: gauges.present_devices.get(),
+            streams: gauges.streams.get(),
+            stream_followers: gauges.stream_followers.get(),
+            stream_bytes: gauges.stream_text_bytes.get(),
+            feeds: gauges.feeds.get(),
+            feed_followers: gauges.feed_followers.get(),
+            behind: gauges.followers_behind.get(),
+            lag: gauges.cursor_lag_changes.get(),
+            lag_max: gauges.cursor_lag_max_changes.get(),
             pending_bytes: gauges.pending_bytes.get(),
             outgoing_bytes: gauges.outgoing_bytes.get(),
             queue: gauges.queue_messages.get() + gauges.queue_answers.get(),
@@ -170,6 +190,7 @@ impl Sampler {
             memory,
             files,
             refusals: refusals(meters),
+            webhooks: meters.receivers.receivers(),
         };
         self.before.push_back(after);
         if self.before.len() > WINDOW {

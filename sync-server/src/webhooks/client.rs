@@ -47,7 +47,12 @@ impl Poster {
         http.enforce_http(false);
         http.set_connect_timeout(Some(webhook.timeout));
         http.set_nodelay(true);
-        let https = HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1();
+        let https = HttpsConnectorBuilder::new();
+        let https = match &webhook.authorities {
+            Some(authorities) => https.with_tls_config(authorities.config()),
+            None => https.with_webpki_roots(),
+        };
+        let https = https.https_or_http().enable_http1();
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE)
             .pool_timer(TokioTimer::new())

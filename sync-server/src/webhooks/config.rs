@@ -7,6 +7,7 @@ use std::time::Duration;
 use hyper::Uri;
 use serde::{Deserialize, Serialize};
 
+use super::authorities::Authorities;
 use super::signature::Secret;
 
 /// Receivers that one server may have: each costs a task, a pool of connections and a spool.
@@ -87,6 +88,8 @@ pub struct Webhook {
     pub name: String,
     /// Where it listens.
     pub url: Uri,
+    /// Who vouches for its certificate; the public authorities if nobody is named.
+    pub authorities: Option<Authorities>,
     /// What it shares with this server; each signs.
     pub secrets: Vec<Secret>,
     /// Of which spaces it is told; of all if there is none.
@@ -127,6 +130,7 @@ struct Listed {
 struct Given {
     name: String,
     url: String,
+    ca: Option<PathBuf>,
     secrets: Vec<String>,
     #[serde(default)]
     spaces: Vec<Pattern>,
@@ -191,6 +195,10 @@ impl Given {
         if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
             return Err("its url must not hold a password; requests are signed".to_owned());
         }
+        if self.ca.is_some() && url.scheme_str() != Some("https") {
+            return Err("its ca is of no use where its url is not https".to_owned());
+        }
+        let authorities = self.ca.as_deref().map(Authorities::read).transpose()?;
         let secrets: Result<Vec<Secret>, _> = self.secrets.iter().map(|s| s.parse()).collect();
         let secrets = secrets.map_err(|error: super::signature::NotASecret| error.to_string())?;
         if secrets.is_empty() {
@@ -200,6 +208,7 @@ impl Given {
         Ok(Webhook {
             name: self.name,
             url,
+            authorities,
             secrets,
             spaces: self.spaces,
             events: self.events,
@@ -258,6 +267,9 @@ mod tests {
             one("a", "http://user:word@h/", &secret),
             one("a", "http://h/", ""),
             one("a", "http://h/", "\"secret\""),
+            format!("{fine}ca = \"ca.pem\"\n"),
+            format!("{}ca = \"/nowhere/ca.pem\"\n", one("a", "https://h/", &secret)),
+            format!("{}ca = \"/dev/null\"\n", one("a", "https://h/", &secret)),
             format!("{fine}{fine}"),
         ] {
             let refused = read(&bad);

@@ -1,7 +1,8 @@
 //! What is counted of each receiver, for whoever watches. Knows no format in which it is shown.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// What one receiver has got and what it lacks, since the server started.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,9 +28,20 @@ pub struct WebhookStats {
     pub waiting: usize,
     /// How long the first of them has waited.
     pub lag: Duration,
+    /// Documents that wait for another attempt, because the one before failed.
+    pub retrying: usize,
+    /// For how long there have been such documents.
+    pub failing: Duration,
 }
 
-/// The numbers that only go up.
+/// Documents that wait for another attempt, and since when there are some.
+#[derive(Debug, Default)]
+struct Failing {
+    documents: usize,
+    since: Option<Instant>,
+}
+
+/// The numbers that only go up, and what fails at the moment.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     delivered: AtomicU64,
@@ -38,6 +50,7 @@ pub(super) struct Counters {
     retried: AtomicU64,
     dead: AtomicU64,
     gaps: AtomicU64,
+    failing: Mutex<Failing>,
 }
 
 impl Counters {
@@ -59,12 +72,20 @@ impl Counters {
         self.dead.fetch_add(events, Ordering::Relaxed);
     }
 
+    /// So many documents wait for another attempt.
+    pub(super) fn retrying(&self, documents: usize) {
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = failing.since.take().unwrap_or_else(Instant::now);
+        *failing = Failing { documents, since: (documents > 0).then_some(since) };
+    }
+
     pub(super) fn stats(
         &self,
         name: &str,
         spooled_bytes: u64,
         (waiting, lag): (usize, Duration),
     ) -> WebhookStats {
+        let failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
         let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
         WebhookStats {
             name: name.to_owned(),
@@ -77,6 +98,8 @@ impl Counters {
             spooled_bytes,
             waiting,
             lag,
+            retrying: failing.documents,
+            failing: failing.since.map_or(Duration::ZERO, |since| since.elapsed()),
         }
     }
 }

@@ -271,6 +271,7 @@ impl Worker {
             }
             Ended::Refused => self.failed(address, before, progress, None, true),
         }
+        shared.counters[index].retrying(self.retries.len());
     }
 
     fn failed(

@@ -1,6 +1,9 @@
 //! Whatever somebody sends, it is answered by a code or a close, others go on, and the server stays
 //! alive and small.
 
+mod bombs;
+mod names;
+
 use std::num::NonZeroU64;
 
 use automerge::{Change, ExpandedChange};

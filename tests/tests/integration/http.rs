@@ -3,6 +3,7 @@
 
 mod following;
 mod guarding;
+mod pace;
 mod reading;
 mod readme;
 mod transport;

@@ -13,8 +13,10 @@ use syncline_engine::ids::{Address, Facet};
 use syncline_engine::storage::LogStore;
 use syncline_engine::wire::ServerFrame;
 use syncline_server::store::{SledOptions, SledStore};
+use syncline_tests::authority::Authority;
 use syncline_tests::raw::RawDocument;
 use syncline_tests::receiver::{Receiver, Reply};
+use syncline_tests::web::Web;
 use tempfile::tempdir;
 
 use crate::support::{RawClient, ServerProcess, comment, confirmed, fresh_id, join, within};
@@ -414,4 +416,56 @@ async fn a_receiver_chooses_spaces_and_kinds_and_begins_with_its_first_start() {
         (&gap["changes"][0]["reason"], &gap["document"]),
         (&"replaced".into(), &document.into())
     );
+}
+
+#[tokio::test]
+async fn over_https_only_whom_the_named_authority_vouches_for_is_told_anything() {
+    let dir = tempdir().expect("a directory");
+    let ours = Authority::new(&dir.path().join("ours.pem"));
+    let other = Authority::new(&dir.path().join("other.pem"));
+    let receiver = Receiver::start_with_tls(&ours.vouches()).await;
+    let named = |authority: &Authority| format!("ca = {:?}", authority.file);
+    // Whoever else it may be that listens there hears nothing, and misses nothing later.
+    let mut server = start(dir.path(), &receiver, &named(&other), &[]).await;
+    let square = comments(&server.url(), "ada", "square").await;
+    add(&square, 0, 3).await;
+    within(async { while !server.log().contains("does not take events") {} }).await;
+    assert_eq!(receiver.requests(), 0);
+    server.kill().await;
+    receiver.write_file(&dir.path().join("webhooks.toml"), &named(&ours));
+    let _server = server.restart().await;
+    let events = receiver.took(|events| seqs(events, "town/square/comments").len() == 3).await;
+    assert_eq!(kinds(&events), ["comments.added"; 3]);
+}
+
+/// What the metrics say of the receiver.
+async fn metric(server: &ServerProcess, name: &str) -> f64 {
+    let text = Web::new(server.port()).get("/metrics", &[]).await.body;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let begin = format!("syncline_webhook_{name} ");
+    let line = text.lines().find_map(|line| line.strip_prefix(&begin));
+    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {text}"))
+}
+
+#[tokio::test]
+async fn what_a_receiver_took_and_what_fails_is_in_the_metrics() {
+    let dir = tempdir().expect("a directory");
+    let receiver = Receiver::start().await;
+    let server = start(dir.path(), &receiver, "", &[]).await;
+    let square = comments(&server.url(), "ada", "square").await;
+    add(&square, 0, 3).await;
+    let until = async |name: &str, enough: fn(f64) -> bool| {
+        within(async { while !enough(metric(&server, name).await) {} }).await;
+    };
+    until("events_total{webhook=\"receiver\"}", |events| events == 3.0).await;
+    assert_eq!(metric(&server, "retrying_documents{webhook=\"receiver\"}").await, 0.0);
+    receiver.answer(|_| Reply::Status(503));
+    add(&square, 3, 4).await;
+    until("requests_total{outcome=\"failed\",webhook=\"receiver\"}", |failed| failed > 0.0).await;
+    until("retrying_documents{webhook=\"receiver\"}", |documents| documents == 1.0).await;
+    until("failing_seconds{webhook=\"receiver\"}", |seconds| seconds > 0.0).await;
+    receiver.answer(|_| Reply::Status(200));
+    until("events_total{webhook=\"receiver\"}", |events| events == 4.0).await;
+    until("retrying_documents{webhook=\"receiver\"}", |documents| documents == 0.0).await;
+    until("failing_seconds{webhook=\"receiver\"}", |seconds| seconds == 0.0).await;
 }

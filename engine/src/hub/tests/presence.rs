@@ -280,7 +280,7 @@ fn a_ban_takes_effect_at_once_also_on_one_whose_connection_is_gone_pr5() {
     keeper.ban(&mut world, "user2", true);
     bob.listen(&mut world);
     assert_eq!(bob.sent_away(), Some((Code::Forbidden, None)));
-    assert_eq!(world.hub.stats().present, 1);
+    assert_eq!((world.hub.stats().present, world.hub.stats().present_users), (1, 1));
     bob.enter(&mut world, true, vec![]);
     assert_eq!(bob.sent_away(), Some((Code::Forbidden, None)));
     keeper.ban(&mut world, "user2", false);

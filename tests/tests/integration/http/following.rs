@@ -1,6 +1,7 @@
 //! Events of documents and spaces: from where one was, whatever happened meanwhile.
 
-use serde_json::json;
+use serde_json::{Value, json};
+use syncline_tests::web::{Event, Events};
 use tempfile::tempdir;
 
 use super::{command, comment, create, server};
@@ -12,7 +13,7 @@ const LIKES: &str = "/v1/documents/town/square/likes/events?user=bob";
 async fn a_reader_of_events_goes_on_where_it_was_after_a_kill_of_the_server() {
     let dir = tempdir().expect("a directory");
     let (mut server, web) = server(dir.path(), &[]).await;
-    command(web, "town/square/likes", "ada", &json!({"likes": {"like": {}}})).await.fine();
+    command(web, "town/square/likes", "ada", &like_it()).await.fine();
     let mut events = web.events(LIKES, &[]).await;
     assert_eq!(events.headers["cache-control"], "no-store");
     assert_eq!(events.headers["x-accel-buffering"], "no");
@@ -34,7 +35,7 @@ async fn a_reader_of_events_goes_on_where_it_was_after_a_kill_of_the_server() {
     assert_eq!(events.next().await, None, "the server is gone");
     let _server = server.restart().await;
     for user in ["gil", "hal"] {
-        command(web, "town/square/likes", user, &json!({"likes": {"like": {}}})).await.fine();
+        command(web, "town/square/likes", user, &like_it()).await.fine();
     }
     let mut events = web.events(LIKES, &[("last-event-id", &last)]).await;
     let mut seen = Vec::new();
@@ -75,7 +76,7 @@ async fn a_server_that_ends_says_so_and_when_to_come_back_gb1() {
 async fn one_stream_follows_several_documents_of_a_space() {
     let dir = tempdir().expect("a directory");
     let (mut server, web) = server(dir.path(), &[]).await;
-    command(web, "town/b/likes", "eve", &json!({"likes": {"like": {}}})).await.fine();
+    command(web, "town/b/likes", "eve", &like_it()).await.fine();
     let path = "/v1/spaces/town/events?user=bob&documents=a/post,a/comments,b/likes";
     let mut events = web.events(path, &[]).await;
     for address in ["town/a/post", "town/a/comments", "town/b/likes"] {
@@ -91,7 +92,7 @@ async fn one_stream_follows_several_documents_of_a_space() {
     let last = change.id.expect("an id");
     server.kill().await;
     let _server = server.restart().await;
-    command(web, "town/b/likes", "ada", &json!({"likes": {"like": {}}})).await.fine();
+    command(web, "town/b/likes", "ada", &like_it()).await.fine();
     let mut events = web.events(path, &[("last-event-id", &last)]).await;
     let change = events.next().await.expect("an event");
     assert_eq!(
@@ -126,4 +127,99 @@ async fn a_reader_follows_a_document_into_its_next_epoch_and_not_where_it_may_no
     command(web, "town/rules/json", "ada", &private).await.fine();
     assert_eq!(events.until("end").await.json()["code"], "forbidden");
     assert_eq!(events.next().await, None);
+}
+
+const SPACE: &str = "/v1/spaces/town/events?user=bob";
+
+fn like_it() -> Value {
+    json!({"likes": {"like": {}}})
+}
+
+/// The posts that an event tells: each one's id and its likes.
+fn likes(event: &Event) -> Vec<(String, u64)> {
+    let posts = event.json()["posts"].as_array().expect("posts").clone();
+    let of = |post: &Value| {
+        let likes = post["likes"].as_u64().expect("a number");
+        (post["id"].as_str().expect("an id").to_owned(), likes)
+    };
+    posts.iter().map(of).collect()
+}
+
+/// Hears events of a space until a post has so many likes.
+async fn until_liked(events: &mut Events, id: &str, count: u64) -> Event {
+    loop {
+        let change = events.until("change").await;
+        if likes(&change).contains(&(id.to_owned(), count)) {
+            return change;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_space_tells_its_posts_and_each_that_is_new_or_changes_and_opens_none() {
+    let dir = tempdir().expect("a directory");
+    let (server, web) = server(dir.path(), &[]).await;
+    for id in ["one", "two"] {
+        command(web, &format!("town/{id}/post"), "ada", &create(id, "")).await.fine();
+    }
+    command(web, "elsewhere/three/post", "ada", &create("three", "")).await.fine();
+    let mut events = web.events(SPACE, &[]).await;
+    assert_eq!(events.headers["cache-control"], "no-store");
+    assert_eq!(events.headers["x-accel-buffering"], "no");
+    let state = events.next().await.expect("an event");
+    let mut told = likes(&state);
+    told.sort();
+    assert_eq!(told, [("one".to_owned(), 0), ("two".to_owned(), 0)]);
+    assert_eq!((state.name.as_str(), &state.json()["space"]), ("state", &json!("town")));
+    let few = web.events(&format!("{SPACE}&limit=1"), &[]).await.until("state").await;
+    assert_eq!(likes(&few).len(), 1);
+    command(web, "town/one/likes", "eve", &like_it()).await.fine();
+    until_liked(&mut events, "one", 1).await;
+    command(web, "town/four/post", "ada", &create("four", "")).await.fine();
+    until_liked(&mut events, "four", 0).await;
+    // By WebSocket too.
+    let client = join(&server.url(), "gil").await;
+    let address = "town/two/likes".parse().expect("an address");
+    let two = within(client.document(&address)).await.expect("it opens");
+    confirmed(two.command(like("gil")).expect("it can be done")).await;
+    until_liked(&mut events, "two", 1).await;
+}
+
+#[tokio::test]
+async fn a_reader_of_a_space_resumes_in_the_same_run_and_begins_anew_in_another() {
+    let dir = tempdir().expect("a directory");
+    let (mut server, web) = server(dir.path(), &[]).await;
+    command(web, "town/one/post", "ada", &create("one", "")).await.fine();
+    let mut events = web.events(SPACE, &[]).await;
+    let last = events.until("state").await.id.expect("an id");
+    drop(events);
+    command(web, "town/one/likes", "eve", &like_it()).await.fine();
+    let mut events = web.events(SPACE, &[("last-event-id", &last)]).await;
+    let change = events.next().await.expect("what was missed comes");
+    assert_eq!((change.name.as_str(), likes(&change)), ("change", vec![("one".to_owned(), 1)]));
+    let last = change.id.expect("an id");
+    // One that has nothing to do with this space or server.
+    let mut lost = web.events(SPACE, &[("last-event-id", "nonsense")]).await;
+    assert_eq!(lost.next().await.expect("an event").name, "reset");
+
+    server.kill().await;
+    let _server = server.restart().await;
+    let mut events = web.events(SPACE, &[("last-event-id", &last)]).await;
+    let reset = events.next().await.expect("an event");
+    assert_eq!((reset.name.as_str(), likes(&reset)), ("reset", vec![("one".to_owned(), 1)]));
+    command(web, "town/one/likes", "gil", &like_it()).await.fine();
+    until_liked(&mut events, "one", 2).await;
+}
+
+#[tokio::test]
+async fn who_may_not_read_a_space_any_more_is_told_so_and_no_more_pol2() {
+    let dir = tempdir().expect("a directory");
+    let (_server, web) = server(dir.path(), &["--owners", "ada"]).await;
+    let mut events = web.events(SPACE, &[]).await;
+    events.until("state").await;
+    let private = json!({"json": {"put": {"path": ["private"], "value": true}}});
+    command(web, "town/rules/json", "ada", &private).await.fine();
+    assert_eq!(events.until("end").await.json()["code"], "forbidden");
+    assert_eq!(events.next().await, None);
+    assert_eq!(web.get(SPACE, &[]).await.problem(), (403, "forbidden".to_owned()));
 }

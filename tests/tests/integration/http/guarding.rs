@@ -63,6 +63,7 @@ async fn only_a_right_token_is_let_in_and_only_where_it_may_hs3() {
         web.get(POST, &[("authorization", &eve)]).await,
         web.get(&format!("{POST}/events"), &[("authorization", &eve)]).await,
         web.get("/v1/spaces/town/events?documents=square/post", &[("authorization", &eve)]).await,
+        web.get("/v1/spaces/town/events", &[("authorization", &eve)]).await,
         web.post(&format!("{POST}/commands"), &[("authorization", &eve)], &comment("x")).await,
     ];
     for answer in answers {
@@ -84,7 +85,10 @@ async fn paths_that_are_no_addresses_lead_nowhere() {
         ("/v1/documents/town/square/post?user=ada&nonsense=1", "bad_request"),
         ("/v1/documents/town/square/post?user=ada&at=-1", "bad_request"),
         ("/v1/documents/town/square/post?user=ada&heads=zz", "bad_request"),
-        ("/v1/spaces/town/events?user=ada", "bad_address"),
+        ("/v1/spaces/to%2fwn/events?user=ada", "bad_address"),
+        ("/v1/spaces/town/events?user=ada&limit=0", "bad_request"),
+        ("/v1/spaces/town/events?user=ada&limit=501", "bad_request"),
+        ("/v1/spaces/town/events?user=ada&limit=5&documents=a/post", "bad_request"),
         ("/v1/spaces/town/events?user=ada&documents=../rules/json", "bad_address"),
     ] {
         assert_eq!(web.get(path, &[]).await.problem(), (400, code.to_owned()), "{path}");

@@ -8,7 +8,7 @@ use tempfile::tempdir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
-use super::server;
+use super::{command, server};
 use crate::support::within;
 
 /// The `curl` commands of the README, each with the lines that it goes on in.
@@ -43,7 +43,7 @@ fn shell(command: &str, port: u16) -> Command {
 #[tokio::test]
 async fn the_commands_of_the_readme_work_as_printed() {
     let dir = tempdir().expect("a directory");
-    let (server, _) = server(dir.path(), &[]).await;
+    let (server, web) = server(dir.path(), &[]).await;
     let commands = commands();
     let (live, plain): (Vec<_>, Vec<_>) = commands.iter().partition(|c| c.contains("-sSN"));
     assert_eq!((plain.len(), live.len()), (5, 1));
@@ -65,14 +65,21 @@ async fn the_commands_of_the_readme_work_as_printed() {
 
     let mut live = shell(live[0], server.port()).spawn().expect("curl is there");
     let mut lines = BufReader::new(live.stdout.take().expect("it is piped")).lines();
-    let mut summaries = Vec::new();
-    while summaries.len() < 2 {
+    let mut posts = async || loop {
         let line = within(lines.next_line()).await.expect("text").expect("it goes on");
         if let Some(data) = line.strip_prefix("data: ") {
             let event: Value = serde_json::from_str(data).expect("JSON");
-            summaries.push(event["summary"].clone());
+            return event["posts"].clone();
         }
-    }
-    assert_eq!(summaries[0]["targets"], json!({"post": {"like": 1}}));
-    assert_eq!(summaries[1], json!({"count": 1}));
+    };
+    let state = posts().await;
+    assert_eq!((&state[0]["title"], &state[0]["likes"]), (&json!("Hello"), &json!(1)), "{state}");
+    assert_eq!((&state[0]["comments"], &state[1]), (&json!(1), &Value::Null), "{state}");
+    command(web, "town/hello/likes", "ada", &json!({"likes": {"like": {}}})).await.fine();
+    let changed = posts().await;
+    assert_eq!(
+        (&changed[0]["id"], &changed[0]["likes"]),
+        (&json!("hello"), &json!(2)),
+        "{changed}"
+    );
 }

@@ -1,11 +1,27 @@
-//! What a command need not say when it comes by HTTP: who, when, and a new id. Knows the commands as JSON.
+//! Commands in short, as a page says them: who, when and new ids may be left out. The same for whoever
+//! takes commands as JSON. Must never know who sends them, or how.
 
 use serde_json::{Map, Value, json};
-use syncline_engine::clock::Timestamp;
-use syncline_engine::ids::Ulid;
 
-/// Fills in what is missing of a command, `{"likes": {"like": {…}}}`. Answers whether `id` was used.
-pub(crate) fn defaults(command: &mut Value, user: &str, now: Timestamp, id: Ulid) -> bool {
+use crate::clock::Timestamp;
+use crate::ids::Ulid;
+
+/// Fills in what is missing of a command as JSON: the user as who did it, `now` as when, and `id`
+/// where a new one is needed. Answers whether what the command makes is named `id`. What is no
+/// command is left as it is.
+///
+/// ```
+/// use serde_json::json;
+/// use syncline_engine::clock::Timestamp;
+/// use syncline_engine::document::fill_in;
+/// use syncline_engine::ids::Ulid;
+/// let id = Ulid::new(Timestamp(7), 1);
+/// let mut command = json!({ "comments": { "add": { "body": "Hi" } } });
+/// assert!(fill_in(&mut command, "ada", Timestamp(7), id));
+/// assert_eq!(command["comments"]["add"]["author"], "ada");
+/// assert_eq!(command["comments"]["add"]["id"], id.to_string());
+/// ```
+pub fn fill_in(command: &mut Value, user: &str, now: Timestamp, id: Ulid) -> bool {
     let Some((facet, kind, fields)) = parts(command) else { return false };
     let (user, now) = (Value::from(user), Value::from(now.0));
     let mut used = false;
@@ -60,15 +76,14 @@ fn missing(fields: &mut Map<String, Value>, name: &str, value: Value) {
 
 #[cfg(test)]
 mod tests {
-    use syncline_engine::document::{Command, CommentsCommand, LikesCommand, Target};
-
     use super::*;
+    use crate::document::{Command, CommentsCommand, LikesCommand, Target};
 
     const NOW: Timestamp = Timestamp(1_700_000_000_000);
 
     fn filled(command: &Value) -> (Command, bool) {
         let mut command = command.clone();
-        let used = defaults(&mut command, "ada", NOW, Ulid::new(NOW, 1));
+        let used = fill_in(&mut command, "ada", NOW, Ulid::new(NOW, 1));
         (serde_json::from_value(command).expect("it is a command"), used)
     }
 
@@ -110,7 +125,7 @@ mod tests {
             [json!(null), json!([1]), json!({}), json!({"post": 1}), json!({"a": {}, "b": {}})]
         {
             let mut same = other.clone();
-            assert!(!defaults(&mut same, "ada", NOW, Ulid::new(NOW, 1)));
+            assert!(!fill_in(&mut same, "ada", NOW, Ulid::new(NOW, 1)));
             assert_eq!(same, other);
         }
     }

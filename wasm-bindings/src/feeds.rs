@@ -1,0 +1,55 @@
+//! Feeds: the posts of a space. Must never know JavaScript.
+
+use serde_json::{Value, json};
+use syncline_engine::session::{FeedStatus, Input};
+use syncline_engine::summary::Summary;
+
+use crate::fault::Fault;
+use crate::presence::check_space;
+use crate::session::Driven;
+
+impl Driven {
+    /// Follows the posts of a space, or more or fewer of them.
+    ///
+    /// # Errors
+    /// If the space's name is none.
+    pub fn follow_feed(&mut self, now: f64, space: &str, newest: u64) -> Result<(), Fault> {
+        check_space(space)?;
+        let newest = usize::try_from(newest).unwrap_or(usize::MAX);
+        self.input(now, Input::FollowFeed { space: space.to_owned(), newest });
+        Ok(())
+    }
+
+    /// What a feed shows; `None` if the app does not follow it.
+    #[must_use]
+    pub fn feed(&self, space: &str) -> Option<Value> {
+        let feed = self.session.feed(space)?;
+        let mut view = match feed.status() {
+            FeedStatus::Live => json!({ "phase": "live" }),
+            FeedStatus::Ended { code, message } => {
+                json!({ "phase": "ended", "code": code.slug(), "message": message })
+            }
+            _ => json!({ "phase": "waiting" }),
+        };
+        view["posts"] = feed.posts().filter_map(post).collect();
+        Some(view)
+    }
+}
+
+fn post(summary: &Summary) -> Option<Value> {
+    let post = summary.post.as_ref()?;
+    let likes = summary.likes.clone().unwrap_or_default();
+    let reactions: serde_json::Map<_, _> =
+        likes.reactions.into_iter().map(|(name, count)| (name, count.into())).collect();
+    Some(json!({
+        "id": summary.id,
+        "active": summary.active.0,
+        "author": post.author.as_str(),
+        "created": post.created.0,
+        "status": post.status.as_str(),
+        "title": post.title,
+        "likes": likes.likes,
+        "reactions": reactions,
+        "comments": summary.comments.unwrap_or_default().comments,
+    }))
+}
