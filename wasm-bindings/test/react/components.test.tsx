@@ -201,7 +201,21 @@ test("what was refused is shown with its reason and what was written, until it i
   expect(within(toast).getByText("and mine")).toBeTruthy();
   expect(within(toast).getByText("Only its author may change this.")).toBeTruthy();
   expect(bob.post(at).getSnapshot().body).toBe("Ours");
-  click(within(toast).getByRole("button", { name: "Dismiss" }));
+  // By an editor again it may be done.
+  await post.addEditor("bob");
+  await until(bob.post(at), ({ editors }) => editors.includes("bob"));
+  click(within(toast).getByRole("button", { name: "Try again" }));
+  await until(post, ({ body }) => body === "Ours and mine");
   await waitFor(() => expect(toasts.queryByRole("group")).toBeNull());
+
+  bob.disconnect();
+  await until(bob.connection, ({ phase }) => phase === "idle");
+  await act(() => bob.post(at).splice("body", 0, 0, "Not ").stored);
+  await post.removeEditor("bob");
+  bob.connect();
+  const again = await toasts.findByRole("group", { name: "Your edit was not taken" });
+  act(() => { fireEvent.keyDown(again, { key: "Escape" }); });
+  await waitFor(() => expect(toasts.queryByRole("group")).toBeNull());
+  expect(bob.refused.getSnapshot()).toEqual([]);
   stay();
 });
