@@ -77,13 +77,16 @@ export class Documents {
     return undefined;
   }
 
-  told(address: string, status: DocumentStatus): void {
+  /** Answers whether it has been read by this: then it shows something, of which no change tells. */
+  told(address: string, status: DocumentStatus): boolean {
     const document = this.#open.get(address);
-    if (!document) return;
+    if (!document) return false;
+    const read = status.ready && !document.status.ready;
     document.status = status;
     if (status.live) document.problem = undefined;
-    if (!status.ready) return;
+    if (!status.ready) return read;
     for (let next = document.waiting.shift(); next; next = document.waiting.shift()) next.go();
+    return read;
   }
 
   problem(problem: Problem): void {

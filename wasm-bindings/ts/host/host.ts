@@ -232,7 +232,10 @@ export class Host {
       case "connection": return this.#connected(notice.status);
       case "token_wanted": return this.#everyone({ type: "token_wanted" });
       case "document":
-        this.#documents.told(notice.address, notice.status);
+        if (this.#documents.told(notice.address, notice.status)) {
+          this.#topics.touch(["view", notice.address]);
+          this.#topics.touch(["undoable", notice.address]);
+        }
         this.#topics.touch(["status", notice.address]);
         this.#touchPending(notice.address);
         return this.#topics.touch(["sync"]);

@@ -14,8 +14,8 @@ export function NetworkPanel() {
       <h2><Icon name="network" />Network</h2>
       <Switch label="Online" on={!offline} change={(on) => (on ? connection.connect() : connection.disconnect())} />
       <Switch label="WebSocket blocked" on={weather.blockWebSocket} change={(blockWebSocket) => network.set({ blockWebSocket })} />
-      <label className="slider"><span>Latency</span><output>{weather.latencyMs} ms</output>
-        <input type="range" min={0} max={2_000} step={50} value={weather.latencyMs} onChange={(event) => network.set({ latencyMs: event.target.valueAsNumber })} /></label>
+      <div className="slider"><label htmlFor="latency">Latency</label><output htmlFor="latency">{weather.latencyMs} ms</output>
+        <input id="latency" type="range" min={0} max={2_000} step={50} value={weather.latencyMs} onChange={(event) => network.set({ latencyMs: event.target.valueAsNumber })} /></div>
       <button type="button" className="button" onClick={network.drop} disabled={offline}>Drop the connection</button>
       <dl className="facts">
         <div><dt>State</dt><dd data-fact="phase">{connection.phase}{connection.retryIn !== undefined && `, again in ${connection.retryIn} s`}</dd></div>
