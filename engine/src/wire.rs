@@ -7,7 +7,6 @@
 
 pub mod close;
 mod codec;
-mod feed;
 pub mod frame;
 pub mod pack;
 #[cfg(test)]
