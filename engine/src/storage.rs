@@ -204,7 +204,8 @@ impl StoreError {
 
 /// The server's durable log of all documents.
 ///
-/// Reads may run on any thread while one thread appends.
+/// Reads may run on any thread while one thread appends. No method has a default: a store around another
+/// must pass on every one of them.
 pub trait LogStore: Send + Sync {
     /// Appends the records of several documents as one group commit. When it returns `Ok`,
     /// everything in the batch is on disk and survives a power cut; all of it or nothing is.
@@ -300,36 +301,28 @@ pub trait LogStore: Send + Sync {
     fn list(&self, after: Option<&Address>, limit: usize) -> Result<Vec<Address>, StoreError>;
 
     /// Summaries of the posts of a space, made of what the appends brought ([`Append::brought`]). Only
-    /// what is on disk is shown. A store that keeps none has none to give.
+    /// what is on disk is shown.
     ///
     /// # Errors
     /// [`StoreError::Failed`] if the device fails. A damaged summary is left out.
-    fn posts(&self, _space: &str, _wanted: &PostsWanted) -> Result<Vec<Summary>, StoreError> {
-        Ok(Vec::new())
-    }
+    fn posts(&self, space: &str, wanted: &PostsWanted) -> Result<Vec<Summary>, StoreError>;
 
     /// Stores durably what a document brings that was written before there were summaries. Does
     /// nothing if an append has brought something since.
     ///
     /// # Errors
     /// [`StoreError::Failed`] if the device fails.
-    fn put_summary(&self, _address: &Address, _brought: &Brought) -> Result<(), StoreError> {
-        Ok(())
-    }
+    fn put_summary(&self, address: &Address, brought: &Brought) -> Result<(), StoreError>;
 
     /// Whether [`Self::set_summarised`] was called for a space.
     ///
     /// # Errors
     /// [`StoreError::Failed`] if the device fails.
-    fn is_summarised(&self, _space: &str) -> Result<bool, StoreError> {
-        Ok(true)
-    }
+    fn is_summarised(&self, space: &str) -> Result<bool, StoreError>;
 
     /// Notes durably that all documents of a space have been summarised.
     ///
     /// # Errors
     /// [`StoreError::Failed`] if the device fails.
-    fn set_summarised(&self, _space: &str) -> Result<(), StoreError> {
-        Ok(())
-    }
+    fn set_summarised(&self, space: &str) -> Result<(), StoreError>;
 }

@@ -5,12 +5,18 @@ use std::sync::{Mutex, MutexGuard};
 
 use syncline_engine::clock::Timestamp;
 use syncline_engine::ids::{Address, Cursor, Epoch, Tip};
+use syncline_engine::storage::posts::Posts;
 use syncline_engine::storage::{
-    Append, LogHead, LogStore, Record, Rollover, Sealed, Snapshot, SnapshotHead, StoreError,
+    Append, LogHead, LogStore, PostsWanted, Record, Rollover, Sealed, Snapshot, SnapshotHead,
+    StoreError,
 };
+use syncline_engine::summary::{Brought, Summary};
 
 #[derive(Default)]
-pub(crate) struct Logs(Mutex<BTreeMap<Address, Log>>);
+pub(crate) struct Logs {
+    logs: Mutex<BTreeMap<Address, Log>>,
+    posts: Mutex<Posts>,
+}
 
 struct Log {
     epoch: Epoch,
@@ -34,7 +40,11 @@ impl Log {
 
 impl Logs {
     fn logs(&self) -> MutexGuard<'_, BTreeMap<Address, Log>> {
-        self.0.lock().expect("nobody panics while it is held")
+        self.logs.lock().expect("nobody panics while it is held")
+    }
+
+    fn posts(&self) -> MutexGuard<'_, Posts> {
+        self.posts.lock().expect("nobody panics while it is held")
     }
 
     /// Something of the snapshot that stands for `cursor`, if there is that one.
@@ -64,6 +74,7 @@ impl LogStore for Logs {
             assert!(record.continues(log.end(), *epoch), "{record:?}");
             log.records.push(record.clone());
         }
+        self.posts().append(batch);
         Ok(())
     }
 
@@ -156,5 +167,23 @@ impl LogStore for Logs {
 
     fn list(&self, _: Option<&Address>, _: usize) -> Result<Vec<Address>, StoreError> {
         Ok(self.logs().keys().cloned().collect())
+    }
+
+    fn posts(&self, space: &str, wanted: &PostsWanted) -> Result<Vec<Summary>, StoreError> {
+        Ok(self.posts().posts(space, wanted))
+    }
+
+    fn put_summary(&self, address: &Address, brought: &Brought) -> Result<(), StoreError> {
+        self.posts().put(address, brought);
+        Ok(())
+    }
+
+    fn is_summarised(&self, space: &str) -> Result<bool, StoreError> {
+        Ok(self.posts().is_complete(space))
+    }
+
+    fn set_summarised(&self, space: &str) -> Result<(), StoreError> {
+        self.posts().set_complete(space);
+        Ok(())
     }
 }

@@ -14,7 +14,10 @@ use syncline_engine::hub::{ConnectionId, Counters, Effect, Input, Stats};
 use syncline_engine::ids::{Address, Cursor};
 use syncline_engine::limits::FRAME_BYTES_MAX;
 use syncline_engine::machine::{Machine, Wake};
-use syncline_engine::storage::{Append, LogHead, LogStore, Record, Rollover, Snapshot, StoreError};
+use syncline_engine::storage::{
+    Append, LogHead, LogStore, PostsWanted, Record, Rollover, Snapshot, StoreError,
+};
+use syncline_engine::summary::{Brought, Summary};
 use syncline_engine::wire::{CloseCode, SUBPROTOCOL};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -172,6 +175,22 @@ impl LogStore for Broken {
     }
 
     fn list(&self, _: Option<&Address>, _: usize) -> Result<Vec<Address>, StoreError> {
+        broken()
+    }
+
+    fn posts(&self, _: &str, _: &PostsWanted) -> Result<Vec<Summary>, StoreError> {
+        broken()
+    }
+
+    fn put_summary(&self, _: &Address, _: &Brought) -> Result<(), StoreError> {
+        broken()
+    }
+
+    fn is_summarised(&self, _: &str) -> Result<bool, StoreError> {
+        broken()
+    }
+
+    fn set_summarised(&self, _: &str) -> Result<(), StoreError> {
         broken()
     }
 }

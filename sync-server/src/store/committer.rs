@@ -135,7 +135,8 @@ mod tests {
     use syncline_engine::ids::{Address, Cursor, Epoch, Facet};
     use syncline_engine::storage::conformance::LogWriter;
     use syncline_engine::storage::record::DigestKey;
-    use syncline_engine::storage::{LogHead, Record, Rollover, Snapshot};
+    use syncline_engine::storage::{LogHead, PostsWanted, Record, Rollover, Snapshot};
+    use syncline_engine::summary::{Brought, Summary};
 
     use super::*;
     use crate::store::MemoryStore;
@@ -191,6 +192,22 @@ mod tests {
 
         fn list(&self, after: Option<&Address>, limit: usize) -> Result<Vec<Address>, StoreError> {
             self.inner.list(after, limit)
+        }
+
+        fn posts(&self, space: &str, wanted: &PostsWanted) -> Result<Vec<Summary>, StoreError> {
+            self.inner.posts(space, wanted)
+        }
+
+        fn put_summary(&self, at: &Address, brought: &Brought) -> Result<(), StoreError> {
+            self.inner.put_summary(at, brought)
+        }
+
+        fn is_summarised(&self, space: &str) -> Result<bool, StoreError> {
+            self.inner.is_summarised(space)
+        }
+
+        fn set_summarised(&self, space: &str) -> Result<(), StoreError> {
+            self.inner.set_summarised(space)
         }
     }
 
