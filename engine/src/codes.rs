@@ -91,6 +91,8 @@ codes! {
     SpaceFull = 214, "space_full";
     /// The rules of the space can't be read at the moment.
     SpaceUnavailable = 215, "space_unavailable";
+    /// The space was deleted, and all that was in it.
+    SpaceDeleted = 216, "space_deleted";
     // 3xx: changes.
     /// The bytes are not a change.
     BadChange = 300, "bad_change";

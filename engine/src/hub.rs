@@ -18,7 +18,7 @@ use bytes::Bytes;
 use crate::clock::Timestamp;
 use crate::codes::Code;
 use crate::gate;
-use crate::ids::{Address, Cursor, Epoch};
+use crate::ids::{Address, Cursor, Epoch, UserId};
 use crate::machine::{Machine, Wake};
 use crate::storage::{Append, LogHead, PostsWanted, Record, StoreError};
 use crate::summary::Summary;
@@ -39,6 +39,7 @@ mod forget;
 mod index;
 mod lease;
 mod load;
+mod orders;
 mod presence;
 mod push;
 mod quota;
@@ -176,6 +177,36 @@ pub enum Input {
         /// What [`summarise`] gave.
         result: Result<Summarised, StoreError>,
     },
+    /// An operator has deleted a space, and that is noted durably
+    /// ([`LogStore::set_deletion`](crate::storage::LogStore::set_deletion)).
+    SpaceDeleted {
+        /// Which.
+        space: String,
+    },
+    /// Answers [`Effect::EmptySpace`], whether it could be done or not.
+    SpaceEmptied {
+        /// Which.
+        space: String,
+    },
+    /// An operator wants a user forgotten. It gets no connection until [`Input::UserForgotten`].
+    UserLeaves {
+        /// Whom. One at a time.
+        user: UserId,
+    },
+    /// What [`Input::UserLeaves`] began is over.
+    UserForgotten,
+    /// An operator has a document or stream written anew, in another epoch or not at all.
+    Rewrite {
+        /// Which.
+        address: Address,
+    },
+    /// Answers [`Effect::Rewrite`].
+    Rewritten {
+        /// Which.
+        address: Address,
+        /// The rules, where the document holds those of a space; an error leaves the log as it was.
+        result: Result<RolledOver, StoreError>,
+    },
     /// Time passed ([`crate::machine::Machine::poll_timeout`] said when).
     Tick,
     /// The process is to end: say goodbye to all, finish what is being committed, then
@@ -290,6 +321,22 @@ pub enum Effect {
         /// The document before them; from the beginning if `None`.
         after: Option<Address>,
     },
+    /// Remove all that is in a deleted space: nothing of it is in memory or under way.
+    EmptySpace {
+        /// Which.
+        space: String,
+    },
+    /// Look for what a user has said: the user has left, and all that was accepted of it is durable.
+    /// Documents that are to change go to [`Input::Rewrite`], one after the other.
+    ForgetUser {
+        /// Whom.
+        user: UserId,
+    },
+    /// Write a document or stream anew: nothing of it is under way, nor is before the answer.
+    Rewrite {
+        /// Which.
+        address: Address,
+    },
     /// Everything is said and durable: the driver may end.
     Stop,
 }
@@ -383,6 +430,7 @@ pub struct Hub {
     gatherings: presence::Gatherings,
     streams: stream::Streams,
     feeds: feed::Feeds,
+    orders: orders::Orders,
     timers: timers::Timers,
     requests: BTreeMap<RequestId, follow::Request>,
     last_request: u64,
@@ -421,6 +469,7 @@ impl Hub {
             gatherings: presence::Gatherings::default(),
             streams: stream::Streams::default(),
             feeds: feed::Feeds::default(),
+            orders: orders::Orders::default(),
             timers: timers::Timers::default(),
             requests: BTreeMap::new(),
             last_request: 0,
@@ -548,10 +597,17 @@ impl Machine for Hub {
             Input::RolledOver { address, result } => self.rolled_over(now, &address, result),
             Input::PostsRead { request, result } => self.posts_read(now, request, result),
             Input::Summarised { space, result } => self.summarised(now, space, result),
+            Input::SpaceDeleted { space } => self.space_deleted(now, &space),
+            Input::SpaceEmptied { space } => self.emptied(&space),
+            Input::UserLeaves { user } => self.user_leaves(now, user),
+            Input::UserForgotten => self.user_forgotten(),
+            Input::Rewrite { address } => self.rewrite(address),
+            Input::Rewritten { address, result } => self.rewritten(now, &address, result),
             Input::Tick => self.tick(now),
             Input::Shutdown => self.shutdown(),
         }
         self.dismiss_doomed(now);
+        self.settle_orders(now);
         self.flush();
         let clean = self.dirty.is_empty() && !self.streams.are_dirty();
         if matches!(self.phase, Phase::Stopping) && !self.committing && clean {

@@ -5,6 +5,8 @@
 //! *entries* are the single changes. A *snapshot* stands for all entries up to its cursor. An epoch
 //! that was rolled over into another is *sealed*: its last snapshot is kept, and where it went on.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::clock::Timestamp;
@@ -161,6 +163,24 @@ pub struct Snapshot {
     pub index: Bytes,
     /// Who wrote what up to `cursor`, encoded by the hub; opaque to the store.
     pub attribution: Bytes,
+}
+
+/// That an operator has deleted a space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deletion {
+    /// When.
+    pub at: Timestamp,
+    /// Whether all that was in it is gone. As long as it is not, the space stays deleted.
+    pub emptied: bool,
+}
+
+impl Deletion {
+    /// Whether nobody may use the space: until it is emptied, and for as long after as clients may come
+    /// back that have not heard of it.
+    #[must_use]
+    pub fn stands(&self, now: Timestamp, offline_window: Duration) -> bool {
+        !self.emptied || self.at >= now.before(offline_window)
+    }
 }
 
 /// A store operation failed.
@@ -325,4 +345,17 @@ pub trait LogStore: Send + Sync {
     /// # Errors
     /// [`StoreError::Failed`] if the device fails.
     fn set_summarised(&self, space: &str) -> Result<(), StoreError>;
+
+    /// What [`Self::set_deletion`] noted of a space last.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] if the device fails or what is noted is damaged.
+    fn deletion(&self, space: &str) -> Result<Option<Deletion>, StoreError>;
+
+    /// Notes durably that a space is deleted, or that nothing is known of that any more. Removes nothing
+    /// of what is in it.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] if the device fails.
+    fn set_deletion(&self, space: &str, deletion: Option<Deletion>) -> Result<(), StoreError>;
 }

@@ -492,6 +492,9 @@ impl World {
             | Effect::RollOver { .. }
             | Effect::ReadPosts { .. }
             | Effect::Summarise { .. } => self.asked.push_back(effect),
+            Effect::EmptySpace { .. } | Effect::ForgetUser { .. } | Effect::Rewrite { .. } => {
+                panic!("no operator is in this world")
+            }
         }
     }
 

@@ -4,12 +4,14 @@
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use syncline_engine::hub;
 use syncline_engine::ids::{Address, StreamAddress};
 use syncline_engine::storage::{LogStore, StoreError};
 
+use crate::orders::{Ended, Orders};
 use crate::store::{CopyError, Merging, OpenError, RenewError, SledStore};
 
 mod export;
@@ -21,7 +23,7 @@ pub mod socket;
 mod verify;
 
 pub use import::{ImportError, Imported, import};
-pub use inspect::{DocumentSize, Inspection};
+pub use inspect::{DeletedSpace, DocumentSize, Inspection};
 pub use verify::{Problem, Verification};
 
 /// Addresses that are read from the store at a time.
@@ -49,12 +51,13 @@ pub enum Task {
     },
     /// Write everything down, a line for each entry and snapshot.
     Export,
-    /// Empty all documents of a space, for ever. Not while a server runs.
+    /// Empty all documents of a space, and let nobody use it for as long as clients may come back that have
+    /// not heard of it.
     DeleteSpace {
         /// Which.
         space: String,
     },
-    /// Take what a user said, and that it was them, out of every document. Not while a server runs.
+    /// Take what a user said, and that it was them, out of every document.
     ForgetUser {
         /// Whom.
         user: String,
@@ -171,12 +174,18 @@ pub enum TaskError {
     /// No space or user can have this name.
     #[error("{0:?} is no name")]
     Name(String),
-    /// Documents in memory would not hear of it.
-    #[error("this cannot be done while a server runs on the data: stop it first")]
-    Live,
+    /// The server ended in the middle.
+    #[error("the server ended before it was done; the next one finishes it")]
+    Ended,
     /// Whoever listens had enough.
     #[error("stopped")]
     Stopped,
+}
+
+impl From<Ended> for TaskError {
+    fn from(Ended: Ended) -> Self {
+        Self::Ended
+    }
 }
 
 impl From<RenewError> for TaskError {
@@ -201,28 +210,44 @@ impl From<CopyError> for TaskError {
     }
 }
 
-/// Does a task on a store. `is_live` says that a server runs on it.
+/// Does a task on a store on which no server runs.
 ///
 /// # Errors
 /// [`TaskError`] if it could not be done to its end. What is damaged is in the report.
 pub fn perform(
     store: &SledStore,
     task: &Task,
-    is_live: bool,
+    listen: &mut Listen<'_>,
+) -> Result<Report, TaskError> {
+    perform_beside(store, task, None, listen)
+}
+
+/// Finishes what was ordered of a server before this one, and forgets deletions that nobody needs to know of
+/// any more.
+pub(crate) fn resume(store: &SledStore, orders: &Orders, offline_window: Duration) {
+    if let Err(error) = forget::resume(store, orders, offline_window) {
+        tracing::error!(%error, "what was ordered before the last end is not finished");
+    }
+}
+
+/// Does a task on a store, beside the server that runs on it if there is one.
+fn perform_beside(
+    store: &SledStore,
+    task: &Task,
+    server: Option<&Orders>,
     listen: &mut Listen<'_>,
 ) -> Result<Report, TaskError> {
     match task {
         Task::Inspect => inspect::inspect(store, listen).map(Report::Inspect),
         Task::Verify => verify::verify(store, listen).map(Report::Verify),
-        Task::Compact { keep } => compact(store, *keep, is_live, listen),
+        Task::Compact { keep } => compact(store, *keep, server.is_some(), listen),
         Task::Backup { target } => {
             let bytes = store.backup(target, &mut |so_far| tell(listen, "copying", so_far))?;
             Ok(Report::Backup { target: target.clone(), bytes })
         }
         Task::Export => export::export(store, listen),
-        Task::DeleteSpace { .. } | Task::ForgetUser { .. } if is_live => Err(TaskError::Live),
-        Task::DeleteSpace { space } => forget::delete_space(store, space, listen),
-        Task::ForgetUser { user } => forget::forget(store, user, listen),
+        Task::DeleteSpace { space } => forget::delete_space(store, space, server, listen),
+        Task::ForgetUser { user } => forget::forget(store, user, server, listen),
     }
 }
 

@@ -71,7 +71,7 @@ pub(crate) enum Command {
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
     },
-    /// Delete all documents of a space, for ever; not while a server runs
+    /// Delete all that is in a space, and keep everybody out of it for the offline window
     DeleteSpace {
         #[command(flatten)]
         common: Common,
@@ -79,7 +79,7 @@ pub(crate) enum Command {
         #[arg(value_name = "SPACE")]
         space: String,
     },
-    /// Take what a user said, and that it was them, out of every document; not while a server runs
+    /// Take what a user said, and that it was them, out of every document
     ForgetUser {
         #[command(flatten)]
         common: Common,
@@ -139,7 +139,7 @@ fn outcome(report: &Report) -> ExitCode {
 /// Has a task done: here, or by the server that holds the directory.
 fn perform(dir: &Path, task: &Task, listen: &mut Listen<'_>) -> anyhow::Result<Report> {
     match open(dir) {
-        Ok(store) => Ok(admin::perform(&store, task, false, listen)?),
+        Ok(store) => Ok(admin::perform(&store, task, listen)?),
         Err(held @ OpenError::InUse { .. }) => match socket::ask(dir, task, listen) {
             Ok(report) => Ok(report),
             // It is held by something else than a server.

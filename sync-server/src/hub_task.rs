@@ -17,6 +17,7 @@ use tracing::Span;
 use crate::clock::Clock;
 use crate::gauge::{Gauge, Observed};
 use crate::mailbox::{Letters, Mail};
+use crate::orders::HubEnd;
 use crate::outgoing::Outgoing;
 use crate::work::{Compaction, EpochEnd, Work};
 use crate::{refusals, trace};
@@ -62,15 +63,16 @@ pub(crate) struct HubTask<M> {
     work: Work,
     connections: BTreeMap<ConnectionId, Connection>,
     gauge: Gauge,
+    orders: HubEnd,
     failure: Option<HubFailure>,
 }
 
 impl<M: Machine<Input = Input, Effect = Effect> + Observed> HubTask<M> {
     /// A loop around `hub` that has not begun.
-    pub(crate) fn new(hub: M, letters: Letters, work: Work, gauge: Gauge) -> Self {
+    pub(crate) fn new(hub: M, letters: Letters, work: Work, gauge: Gauge, orders: HubEnd) -> Self {
         let clock = Clock::start();
         let connections = BTreeMap::new();
-        Self { hub, clock, letters, work, connections, gauge, failure: None }
+        Self { hub, clock, letters, work, connections, gauge, orders, failure: None }
     }
 
     /// Runs until the hub asks to stop. Connections notice by themselves that the mailbox is gone.
@@ -224,6 +226,9 @@ impl<M: Machine<Input = Input, Effect = Effect> + Observed> HubTask<M> {
                     self.work.posts(request, space, wanted);
                 }
                 Effect::Summarise { space, after } => self.work.summarise(space, after),
+                Effect::EmptySpace { .. } | Effect::ForgetUser { .. } | Effect::Rewrite { .. } => {
+                    self.orders.ready()
+                }
                 Effect::Stop => return true,
             }
         }

@@ -53,6 +53,7 @@ mod listener;
 pub mod logs;
 mod mailbox;
 mod metrics;
+mod orders;
 mod outgoing;
 mod process;
 mod refusals;
@@ -84,6 +85,7 @@ use internal::Internal;
 use listener::Sockets;
 use mailbox::Mailbox;
 use metrics::Meters;
+use orders::Orders;
 use roles::WithRoles;
 use store::{MemoryStore, OpenError, SledOptions, SledStore};
 use tls::Certificates;
@@ -158,6 +160,7 @@ pub struct Server {
     /// Ends with the connections on which answers are under way.
     listener: JoinHandle<JoinSet<()>>,
     hub: JoinHandle<Result<(), HubFailure>>,
+    orders: Arc<Orders>,
     /// Serves the admin socket of a store on disk, and uses the store.
     admin: Option<JoinHandle<()>>,
     outcome: Option<Result<(), HubFailure>>,
@@ -207,7 +210,14 @@ impl Server {
         let certificates = certificates.map(Arc::new);
         let outfit = Outfit { listeners, certificates, meters, secret, run };
         let mut server = Self::run(outfit, hub, store, make_snapshot, &config)?;
-        server.admin = on_disk.and_then(|store| listen_to_admins(store, &server.closing));
+        if let Some(store) = &on_disk {
+            let (store, orders) = (Arc::clone(store), Arc::clone(&server.orders));
+            let window = config.hub.offline_window;
+            // What was under way when the last server ended.
+            tokio::task::spawn_blocking(move || admin::resume(&store, &orders, window));
+        }
+        let orders = Arc::clone(&server.orders);
+        server.admin = on_disk.and_then(|store| listen_to_admins(store, orders, &server.closing));
         server.webhooks = webhooks;
         Ok(server)
     }
@@ -247,7 +257,8 @@ impl Server {
             http: Http::new(origins(config), secret, run),
         };
         let gauge = Gauge::new(Arc::clone(&meters), Arc::clone(&health), config.hub);
-        let task = HubTask::new(hub, letters, work, gauge);
+        let (orders, hub_end) = Orders::new(mailbox.clone());
+        let task = HubTask::new(hub, letters, work, gauge, hub_end);
         let hub = drive(task, Arc::clone(&closing));
         let sockets = |tls| {
             let (meters, most) = (Arc::clone(&meters), config.connections_max);
@@ -279,6 +290,7 @@ impl Server {
             closing,
             listener,
             hub,
+            orders,
             admin: None,
             outcome: None,
             alive: (Some(alive_in), alive),
@@ -481,11 +493,12 @@ fn random_number() -> Result<u64, StartError> {
 #[cfg(unix)]
 fn listen_to_admins(
     store: Arc<SledStore>,
+    orders: Arc<Orders>,
     closing: &watch::Sender<bool>,
 ) -> Option<JoinHandle<()>> {
     match admin::socket::bind(&store.path()) {
         Ok(listener) => {
-            let serving = admin::socket::serve(listener, store, closing.subscribe());
+            let serving = admin::socket::serve(listener, store, orders, closing.subscribe());
             Some(tokio::spawn(serving))
         }
         Err(error) => {
@@ -496,7 +509,11 @@ fn listen_to_admins(
 }
 
 #[cfg(not(unix))]
-fn listen_to_admins(_: Arc<SledStore>, _: &watch::Sender<bool>) -> Option<JoinHandle<()>> {
+fn listen_to_admins(
+    _: Arc<SledStore>,
+    _: Arc<Orders>,
+    _: &watch::Sender<bool>,
+) -> Option<JoinHandle<()>> {
     None
 }
 

@@ -15,7 +15,7 @@ use syncline_engine::ids::{Address, Cursor};
 use syncline_engine::limits::FRAME_BYTES_MAX;
 use syncline_engine::machine::{Machine, Wake};
 use syncline_engine::storage::{
-    Append, LogHead, LogStore, PostsWanted, Record, Rollover, Snapshot, StoreError,
+    Append, Deletion, LogHead, LogStore, PostsWanted, Record, Rollover, Snapshot, StoreError,
 };
 use syncline_engine::summary::{Brought, Summary};
 use syncline_engine::wire::{CloseCode, SUBPROTOCOL};
@@ -191,6 +191,14 @@ impl LogStore for Broken {
     }
 
     fn set_summarised(&self, _: &str) -> Result<(), StoreError> {
+        broken()
+    }
+
+    fn deletion(&self, _: &str) -> Result<Option<Deletion>, StoreError> {
+        broken()
+    }
+
+    fn set_deletion(&self, _: &str, _: Option<Deletion>) -> Result<(), StoreError> {
         broken()
     }
 }

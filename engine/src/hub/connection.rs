@@ -386,6 +386,10 @@ impl Hub {
             Err(error) => return self.fail(now, slot, error.code, &error.message),
         };
         let user = credentials.user.clone();
+        if self.orders.forgets(&user) {
+            let why = "this user is being forgotten";
+            return self.fail(now, slot, Code::Unauthenticated, why);
+        }
         let name = (SessionId(hello.session), user);
         let returns = self.sessions.returns(&name);
         if let Some((code, wait)) = self.has_no_room_for(now, &name.1, returns) {

@@ -441,9 +441,13 @@ impl Live {
     }
 
     fn is_idle(&self) -> bool {
+        self.is_quiet() && self.leases.is_idle()
+    }
+
+    /// Whether nobody follows it, and nothing of it is on its way to or from the store.
+    pub(super) fn is_quiet(&self) -> bool {
         self.followers.is_empty()
             && self.openings.is_empty()
-            && self.leases.is_idle()
             && self.pending.is_empty()
             && self.committing.is_none()
             && !self.tail.compacting

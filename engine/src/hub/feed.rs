@@ -85,6 +85,19 @@ pub(super) struct Feeds {
 }
 
 impl Feeds {
+    /// The spaces whose feeds are followed.
+    pub(super) fn followed(&self) -> Vec<String> {
+        self.by_space.keys().cloned().collect()
+    }
+
+    /// Whether documents of a space, or of any, are being summarised.
+    pub(super) fn is_summarising(&self, space: Option<&str>) -> bool {
+        match space {
+            Some(space) => self.summarising.contains(space),
+            None => !self.summarising.is_empty(),
+        }
+    }
+
     /// How many there are, and how many follow them.
     pub(super) fn count(&self) -> (usize, usize) {
         (self.by_space.len(), self.by_space.values().map(|feed| feed.followers.len()).sum())
@@ -126,7 +139,8 @@ impl Hub {
         }
         if self.may_read(slot, space) == Some(false) {
             self.leave_feed(slot, space);
-            return self.end_feed(slot, space, Code::Forbidden, "you may not read here");
+            let (code, why) = self.no_entry(space, "you may not read here");
+            return self.end_feed(slot, space, code, why);
         }
         let newest = usize::from(frame.newest).clamp(1, FEED_POSTS_MAX);
         if let Some(open) = self.connections.open_mut(slot) {
@@ -203,8 +217,9 @@ impl Hub {
     /// Sends a follower away who may not read in the space any more.
     fn judge_feed(&mut self, slot: Slot, space: &str) {
         if self.may_read(slot, space) == Some(false) {
+            let (code, why) = self.no_entry(space, "you may not read here");
             self.leave_feed(slot, space);
-            self.end_feed(slot, space, Code::Forbidden, "you may not read here");
+            self.end_feed(slot, space, code, why);
         }
     }
 

@@ -31,11 +31,16 @@ pub fn load(store: &(impl LogStore + ?Sized), address: &Address) -> Result<Loade
 /// [`StoreError`] if the store fails, or what it has is damaged or not what rules are.
 pub fn rules(store: &(impl LogStore + ?Sized), space: &str) -> Result<Box<Rulebook>, StoreError> {
     let address = Address::rules_of(space).map_err(|e| StoreError::Failed(e.to_string()))?;
+    let deletion = store.deletion(space)?;
+    if deletion.is_some_and(|deletion| !deletion.emptied) {
+        return Ok(Box::new(Rulebook::blank(&address).of(deletion)));
+    }
     let Some((head, records)) = load(store, &address)? else {
-        return Ok(Box::new(Rulebook::blank(&address)));
+        return Ok(Box::new(Rulebook::blank(&address).of(deletion)));
     };
     let body = head.snapshot.as_ref().map(|of| read_body(store, &address, of)).transpose()?;
-    rulebook(&address, body.as_deref(), &records)
+    let rules = rulebook(&address, body.as_deref(), &records)?;
+    Ok(Box::new(rules.of(deletion)))
 }
 
 /// The rules in a snapshot's body, if there is one, and the records above it.

@@ -183,6 +183,13 @@ impl Hub {
         Ok(handle)
     }
 
+    /// Lets go of what is remembered of who was in a space.
+    pub(super) fn forget_gathering_of(&mut self, space: &str) {
+        if let Some(handle) = self.gatherings.by_name.get(space).copied() {
+            self.forget_gathering(handle);
+        }
+    }
+
     fn forget_gathering(&mut self, handle: GatheringHandle) {
         let Some(gathering) = self.gatherings.by_handle.remove(&handle) else { return };
         self.gatherings.by_name.remove(&gathering.name);
@@ -223,10 +230,12 @@ impl Hub {
         let Some((principal, role, claimed)) = self.standing(slot, &frame.space) else { return };
         let Some(session) = self.connections.open(slot).map(|open| open.session) else { return };
         let config = self.config.presence;
+        let (code, why) = self.no_entry(&frame.space, "you may not be here");
+        let no_entry = Refused::new(code, why);
         let Some(gathering) = self.gatherings.by_handle.get_mut(&handle) else { return };
         let present = gathering.room.device(session).is_some();
         let refused = if !principal.may.has(Capabilities::READ) {
-            Some(Refused::new(Code::Forbidden, "you may not be here"))
+            Some(no_entry)
         } else if let Some(until) = gathering.kicked_until(now, &principal.user)
             // Somebody must be able to mend what moderators do.
             && !principal.may.has(Capabilities::MANAGE)
@@ -267,7 +276,7 @@ impl Hub {
         let rules = self.rules_of(space)?;
         let claimed = credentials.role_in(space);
         let role = rules.role(&credentials.user, claimed).clone();
-        Some((rules.principal(&credentials.user, claimed), role, claimed.cloned()))
+        Some((self.principal(slot, space)?, role, claimed.cloned()))
     }
 
     pub(super) fn announce(&mut self, now: Timestamp, slot: Slot, frame: Announce) {

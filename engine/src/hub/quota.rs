@@ -135,7 +135,7 @@ impl Users {
         }
     }
 
-    fn connections(&self, user: &UserId) -> impl Iterator<Item = Slot> {
+    pub(super) fn connections(&self, user: &UserId) -> impl Iterator<Item = Slot> {
         self.0.get(user).into_iter().flat_map(|of| of.connections.iter().copied())
     }
 }

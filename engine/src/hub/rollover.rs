@@ -43,6 +43,8 @@ pub(super) enum Ending {
     Draining,
     /// The next epoch is being made.
     Making,
+    /// An operator has it written anew; what was accepted is being made durable, or that is done.
+    Rewriting,
 }
 
 /// Carries out what [`Effect::RollOver`] asks for. `fresh_epoch` must be random.
@@ -204,26 +206,10 @@ impl Hub {
             return;
         }
         self.compacting = false;
-        live.ending = Ending::Not;
-        let slots: Vec<Slot> = live.followers.keys().chain(live.openings.keys()).copied().collect();
-        for slot in slots {
-            self.forget_follower(now, handle, slot);
-            if let Some(open) = self.connections.open_mut(slot) {
-                open.closed.push_back(handle);
-                if open.closed.len() > CLOSED_MAX {
-                    open.closed.pop_front();
-                }
-            }
-            let why = "the document was put in order: open it again";
-            self.abandon(slot, handle, address, Code::RolledOver, why);
-        }
+        self.have_reopened(now, handle, address);
         match result {
             Ok(rules) => {
-                if let Some(rules) = rules
-                    && let Some(space) = self.spaces.get_mut(address.space())
-                {
-                    space.rules = Some(rules);
-                }
+                self.take_rules(address, rules);
                 self.close_epoch(handle);
             }
             Err(_) => {
@@ -236,8 +222,40 @@ impl Hub {
         self.start_compaction(now);
     }
 
+    /// Tells everyone who follows a document into which nothing was taken, or asked to, to open it again.
+    pub(super) fn have_reopened(&mut self, now: Timestamp, handle: Handle, address: &Address) {
+        let Some(live) = self.documents.live_mut(handle) else { return };
+        live.ending = Ending::Not;
+        let slots: Vec<Slot> = live.followers.keys().chain(live.openings.keys()).copied().collect();
+        for slot in slots {
+            self.forget_follower(now, handle, slot);
+            self.close_handle(slot, handle);
+            let why = "the document was put in order: open it again";
+            self.abandon(slot, handle, address, Code::RolledOver, why);
+        }
+    }
+
+    /// Passes over what a connection still says on a handle that it hears of being closed.
+    pub(super) fn close_handle(&mut self, slot: Slot, handle: Handle) {
+        if let Some(open) = self.connections.open_mut(slot) {
+            open.closed.push_back(handle);
+            if open.closed.len() > CLOSED_MAX {
+                open.closed.pop_front();
+            }
+        }
+    }
+
+    /// Goes on by the rules that a document of rules holds in its next epoch.
+    pub(super) fn take_rules(&mut self, address: &Address, rules: RolledOver) {
+        if let Some(rules) = rules
+            && let Some(space) = self.spaces.get_mut(address.space())
+        {
+            space.rules = Some(rules);
+        }
+    }
+
     /// Lets go of a document whose log goes on in another epoch. None of its actors comes again.
-    fn close_epoch(&mut self, handle: Handle) {
+    pub(super) fn close_epoch(&mut self, handle: Handle) {
         let Some(live) = self.documents.live(handle) else { return };
         let written = live.index.slots_of_term(self.identity.term);
         self.slots_spent = self.slots_spent.max(live.leases.slots()).max(written);

@@ -16,7 +16,7 @@ use crate::document::{View, genesis};
 use crate::gate::Refusal;
 use crate::ids::{Address, Facet, UserId};
 use crate::policy::{Capabilities, Principal, Role, Rules};
-use crate::storage::StoreError;
+use crate::storage::{Deletion, StoreError};
 use crate::wire::frame::May;
 
 /// The rules of a space with the document that they are the content of.
@@ -24,6 +24,8 @@ use crate::wire::frame::May;
 pub struct Rulebook {
     document: Automerge,
     rules: Rules,
+    /// Whether the space was deleted when they were read.
+    deletion: Option<Deletion>,
 }
 
 impl Rulebook {
@@ -31,7 +33,12 @@ impl Rulebook {
     #[must_use]
     pub fn blank(address: &Address) -> Self {
         let document = genesis::document(address, TextEncoding::UnicodeCodePoint);
-        Self { document, rules: Rules::default() }
+        Self { document, rules: Rules::default(), deletion: None }
+    }
+
+    /// The same, of a space that was deleted, or was not.
+    pub(super) fn of(self, deletion: Option<Deletion>) -> Self {
+        Self { deletion, ..self }
     }
 
     /// The rules in a document.
@@ -40,10 +47,10 @@ impl Rulebook {
     /// What in it is not as rules are.
     pub(super) fn read(document: Automerge) -> Result<Self, serde_json::Error> {
         let View::Json(view) = View::read(Facet::Json, &document) else {
-            return Ok(Self { document, rules: Rules::default() });
+            return Ok(Self { document, rules: Rules::default(), deletion: None });
         };
         let rules = serde_json::from_value(view.value())?;
-        Ok(Self { document, rules })
+        Ok(Self { document, rules, deletion: None })
     }
 
     pub(super) const fn rules(&self) -> &Rules {
@@ -84,6 +91,8 @@ pub(super) struct Space {
     pub(super) rules: Option<Box<Rulebook>>,
     /// Whether they are being read.
     reading: bool,
+    /// Whether it was deleted: nobody may do anything in it then.
+    pub(super) deleted: bool,
     /// Whether it was seen to that all of its documents are summarised.
     pub(super) summarised: bool,
 }
@@ -108,6 +117,23 @@ impl Hub {
             self.want_rules(address.space());
         }
         handle
+    }
+
+    /// Keeps a document that is not in memory from being loaded.
+    pub(super) fn hold_document(&mut self, address: &Address) {
+        self.documents.insert(address);
+        self.spaces.entry(address.space().to_owned()).or_default().documents += 1;
+    }
+
+    /// Has a document loaded that was kept from it.
+    pub(super) fn load_held(&mut self, handle: Handle, address: &Address) {
+        let Some(space) = self.spaces.get_mut(address.space()) else { return };
+        if space.rules.is_some() {
+            self.load_for_readers(handle, address.space());
+        } else {
+            space.waiting.insert(handle);
+            self.want_rules(address.space());
+        }
     }
 
     /// Lets go of a document, and of its space with the last one in it.
@@ -189,6 +215,8 @@ impl Hub {
         let streams = std::mem::take(&mut space.streams_waiting);
         match rules {
             Ok(rules) => {
+                let window = self.config.offline_window;
+                space.deleted |= rules.deletion.is_some_and(|d| d.stands(now, window));
                 space.rules = Some(rules);
                 for stream in streams {
                     self.load_stream_for_readers(stream);
@@ -226,7 +254,8 @@ impl Hub {
             {
                 openings.remove(&slot);
             }
-            self.abandon(slot, handle, &address, Code::Forbidden, "you may not read here");
+            let (code, why) = self.no_entry(space, "you may not read here");
+            self.abandon(slot, handle, &address, code, why);
         }
         if readers.is_empty() {
             self.remove_document(handle);
@@ -250,8 +279,22 @@ impl Hub {
     /// Who a connection is in a space whose rules are known.
     pub(super) fn principal(&self, slot: Slot, space: &str) -> Option<Principal> {
         let credentials = &self.connections.open(slot)?.credentials;
-        let rules = self.rules_of(space)?;
-        Some(rules.principal(&credentials.user, credentials.role_in(space)))
+        let role = credentials.role_in(space);
+        let space = self.spaces.get(space)?;
+        let mut principal = space.rules.as_ref()?.principal(&credentials.user, role);
+        if space.deleted {
+            principal.may = Capabilities::NONE;
+        }
+        Some(principal)
+    }
+
+    /// Why somebody may not read in a space, where the rules are why if it is not deleted.
+    pub(super) fn no_entry(&self, space: &str, by_rules: &'static str) -> (Code, &'static str) {
+        if self.spaces.get(space).is_some_and(|space| space.deleted) {
+            (Code::SpaceDeleted, "this space was deleted")
+        } else {
+            (Code::Forbidden, by_rules)
+        }
     }
 
     /// The rules of a space, if they are read.
@@ -310,7 +353,9 @@ impl Hub {
             let session = follower.session;
             self.end_lease(handle, session);
             self.forget_follower(now, handle, slot);
-            self.abandon(slot, handle, &address, Code::Forbidden, "you may not read here any more");
+            self.close_handle(slot, handle);
+            let (code, why) = self.no_entry(address.space(), "you may not read here any more");
+            self.abandon(slot, handle, &address, code, why);
         } else if follower.may != may {
             follower.may = may;
             self.send(slot, May { handle, may: may.bits() });

@@ -278,8 +278,29 @@ impl Streams {
         (self.by_handle.len(), self.by_handle.values().map(followers).sum(), self.bytes)
     }
 
+    /// The one with an address, if it is in memory.
+    pub(super) fn handle(&self, address: &StreamAddress) -> Option<StreamHandle> {
+        self.by_address.get(address).copied()
+    }
+
+    /// Whether a stream was made and that is not durable.
+    pub(super) fn is_being_made(&self, handle: StreamHandle) -> bool {
+        match self.by_handle.get(&handle).map(|stream| &stream.state) {
+            Some(State::Live(live)) => {
+                live.assigned.origin.is_some() && live.durable.origin.is_none()
+            }
+            Some(State::Loading(_)) | None => false,
+        }
+    }
+
+    /// All of which that is so.
+    pub(super) fn being_made(&self) -> BTreeSet<StreamHandle> {
+        let handles = self.by_handle.keys().copied();
+        handles.filter(|handle| self.is_being_made(*handle)).collect()
+    }
+
     /// The streams of a space.
-    fn in_space(&self, space: &str) -> Vec<StreamHandle> {
+    pub(super) fn in_space(&self, space: &str) -> Vec<StreamHandle> {
         let inside = |(address, handle): (&StreamAddress, &StreamHandle)| {
             (address.space() == space).then_some(*handle)
         };

@@ -91,8 +91,8 @@ impl Hub {
             if let Some(handle) = known {
                 self.unsubscribe(now, slot, handle);
             }
-            let why = "you may not read here";
-            return self.complain(slot, Code::Forbidden, why, Some(frame.address.clone()));
+            let (code, why) = self.no_entry(address.space(), "you may not read here");
+            return self.complain(slot, code, why, Some(frame.address.clone()));
         }
         if known.is_none() && self.holds_too_many(&open.credentials.user) {
             let why = "you have as many documents open as one user may; close some";
@@ -174,7 +174,8 @@ impl Hub {
         let may = principal.map_or(Capabilities::NONE, |principal| principal.may);
         if !may.has(Capabilities::READ) {
             let address = document.address.clone();
-            self.abandon(slot, handle, &address, Code::Forbidden, "you may not read here");
+            let (code, why) = self.no_entry(address.space(), "you may not read here");
+            self.abandon(slot, handle, &address, code, why);
             return self.watch_idle(now, handle);
         }
         let Some(live) = self.documents.live_mut(handle) else { return };

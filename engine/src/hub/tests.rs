@@ -28,6 +28,7 @@ mod feeds;
 mod frames;
 mod leases;
 mod logs;
+mod orders;
 mod presence;
 mod pushes;
 mod quotas;
@@ -101,6 +102,7 @@ struct World {
     compactions: usize,
     commits: usize,
     stopped: bool,
+    orders: Vec<Effect>,
     connections: u64,
 }
 
@@ -131,6 +133,7 @@ impl World {
             compactions: 0,
             commits: 0,
             stopped: false,
+            orders: Vec::new(),
             connections: 0,
         }
     }
@@ -226,6 +229,10 @@ impl World {
                 let result = summarise(&stored, &space, after);
                 self.posts = stored.into_posts();
                 Some(Input::Summarised { space, result })
+            }
+            Effect::EmptySpace { .. } | Effect::ForgetUser { .. } | Effect::Rewrite { .. } => {
+                self.orders.push(effect);
+                None
             }
             Effect::Stop => {
                 self.stopped = true;

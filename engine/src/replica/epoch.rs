@@ -70,7 +70,23 @@ impl Replica {
         received: BTreeSet<ChangeHash>,
     ) -> Outcome {
         let message = "the document went on for too long without what this device had of it";
-        let refusal = Resolution::Refused { code: Code::TooOld, message: message.to_owned() };
+        self.begin_with(document, Some(cursor), Some(received), (Code::TooOld, message))
+    }
+
+    /// Lets go of all that is here, because it is gone at the server: pending work is handed back.
+    pub fn lose(&mut self, code: Code, message: &str) -> Outcome {
+        let blank = genesis::document(&self.address, self.doc.text_encoding());
+        Outcome { left_behind: false, ..self.begin_with(blank, None, None, (code, message)) }
+    }
+
+    fn begin_with(
+        &mut self,
+        document: Automerge,
+        cursor: Option<Cursor>,
+        received: Option<BTreeSet<ChangeHash>>,
+        (code, message): (Code, &str),
+    ) -> Outcome {
+        let refusal = Resolution::Refused { code, message: message.to_owned() };
         let mut outcome = Outcome { rewritten: true, left_behind: true, ..Outcome::default() };
         let pending: Vec<Pending> = self.pending.drain(..).collect();
         // What was said to be confirmed was in the log that is not known any more.
@@ -83,8 +99,8 @@ impl Replica {
         self.doc = document;
         self.doc.set_actor(super::automerge_actor(self.provisional));
         self.apart = None;
-        self.cursor = Some(cursor);
-        self.received = Some(received);
+        self.cursor = cursor;
+        self.received = received;
         self.proof = None;
         outcome.events = self.look_again();
         for (pending, _) in &outcome.ended {

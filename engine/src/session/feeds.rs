@@ -193,7 +193,7 @@ impl Session {
         followed.retry = retry_after_ms.map(|ms| now + std::time::Duration::from_millis(ms.into()));
         let code = Code::from_number(code).unwrap_or(Code::FeedUnavailable);
         let mut changed = Vec::new();
-        if code == Code::Forbidden {
+        if matches!(code, Code::Forbidden | Code::SpaceDeleted) {
             // What may not be read is not shown either.
             changed = followed.view.by_id.keys().cloned().collect();
             followed.view.clear();

@@ -625,10 +625,13 @@ impl Session {
             return self.ask_again(now, address);
         }
         if let Some(address) = &address {
-            if code == Code::Forbidden {
+            if matches!(code, Code::Forbidden | Code::SpaceDeleted) {
                 self.allowed(address, Capabilities::NONE.bits());
             }
-            if matches!(code, Code::Forbidden | Code::DocumentUnavailable) {
+            if code == Code::SpaceDeleted {
+                self.lose(address, &error.message);
+            }
+            if matches!(code, Code::Forbidden | Code::SpaceDeleted | Code::DocumentUnavailable) {
                 self.sent_away(address);
             }
             self.try_again_later(now, address);
@@ -640,6 +643,20 @@ impl Session {
         if error.fatal {
             self.hang_up(now);
             self.give_up(code, error.message);
+        }
+    }
+
+    /// The document is gone for everybody: lets go of what is here of it, and hands back what was not sent.
+    fn lose(&mut self, address: &Address, message: &str) {
+        let code = Code::SpaceDeleted;
+        if self.step(address, |replica| Ok(replica.lose(code, message)))
+            && let Some(document) = self.documents.get_mut(address)
+        {
+            document.seal = None;
+            self.writes.push(layout::delete_base(address));
+            for seq in document.tails.drain(..) {
+                self.writes.push(layout::delete_tail(address, seq));
+            }
         }
     }
 

@@ -302,6 +302,10 @@ pub(super) fn put_tail<'a>(
     put(tail_key(address, cursor.seq), encode_stored(&value))
 }
 
+pub(super) fn delete_base(address: &Address) -> StoreWrite {
+    StoreWrite::Delete { key: key(address, "base") }
+}
+
 pub(super) fn delete_tail(address: &Address, seq: u64) -> StoreWrite {
     StoreWrite::Delete { key: tail_key(address, seq) }
 }

@@ -8,8 +8,8 @@ use crate::clock::Timestamp;
 use crate::ids::{Address, ChangeHash, Cursor, Epoch, EpochStart, Facet, OutboxId, Tip, UserId};
 use crate::storage::record::{DigestKey, advance};
 use crate::storage::{
-    Append, CommandRef, Entry, LogHead, LogStore, Record, Rollover, Snapshot, SnapshotHead,
-    StoreError,
+    Append, CommandRef, Deletion, Entry, LogHead, LogStore, Record, Rollover, Snapshot,
+    SnapshotHead, StoreError,
 };
 
 mod posts;
@@ -38,6 +38,25 @@ pub fn check(open: &mut dyn FnMut() -> Box<dyn LogStore>) {
     posts::snapshots_and_the_ends_of_epochs_leave_summaries(open);
     posts::older_documents_are_summarised_unless_something_newer_is_there(open);
     posts::long_lists_are_read_in_pages(open);
+    a_deletion_is_kept_until_it_is_taken_back(open);
+}
+
+fn a_deletion_is_kept_until_it_is_taken_back(open: &mut dyn FnMut() -> Box<dyn LogStore>) {
+    let (space, other) = ("deleted", "deleted.x");
+    let noted = |open: &mut dyn FnMut() -> Box<dyn LogStore>, space: &str| {
+        open().deletion(space).expect("a read")
+    };
+    assert_eq!(noted(open, space), None);
+    let begun = Deletion { at: Timestamp(7), emptied: false };
+    open().set_deletion(space, Some(begun)).expect("a note");
+    assert_eq!(noted(open, space), Some(begun));
+    let done = Deletion { at: Timestamp(9), emptied: true };
+    open().set_deletion(space, Some(done)).expect("a note");
+    assert_eq!((noted(open, space), noted(open, other)), (Some(done), None));
+    open().set_deletion(other, Some(begun)).expect("a note");
+    open().set_deletion(space, None).expect("it is taken back");
+    assert_eq!((noted(open, space), noted(open, other)), (None, Some(begun)));
+    open().set_deletion(space, None).expect("nothing is there to take back");
 }
 
 /// Writes one made-up log: it counts seqs and tips as the hub does.

@@ -1,9 +1,10 @@
-//! The summaries of posts, as a store in memory keeps them. Nothing here is durable.
+//! The summaries of posts, and which spaces are deleted, as a store in memory keeps them. Nothing here is
+//! durable.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use super::{Append, PostsWanted};
+use super::{Append, Deletion, PostsWanted};
 use crate::ids::Address;
 use crate::summary::{Brought, Place, Summary, is_summarised};
 
@@ -20,6 +21,7 @@ struct Space {
 #[derive(Debug, Clone, Default)]
 pub struct Posts {
     spaces: BTreeMap<String, Space>,
+    deleted: BTreeMap<String, Deletion>,
 }
 
 impl Posts {
@@ -78,5 +80,19 @@ impl Posts {
     /// As [`super::LogStore::set_summarised`].
     pub fn set_complete(&mut self, space: &str) {
         self.spaces.entry(space.to_owned()).or_default().complete = true;
+    }
+
+    /// As [`super::LogStore::deletion`].
+    #[must_use]
+    pub fn deletion(&self, space: &str) -> Option<Deletion> {
+        self.deleted.get(space).copied()
+    }
+
+    /// As [`super::LogStore::set_deletion`].
+    pub fn set_deletion(&mut self, space: &str, deletion: Option<Deletion>) {
+        match deletion {
+            Some(deletion) => self.deleted.insert(space.to_owned(), deletion),
+            None => self.deleted.remove(space),
+        };
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use syncline_engine::hub;
-use syncline_engine::storage::StoreError;
+use syncline_engine::storage::{Deletion, StoreError};
 
 use super::verify::Problem;
 use super::{Listen, TaskError, each_document, hex};
@@ -22,6 +22,21 @@ pub struct Inspection {
     pub documents: Vec<DocumentSize>,
     /// Documents that do not read.
     pub damaged: Vec<Problem>,
+    /// Spaces of which it is remembered that they were deleted.
+    #[serde(default)]
+    pub deleted: Vec<DeletedSpace>,
+}
+
+/// A space that was deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DeletedSpace {
+    /// Its name.
+    pub space: String,
+    /// When, in milliseconds since the Unix epoch.
+    pub at_ms: u64,
+    /// Whether all that was in it is gone; a server that starts sees to the rest.
+    pub emptied: bool,
 }
 
 /// A document in outline.
@@ -85,5 +100,8 @@ pub(super) fn inspect(store: &SledStore, listen: &mut Listen<'_>) -> Result<Insp
         }
         Ok(())
     })?;
+    for (space, Deletion { at, emptied }) in store.deletions()? {
+        found.deleted.push(DeletedSpace { space, at_ms: at.0, emptied });
+    }
     Ok(found)
 }

@@ -24,7 +24,8 @@ use tokio::net::UnixListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::{Listen, Progress, Report, Said, Task, perform};
+use super::{Listen, Progress, Report, Said, Task, perform_beside};
+use crate::orders::Orders;
 use crate::store::SledStore;
 
 /// The socket's name in the data directory.
@@ -99,10 +100,12 @@ pub(crate) fn bind(dir: &Path) -> io::Result<UnixListener> {
 pub(crate) async fn serve(
     listener: UnixListener,
     store: Arc<SledStore>,
+    orders: Arc<Orders>,
     mut closing: watch::Receiver<bool>,
 ) {
     let mut connections = JoinSet::new();
-    let router = Router::new().route(PATH, routing::post(task)).with_state(Arc::clone(&store));
+    let router =
+        Router::new().route(PATH, routing::post(task)).with_state((Arc::clone(&store), orders));
     loop {
         tokio::select! {
             _ = closing.wait_for(|closing| *closing) => break,
@@ -131,7 +134,10 @@ pub(crate) async fn serve(
     }
 }
 
-async fn task(State(store): State<Arc<SledStore>>, body: Bytes) -> Response {
+async fn task(
+    State((store, orders)): State<(Arc<SledStore>, Arc<Orders>)>,
+    body: Bytes,
+) -> Response {
     let task: Task = match serde_json::from_slice(&body) {
         Ok(task) => task,
         Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
@@ -150,7 +156,7 @@ async fn task(State(store): State<Arc<SledStore>>, body: Bytes) -> Response {
                 Err(_) => ControlFlow::Break(()),
             }
         };
-        let done = perform(&store, &task, true, &mut listen);
+        let done = perform_beside(&store, &task, Some(&orders), &mut listen);
         drop(store);
         let last = match done {
             Ok(report) => Message::Report(report),

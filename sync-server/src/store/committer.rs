@@ -135,7 +135,7 @@ mod tests {
     use syncline_engine::ids::{Address, Cursor, Epoch, Facet};
     use syncline_engine::storage::conformance::LogWriter;
     use syncline_engine::storage::record::DigestKey;
-    use syncline_engine::storage::{LogHead, PostsWanted, Record, Rollover, Snapshot};
+    use syncline_engine::storage::{Deletion, LogHead, PostsWanted, Record, Rollover, Snapshot};
     use syncline_engine::summary::{Brought, Summary};
 
     use super::*;
@@ -208,6 +208,14 @@ mod tests {
 
         fn set_summarised(&self, space: &str) -> Result<(), StoreError> {
             self.inner.set_summarised(space)
+        }
+
+        fn deletion(&self, space: &str) -> Result<Option<Deletion>, StoreError> {
+            self.inner.deletion(space)
+        }
+
+        fn set_deletion(&self, space: &str, deletion: Option<Deletion>) -> Result<(), StoreError> {
+            self.inner.set_deletion(space, deletion)
         }
     }
 

@@ -9,8 +9,8 @@ use syncline_engine::clock::Timestamp;
 use syncline_engine::ids::{Address, Cursor, Epoch, Tip};
 use syncline_engine::storage::posts::Posts;
 use syncline_engine::storage::{
-    Append, LogHead, LogStore, PostsWanted, Record, Rollover, Sealed, Snapshot, SnapshotHead,
-    StoreError,
+    Append, Deletion, LogHead, LogStore, PostsWanted, Record, Rollover, Sealed, Snapshot,
+    SnapshotHead, StoreError,
 };
 use syncline_engine::summary::{Brought, Summary};
 
@@ -255,6 +255,15 @@ impl LogStore for MemoryStore {
 
     fn set_summarised(&self, space: &str) -> Result<(), StoreError> {
         self.posts_mut().set_complete(space);
+        Ok(())
+    }
+
+    fn deletion(&self, space: &str) -> Result<Option<Deletion>, StoreError> {
+        Ok(self.posts.read().unwrap_or_else(PoisonError::into_inner).deletion(space))
+    }
+
+    fn set_deletion(&self, space: &str, deletion: Option<Deletion>) -> Result<(), StoreError> {
+        self.posts_mut().set_deletion(space, deletion);
         Ok(())
     }
 }

@@ -25,6 +25,7 @@ mod layout;
 mod log;
 mod maintain;
 mod open;
+mod orders;
 mod posts;
 mod read;
 mod renew;
@@ -41,7 +42,7 @@ use syncline_engine::clock::Timestamp;
 use syncline_engine::ids::{Address, Cursor};
 use syncline_engine::storage::record::DigestKey;
 use syncline_engine::storage::{
-    Append, LogHead, LogStore, PostsWanted, Record, Rollover, Snapshot, StoreError,
+    Append, Deletion, LogHead, LogStore, PostsWanted, Record, Rollover, Snapshot, StoreError,
 };
 use syncline_engine::summary::{Brought, Summary};
 
@@ -112,6 +113,30 @@ impl SledStore {
     /// As for [`LogStore::append`].
     pub fn drop_summary(&self, address: &Address) -> Result<(), StoreError> {
         self.shared.with(|log| log.drop_summary(address))
+    }
+
+    /// All spaces of which it is noted that they were deleted.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] if the store fails or what is noted is damaged.
+    pub fn deletions(&self) -> Result<Vec<(String, Deletion)>, StoreError> {
+        self.shared.with(Log::deletions)
+    }
+
+    /// Notes durably that a user is being forgotten, or that this is over.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] if the store fails.
+    pub fn set_forgetting(&self, user: &str, is_so: bool) -> Result<(), StoreError> {
+        self.shared.with(|log| log.set_forgetting(user, is_so))
+    }
+
+    /// All users of whom that is noted.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] if the store fails.
+    pub fn forgetting(&self) -> Result<Vec<String>, StoreError> {
+        self.shared.with(Log::forgetting)
     }
 
     /// Merges all that is stored at this moment into one compact file, so that what was overwritten and
@@ -260,6 +285,14 @@ impl LogStore for SledStore {
 
     fn set_summarised(&self, space: &str) -> Result<(), StoreError> {
         self.shared.with(|log| log.set_summarised(space))
+    }
+
+    fn deletion(&self, space: &str) -> Result<Option<Deletion>, StoreError> {
+        self.shared.with(|log| log.deletion(space))
+    }
+
+    fn set_deletion(&self, space: &str, deletion: Option<Deletion>) -> Result<(), StoreError> {
+        self.shared.with(|log| log.set_deletion(space, deletion))
     }
 }
 

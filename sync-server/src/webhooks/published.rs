@@ -9,7 +9,7 @@ use bytes::Bytes;
 use syncline_engine::clock::Timestamp;
 use syncline_engine::ids::{Address, Cursor};
 use syncline_engine::storage::{
-    Append, LogHead, LogStore, PostsWanted, Record, Rollover, Snapshot, StoreError,
+    Append, Deletion, LogHead, LogStore, PostsWanted, Record, Rollover, Snapshot, StoreError,
 };
 use syncline_engine::summary::{Brought, Summary};
 
@@ -160,5 +160,13 @@ impl LogStore for Published {
 
     fn set_summarised(&self, space: &str) -> Result<(), StoreError> {
         self.inner().set_summarised(space)
+    }
+
+    fn deletion(&self, space: &str) -> Result<Option<Deletion>, StoreError> {
+        self.inner().deletion(space)
+    }
+
+    fn set_deletion(&self, space: &str, deletion: Option<Deletion>) -> Result<(), StoreError> {
+        self.inner().set_deletion(space, deletion)
     }
 }

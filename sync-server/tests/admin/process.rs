@@ -6,9 +6,10 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
+use syncline_engine::ids::Address;
 use syncline_engine::storage::LogStore;
 
-use crate::world::{Log, fill, heads, open, put, verify};
+use crate::world::{Log, comment, fill, heads, is_anywhere, open, put, verify};
 
 fn binary(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_syncline-server"));
@@ -87,11 +88,6 @@ fn subcommands_say_the_same_of_a_closed_directory_and_of_a_running_server() {
     let (backup, file) = (dir.path().join("backup"), dir.path().join("export.jsonl"));
     assert!(json(&data, &["backup", text(&backup)])["bytes"].as_u64().unwrap() > 0);
     assert_eq!(json(&data, &["export", text(&file)])["documents"], 5);
-    for refused in [["delete-space", "town"], ["forget-user", "ada"]] {
-        let (code, _, complaint) = run(&data, &refused);
-        assert_eq!(code, Some(1));
-        assert!(complaint.contains("stop it first"), "{complaint}");
-    }
     assert_eq!(server.terminate(), Some(0));
     assert!(!data.join("admin.sock").exists(), "it is gone with the server");
 
@@ -186,6 +182,76 @@ fn a_server_killed_during_backups_and_merges_leaves_a_sound_store() {
         assert_eq!(heads(&store), expected, "round {round}");
         let verified = verify(&store);
         assert!(verified.is_sound(), "round {round}: {verified:?}");
+    }
+}
+
+#[test]
+fn a_server_killed_while_it_deletes_or_forgets_has_not_begun_or_the_next_finishes_it() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 0..6 {
+        let data = dir.path().join(format!("round {round}"));
+        let store = open(&data);
+        fill(&store);
+        for post in 0..12 {
+            let mut comments = Log::new(&store, &format!("town/post{post}/comments"));
+            let said = comment(post, "ada", &format!("ada says number {post} apart"));
+            store.append(&[comments.next("ada", &said)]).unwrap();
+        }
+        let before = heads(&store);
+        drop(store);
+        let deletes = round % 2 == 0;
+        let order = if deletes { ["delete-space", "town"] } else { ["forget-user", "ada"] };
+        let server = Running::on(&data);
+        let mut client = binary(&[order[0], order[1], "--data", text(&data)])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // Somewhere on the way: early while documents are written anew, late while all is merged.
+        let mut chance = [0; 2];
+        getrandom::fill(&mut chance).unwrap();
+        let begun = written(&data);
+        let wanted = begun + u64::from(u16::from_le_bytes(chance)) * 2;
+        while client.try_wait().unwrap().is_none() && written(&data) < wanted {}
+        drop(server);
+        let _ = client.wait().unwrap();
+
+        let store = open(&data);
+        let verified = verify(&store);
+        assert!(verified.is_sound(), "round {round}: {verified:?}");
+        let (deletions, forgetting) = (store.deletions().unwrap(), store.forgetting().unwrap());
+        let is_open = deletions.iter().any(|(_, deletion)| !deletion.emptied);
+        let untouched = heads(&store) == before;
+        let others = |heads: &[(Address, _)]| -> Vec<_> {
+            heads.iter().filter(|(address, _)| address.space() != "town").cloned().collect()
+        };
+        assert_eq!(others(&heads(&store)), others(&before), "round {round}");
+        drop(store);
+        let noted = !deletions.is_empty() || !forgetting.is_empty();
+        assert!(untouched || noted || !deletes, "round {round}: what is begun is noted");
+        if untouched && !noted {
+            continue;
+        }
+        let server = Running::on(&data);
+        if is_open {
+            // It goes on by itself.
+            while json(&data, &["inspect"])["deleted"][0]["emptied"] != true {}
+        } else if deletes {
+            assert_eq!(json(&data, &["inspect"])["deleted"][0]["emptied"], true);
+        } else {
+            // One order waits for the other, and finds nothing any more.
+            let again = json(&data, &["forget-user", "ada"]);
+            assert_eq!(again["failed"].as_array().map(Vec::len), Some(0), "{again}");
+        }
+        json(&data, &["compact"]);
+        assert_eq!(server.terminate(), Some(0));
+        let store = open(&data);
+        let verified = verify(&store);
+        assert!(verified.is_sound(), "round {round}: {verified:?}");
+        assert_eq!(store.forgetting().unwrap(), Vec::<String>::new());
+        drop(store);
+        drop(open(&data));
+        assert!(!is_anywhere(&data, "ada says number"), "round {round}");
     }
 }
 

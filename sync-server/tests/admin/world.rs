@@ -151,7 +151,7 @@ pub(crate) fn fill(store: &SledStore) {
 }
 
 pub(crate) fn perform(store: &SledStore, task: &Task) -> Result<Report, TaskError> {
-    admin::perform(store, task, false, &mut |_| ControlFlow::Continue(()))
+    admin::perform(store, task, &mut |_| ControlFlow::Continue(()))
 }
 
 pub(crate) fn verify(store: &SledStore) -> Verification {
@@ -169,7 +169,7 @@ pub(crate) fn export(store: &SledStore) -> Vec<String> {
         }
         ControlFlow::Continue(())
     };
-    admin::perform(store, &Task::Export, false, &mut listen).unwrap();
+    admin::perform(store, &Task::Export, &mut listen).unwrap();
     lines
 }
 

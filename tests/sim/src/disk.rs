@@ -9,8 +9,8 @@ use syncline_engine::clock::Timestamp;
 use syncline_engine::ids::{Address, Cursor, Epoch, Tip};
 use syncline_engine::storage::posts::Posts;
 use syncline_engine::storage::{
-    Append, LogHead, LogStore, PostsWanted, Record, Rollover, Sealed, Snapshot, SnapshotHead,
-    StoreError, record,
+    Append, Deletion, LogHead, LogStore, PostsWanted, Record, Rollover, Sealed, Snapshot,
+    SnapshotHead, StoreError, record,
 };
 use syncline_engine::summary::{Brought, Summary};
 
@@ -359,6 +359,15 @@ impl LogStore for Disk {
 
     fn set_summarised(&self, space: &str) -> Result<(), StoreError> {
         self.all_posts().set_complete(space);
+        Ok(())
+    }
+
+    fn deletion(&self, space: &str) -> Result<Option<Deletion>, StoreError> {
+        Ok(self.all_posts().deletion(space))
+    }
+
+    fn set_deletion(&self, space: &str, deletion: Option<Deletion>) -> Result<(), StoreError> {
+        self.all_posts().set_deletion(space, deletion);
         Ok(())
     }
 

@@ -276,6 +276,9 @@ impl World {
                 let result = hub::summarise(&self.server.disk, &space, after);
                 hub::Input::Summarised { space, result }
             }
+            hub::Effect::EmptySpace { .. }
+            | hub::Effect::ForgetUser { .. }
+            | hub::Effect::Rewrite { .. } => unreachable!("no operator is in this world"),
         };
         let delay = self.server.disk_delay(self.now);
         let life = self.server.life;

@@ -197,6 +197,9 @@ impl World {
                 Some(Input::Summarised { space, result })
             }
             Effect::Hold { .. } | Effect::Stop => None,
+            Effect::EmptySpace { .. } | Effect::ForgetUser { .. } | Effect::Rewrite { .. } => {
+                unreachable!("no operator is in this world")
+            }
         }
     }
 

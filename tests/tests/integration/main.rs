@@ -9,6 +9,7 @@
 mod apart;
 mod crowd;
 mod damage;
+mod deleting;
 mod epochs;
 mod feeds;
 mod forgery;

@@ -62,7 +62,8 @@ impl Hub {
             return self.release_space(&listing.space);
         }
         if self.may_read(listing.peer.slot, &listing.space) != Some(true) {
-            return self.refuse_listing(listing, Code::Forbidden, "you may not read here");
+            let (code, why) = self.no_entry(&listing.space, "you may not read here");
+            return self.refuse_listing(listing, code, why);
         }
         let space = listing.space.clone();
         if listing.after.is_none() {
@@ -87,7 +88,8 @@ impl Hub {
     ) {
         // The rules may have changed meanwhile.
         if self.may_read(listing.peer.slot, &listing.space) != Some(true) {
-            return self.refuse_listing(listing, Code::Forbidden, "you may not read here");
+            let (code, why) = self.no_entry(&listing.space, "you may not read here");
+            return self.refuse_listing(listing, code, why);
         }
         match result {
             Err(error) => self.refuse_listing(listing, Code::FeedUnavailable, &error.to_string()),

@@ -100,8 +100,9 @@ fn brought(
 impl Hub {
     /// Has the documents of a space summarised that were written before there were summaries, unless
     /// that has been seen to.
-    pub(super) fn want_summaries(&mut self, space: &str) {
-        let seen_to = self.spaces.get(space).is_none_or(|space| space.summarised);
+    pub(in crate::hub) fn want_summaries(&mut self, space: &str) {
+        let seen_to = self.spaces.get(space).is_none_or(|space| space.summarised || space.deleted);
+        let seen_to = seen_to || self.orders.is_forgetting();
         if !seen_to && self.feeds.summarising.insert(space.to_owned()) {
             self.out.push(Effect::Summarise { space: space.to_owned(), after: None });
         }
@@ -126,6 +127,12 @@ impl Hub {
         {
             feed.all_changed = true;
             self.arm_feed(now, &space);
+        }
+        let goes_on = !self.spaces.get(&space).is_some_and(|space| space.deleted)
+            && !self.orders.is_forgetting();
+        if !goes_on {
+            self.feeds.summarising.remove(&space);
+            return;
         }
         if after.is_some() && matches!(self.phase, Phase::Running) {
             return self.out.push(Effect::Summarise { space, after });

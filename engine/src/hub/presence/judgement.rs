@@ -101,14 +101,14 @@ impl Hub {
         for slot in slots {
             self.judge_listener(now, handle, slot);
         }
-        let Some(rules) = self.spaces.get(space).and_then(|space| space.rules.as_ref()) else {
-            return;
-        };
+        let Some(space) = self.spaces.get(space) else { return };
+        let Some(rules) = space.rules.as_ref() else { return };
         let Some(gathering) = self.gatherings.by_handle.get_mut(&handle) else { return };
         for session in gathering.room.away() {
             let Some(device) = gathering.room.device(session) else { continue };
             let (user, claimed) = (device.user.clone(), device.claimed.clone());
-            if !rules.principal(&user, claimed.as_ref()).may.has(Capabilities::READ) {
+            let reads = rules.principal(&user, claimed.as_ref()).may.has(Capabilities::READ);
+            if space.deleted || !reads {
                 gathering.room.leave(now, session);
             }
         }
@@ -132,8 +132,8 @@ impl Hub {
         let name = gathering.name.clone();
         let Some((principal, role, claimed)) = self.standing(slot, &name) else { return };
         if !principal.may.has(Capabilities::READ) {
-            let refused = Refused::new(Code::Forbidden, "you may not be here any more");
-            return self.send_out(now, handle, slot, refused);
+            let (code, why) = self.no_entry(&name, "you may not be here any more");
+            return self.send_out(now, handle, slot, Refused::new(code, why));
         }
         let Some(gathering) = self.gatherings.by_handle.get_mut(&handle) else { return };
         let Some(listener) = gathering.listeners.get_mut(&slot) else { return };

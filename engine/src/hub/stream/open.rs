@@ -91,7 +91,11 @@ impl Hub {
             return Err(No(Code::ShuttingDown, "the server is going away for a moment"));
         }
         if self.may_read(slot, address.space()) == Some(false) {
-            return Err(No(Code::Forbidden, "you may not read here"));
+            let (code, why) = self.no_entry(address.space(), "you may not read here");
+            return Err(No(code, why));
+        }
+        if self.orders.rewrites(address.log()) {
+            return Err(No(Code::NoStream, "this stream was deleted"));
         }
         let known = self.streams.by_address.get(&address).copied();
         let joined = self.connections.open(slot).map(|open| &open.streams);
@@ -124,8 +128,8 @@ impl Hub {
             if reads { readers.push((slot, asks)) } else { others.push((slot, asks)) }
         }
         for (slot, asks) in others {
-            let no = No(Code::Forbidden, "you may not read here");
-            self.refuse_asks(slot, handle, &asks, &no);
+            let (code, why) = self.no_entry(address.space(), "you may not read here");
+            self.refuse_asks(slot, handle, &asks, &No(code, why));
         }
         if readers.is_empty() {
             return self.forget_stream(handle);
@@ -186,7 +190,8 @@ impl Hub {
         let Some(address) = self.streams.address(handle) else { return left };
         let Some(principal) = self.principal(slot, address.space()) else { return left };
         if !principal.may.has(Capabilities::READ) {
-            self.refuse_asks(slot, handle, &asks, &No(Code::Forbidden, "you may not read here"));
+            let (code, why) = self.no_entry(address.space(), "you may not read here");
+            self.refuse_asks(slot, handle, &asks, &No(code, why));
             return left;
         }
         let name = address.to_string();
@@ -374,6 +379,41 @@ impl Hub {
         self.watch_stream(now, handle);
     }
 
+    /// Ends what everybody does with a stream, whatever they may, and forgets it if nothing of it is on
+    /// its way to the disk. Answers whether it did.
+    pub(in crate::hub) fn close_stream_for(
+        &mut self,
+        now: Timestamp,
+        handle: StreamHandle,
+        (code, why): (Code, &'static str),
+    ) -> bool {
+        let Some(address) = self.streams.address(handle) else { return true };
+        let name = address.to_string();
+        let Some(live) = self.live_stream_mut(handle) else { return false };
+        let followers = mem::take(&mut live.followers);
+        let asks = mem::take(&mut live.asks);
+        for (slot, follower) in followers {
+            let no = No(code, why);
+            if follower.reads.is_some() {
+                self.refuse_stream(slot, &name, StreamAsk::Read, &no);
+            }
+            if follower.writes {
+                self.refuse_stream(slot, &name, StreamAsk::Write, &no);
+            }
+            self.unjoin_if_done(slot, handle);
+        }
+        for (slot, asks) in asks {
+            self.refuse_asks(slot, handle, &asks, &No(code, why));
+        }
+        let quiet = self.live_stream_mut(handle).is_none_or(|live| live.is_unused());
+        if quiet {
+            self.forget_stream(handle);
+        } else {
+            self.watch_stream(now, handle);
+        }
+        quiet
+    }
+
     /// Takes a connection off a stream of which it wants nothing more.
     pub(super) fn unjoin_if_done(&mut self, slot: Slot, handle: StreamHandle) {
         if let Some(live) = self.live_stream_mut(handle) {
@@ -442,12 +482,12 @@ impl Hub {
         let no_writing = !may_write && mem::take(&mut follower.writes);
         let name = address.to_string();
         if no_reading {
-            let no = No(Code::Forbidden, "you may not read here any more");
-            self.refuse_stream(slot, &name, StreamAsk::Read, &no);
+            let (code, why) = self.no_entry(address.space(), "you may not read here any more");
+            self.refuse_stream(slot, &name, StreamAsk::Read, &No(code, why));
         }
         if no_writing {
-            let no = No(Code::Forbidden, "you may not write here any more");
-            self.refuse_stream(slot, &name, StreamAsk::Write, &no);
+            let (code, why) = self.no_entry(address.space(), "you may not write here any more");
+            self.refuse_stream(slot, &name, StreamAsk::Write, &No(code, why));
         }
         self.unjoin_if_done(slot, handle);
         self.watch_stream(now, handle);

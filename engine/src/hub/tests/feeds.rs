@@ -20,7 +20,7 @@ use crate::hub::{AuthenticateError, Authenticator, Credentials};
 use crate::ids::{Facet, Ulid, UserId};
 use crate::limits::{FEED_POSTS_MAX, LISTINGS_MAX};
 use crate::policy::Role;
-use crate::storage::LogStore;
+use crate::storage::{Deletion, LogStore};
 use crate::summary::{Brought, Part, Place, PostPart};
 use crate::wire::frame::{
     FollowFeed, LeaveFeed, ListPosts, PostSummary, Posts as PostsFrame, WirePlace,
@@ -105,6 +105,15 @@ impl LogStore for Stored {
 
     fn set_summarised(&self, space: &str) -> Result<(), StoreError> {
         self.posts.lock().unwrap().set_complete(space);
+        Ok(())
+    }
+
+    fn deletion(&self, space: &str) -> Result<Option<Deletion>, StoreError> {
+        Ok(self.posts.lock().unwrap().deletion(space))
+    }
+
+    fn set_deletion(&self, space: &str, deletion: Option<Deletion>) -> Result<(), StoreError> {
+        self.posts.lock().unwrap().set_deletion(space, deletion);
         Ok(())
     }
 }

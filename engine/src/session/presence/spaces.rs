@@ -181,7 +181,10 @@ impl OpenSpace {
     pub(super) const fn retry_at(&self) -> Option<Timestamp> {
         match &self.status {
             // Who was sent out comes back when the app says so.
-            SpaceStatus::Outside { code: Code::Kicked | Code::Forbidden, .. }
+            SpaceStatus::Outside {
+                code: Code::Kicked | Code::Forbidden | Code::SpaceDeleted,
+                ..
+            }
             | SpaceStatus::Apart
             | SpaceStatus::Entering
             | SpaceStatus::Inside { .. } => None,

@@ -27,6 +27,10 @@ const QUARANTINE: u8 = b'q';
 
 pub(super) const DIGEST_KEY: &[u8] = &[META, b'k'];
 pub(super) const TERM: &[u8] = &[META, b't'];
+/// Spaces that were deleted: their names follow.
+pub(super) const DELETIONS: &[u8] = &[META, b'd'];
+/// Users who are being forgotten: their names follow.
+pub(super) const FORGETTING: &[u8] = &[META, b'f'];
 /// Bytes of values that were removed since the layer that holds this was begun.
 pub(super) const REMOVED: &[u8] = &[META, b'r'];
 
@@ -193,6 +197,16 @@ pub(super) fn place_of_listed(space: &str, key: &[u8]) -> Option<Place> {
     let (time, id) = rest.split_first_chunk::<8>()?;
     let id = std::str::from_utf8(id).ok()?;
     Some(Place::new(Timestamp(!u64::from_be_bytes(*time)), id.to_owned()))
+}
+
+/// That a space was deleted.
+pub(super) fn deletion(space: &str) -> Vec<u8> {
+    [DELETIONS, space.as_bytes()].concat()
+}
+
+/// That a user is being forgotten.
+pub(super) fn forgetting(user: &str) -> Vec<u8> {
+    [FORGETTING, user.as_bytes()].concat()
 }
 
 /// That all documents of a space are summarised.

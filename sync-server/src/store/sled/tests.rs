@@ -13,7 +13,7 @@ use syncline_engine::storage::conformance::{
     self, LogWriter, made_up_snapshot, read_body, read_tail,
 };
 use syncline_engine::storage::{
-    Append, LogHead, LogStore, PostsWanted, Record, Rollover, Snapshot, StoreError,
+    Append, Deletion, LogHead, LogStore, PostsWanted, Record, Rollover, Snapshot, StoreError,
 };
 use syncline_engine::summary::{Brought, Summary};
 
@@ -427,6 +427,14 @@ impl LogStore for Reopened {
 
     fn set_summarised(&self, space: &str) -> Result<(), StoreError> {
         self.fresh().set_summarised(space)
+    }
+
+    fn deletion(&self, space: &str) -> Result<Option<Deletion>, StoreError> {
+        self.fresh().deletion(space)
+    }
+
+    fn set_deletion(&self, space: &str, deletion: Option<Deletion>) -> Result<(), StoreError> {
+        self.fresh().set_deletion(space, deletion)
     }
 }
 

@@ -132,6 +132,14 @@ impl LogStore for Turns {
     fn set_summarised(&self, space: &str) -> Result<(), StoreError> {
         self.with(|store| store.set_summarised(space))
     }
+
+    fn deletion(&self, space: &str) -> Result<Option<Deletion>, StoreError> {
+        self.with(|store| store.deletion(space))
+    }
+
+    fn set_deletion(&self, space: &str, deletion: Option<Deletion>) -> Result<(), StoreError> {
+        self.with(|store| store.set_deletion(space, deletion))
+    }
 }
 
 #[test]
@@ -232,6 +240,14 @@ impl LogStore for Held {
 
     fn set_summarised(&self, space: &str) -> Result<(), StoreError> {
         self.0.set_summarised(space)
+    }
+
+    fn deletion(&self, space: &str) -> Result<Option<Deletion>, StoreError> {
+        self.0.deletion(space)
+    }
+
+    fn set_deletion(&self, space: &str, deletion: Option<Deletion>) -> Result<(), StoreError> {
+        self.0.set_deletion(space, deletion)
     }
 }
 
