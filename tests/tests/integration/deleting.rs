@@ -90,6 +90,9 @@ async fn a_deleted_space_ends_for_who_is_there_and_nobody_brings_it_back_dl1_dl2
     shows(his.document(), |view| matches!(view, View::Comments(view) if view.len() == 1)).await;
     shows(dans.document(), |view| matches!(view, View::Post(view) if view.author().is_some()))
         .await;
+    let dans_comments = comments(&dan, "town", "square").await;
+    shows(dans_comments.document(), |view| matches!(view, View::Comments(view) if view.len() == 1))
+        .await;
     for client in [&ada, &bob, &dan] {
         synced(client).await;
     }
@@ -102,8 +105,7 @@ async fn a_deleted_space_ends_for_who_is_there_and_nobody_brings_it_back_dl1_dl2
     let made_away = made_away.create("Made while away", "", &[]).expect("taken");
     let elsewhere = comments(&bob, "town-hall", "square").await;
     let elsewhere = elsewhere.add(None, "Bob in the hall").expect("taken").1;
-    let from_dan = comments(&dan, "town", "square").await;
-    let from_dan = from_dan.add(None, "Dan was away for long").expect("taken").1;
+    let from_dan = dans_comments.add(None, "Dan was away for long").expect("taken").1;
     within(from_dan.stored()).await.expect("stored");
 
     // Ada is there with everything that there is.
