@@ -235,6 +235,18 @@ impl ServerProcess {
         Some(line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()? << 10)
     }
 
+    /// The processor time that it has taken so far; zero where the system does not tell.
+    #[must_use]
+    pub fn cpu(&self) -> Duration {
+        let Some(id) = self.child.id() else { return Duration::ZERO };
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        // After the name, which may have blanks: utime and stime are the 12th and 13th, in hundredths.
+        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+        let ticks: u64 =
+            fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+        Duration::from_millis(ticks * 10)
+    }
+
     /// Whether it runs.
     ///
     /// # Panics

@@ -79,6 +79,23 @@ impl RawClient {
         }
     }
 
+    /// The next frame, and how many bytes it has. Safe to give up: nothing is lost.
+    ///
+    /// # Panics
+    /// If the connection ends instead.
+    pub async fn hear_sized(&mut self) -> (ServerFrame, usize) {
+        loop {
+            match self.0.next().await {
+                Some(Ok(Message::Binary(message))) => {
+                    let frame = ServerFrame::decode(&message).expect("the server says frames");
+                    return (frame, message.len());
+                }
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                other => panic!("a frame was expected, not {other:?}"),
+            }
+        }
+    }
+
     /// The next frame, or the code that the server closed with, if it gave one.
     ///
     /// # Errors
