@@ -13,6 +13,7 @@ use syncline_engine::session::{
     Session, StoreToken, StoreWrite,
 };
 
+use crate::app::App;
 use crate::choices::Choices;
 use crate::report::Violation;
 use crate::run::ClientSetup;
@@ -75,6 +76,9 @@ pub(crate) struct Client {
     /// It was asked to end and has not yet.
     pub(crate) ending: bool,
     pub(crate) violations: Vec<Violation>,
+    /// Its clock went back at some time.
+    pub(crate) clock_jumped: bool,
+    pub(crate) app: App,
 }
 
 impl Client {
@@ -117,6 +121,8 @@ impl Client {
             token_wanted: false,
             ending: false,
             violations: Vec::new(),
+            clock_jumped: false,
+            app: App::default(),
         }
     }
 
@@ -143,6 +149,7 @@ impl Client {
         self.down = true;
         self.connection = None;
         self.frozen_until = 0;
+        self.app.ended();
     }
 
     pub(crate) fn writes_under_way(&self) -> usize {
@@ -164,6 +171,7 @@ impl Client {
     pub(crate) fn start(&mut self, token: Option<String>) {
         self.session = begin(&self.user, &self.setup, &mut self.dice, &self.disk, token);
         self.life += 1;
+        self.app.ended();
         self.down = false;
         self.ending = false;
         self.connection = None;
@@ -222,13 +230,15 @@ impl Client {
             }
             Notice::Problem { code, message, .. } => self.problems.push((code, message)),
             Notice::Connection(status) => self.status = status,
+            Notice::Space { space, news } => self.app.space_news.push((space, news)),
+            Notice::Stream { address } => {
+                self.app.stream_news.insert(address);
+            }
+            Notice::Feed { .. } => self.app.feed_news += 1,
             Notice::TokenWanted => self.token_wanted = true,
             Notice::Document { .. }
             | Notice::Changed { .. }
             | Notice::Applied { .. }
-            | Notice::Space { .. }
-            | Notice::Stream { .. }
-            | Notice::Feed { .. }
             | Notice::Dropped { .. } => {}
         }
         None

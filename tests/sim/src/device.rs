@@ -24,6 +24,37 @@ impl World {
     }
 
     pub(crate) fn drain_client(&mut self, number: usize) {
+        self.carry_out_effects(number);
+        while self.clients[number].app.has_news() && !self.clients[number].down {
+            self.look_at_news(number);
+            self.carry_out_effects(number);
+        }
+        let life = self.clients[number].life;
+        if mem::take(&mut self.clients[number].token_wanted) {
+            let wait = 20 + self.clients[number].dice.below(2_000);
+            let wait = wait.max(self.tokens_from.saturating_sub(self.now));
+            self.at(wait, Event::Token { client: number, life });
+        }
+    }
+
+    /// The app looks at what it was told of spaces, streams and feeds.
+    fn look_at_news(&mut self, number: usize) {
+        let app = &mut self.clients[number].app;
+        let spaces = mem::take(&mut app.space_news);
+        let streams = mem::take(&mut app.stream_news);
+        let feeds = mem::take(&mut app.feed_news);
+        if feeds > 0 {
+            self.report.count_incident("feed_news");
+        }
+        for (space, news) in spaces {
+            self.hear_of_space(number, &space, news);
+        }
+        for address in streams {
+            self.hear_of_stream(number, &address);
+        }
+    }
+
+    fn carry_out_effects(&mut self, number: usize) {
         let life = self.clients[number].life;
         while self.lives(number, life)
             && let Some(effect) = self.clients[number].session.poll_effect()
@@ -61,11 +92,6 @@ impl World {
                 Effect::Stop => self.clients[number].down = true,
             }
         }
-        if mem::take(&mut self.clients[number].token_wanted) {
-            let wait = 20 + self.clients[number].dice.below(2_000);
-            let wait = wait.max(self.tokens_from.saturating_sub(self.now));
-            self.at(wait, Event::Token { client: number, life });
-        }
     }
 
     fn note_ending(&mut self, number: usize, id: Ulid, resolution: &Resolution) {
@@ -76,6 +102,10 @@ impl World {
             Resolution::Refused { code, .. } => format!("refused:{code}"),
         };
         self.say(number, &format!("hears how {id} ended: {how}"));
+        // Somebody may wait for it to end a stream.
+        let writings = self.clients[number].app.writings.keys().cloned();
+        let writings: Vec<_> = writings.collect();
+        self.clients[number].app.stream_news.extend(writings);
         *self.report.endings.entry(how).or_default() += 1;
     }
 
@@ -96,6 +126,9 @@ impl World {
             self.tell_client(client, Input::Open { address, write: false });
         }
         self.tell_client(client, Input::SetOnline(true));
+        self.return_to_spaces(client);
+        self.return_to_streams(client);
+        self.return_to_feeds(client);
     }
 
     // Tokens.

@@ -8,7 +8,7 @@
 
 use automerge::ReadDoc as _;
 use syncline_engine::hub;
-use syncline_engine::ids::{Address, ChangeHash};
+use syncline_engine::ids::{Address, ChangeHash, StreamAddress};
 
 use crate::disk::Disk;
 use crate::oracle::Mirror;
@@ -55,7 +55,11 @@ impl World {
     /// Spoils something that is stored. Without a copy of the disk there would be no way back, so
     /// there must be one.
     fn spoil(&mut self, document: usize, pick: u64, torn: bool) -> bool {
-        let Some(address) = self.documents.get(document).cloned() else { return false };
+        let stream = || document.checked_sub(self.documents.len());
+        let stream = || stream().and_then(|place| self.streams.get(place)).map(|s| s.log().clone());
+        let Some(address) = self.documents.get(document).cloned().or_else(stream) else {
+            return false;
+        };
         // What was damaged before is looked at before it changes again.
         self.check_damaged();
         if self.server.is_committing() || !self.server.disk.spoil(&address, pick, torn) {
@@ -98,8 +102,9 @@ impl World {
         let Some(backup) = self.server.backup.clone() else { return false };
         self.end_server(true);
         self.check_damaged();
-        let all: Vec<Address> = self.oracle.mirror.0.keys().cloned().collect();
+        let all: Vec<Address> = self.oracle.mirror.logs.keys().cloned().collect();
         self.note_lost(&all, &backup);
+        self.destroyed |= self.oracle.mirror.streams != backup.mirror.streams;
         self.server.disk = backup.disk.copy();
         self.oracle.mirror = backup.mirror;
         self.damaged.clear();
@@ -120,10 +125,18 @@ impl World {
         self.note_lost(&damage, &backup);
         for address in &damage {
             self.server.disk.restore(address, &backup.disk);
-            match backup.mirror.0.get(address) {
-                Some(log) => self.oracle.mirror.0.insert(address.clone(), log.clone()),
-                None => self.oracle.mirror.0.remove(address),
+            match backup.mirror.logs.get(address) {
+                Some(log) => self.oracle.mirror.logs.insert(address.clone(), log.clone()),
+                None => self.oracle.mirror.logs.remove(address),
             };
+            if let Some(stream) = StreamAddress::of(address) {
+                let kept = backup.mirror.streams.get(&stream).cloned();
+                self.destroyed |= self.oracle.mirror.streams.get(&stream) != kept.as_ref();
+                match kept {
+                    Some(kept) => self.oracle.mirror.streams.insert(stream, kept),
+                    None => self.oracle.mirror.streams.remove(&stream),
+                };
+            }
         }
         self.damaged.clear();
         self.report.count_incident("repaired_from_backup");
@@ -135,7 +148,7 @@ impl World {
     fn note_lost(&mut self, documents: &[Address], backup: &Backup) {
         let mut lost: Vec<(Address, ChangeHash)> = Vec::new();
         for address in documents {
-            let Some(log) = self.oracle.mirror.0.get(address) else { continue };
+            let Some(log) = self.oracle.mirror.logs.get(address) else { continue };
             let gone = log.hashes.iter().filter(|hash| !backup.mirror.has(address, **hash));
             lost.extend(gone.map(|hash| (address.clone(), *hash)));
         }

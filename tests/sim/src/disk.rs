@@ -153,6 +153,8 @@ impl Disk {
             Some(log) => self.logs().insert(address.clone(), log),
             None => self.logs().remove(address),
         };
+        // Summaries of what is not there any more are made anew when somebody asks for them.
+        *self.all_posts() = Posts::default();
     }
 
     /// The stored bytes of a document, to see whether anything wrote over them.

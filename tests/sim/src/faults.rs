@@ -18,7 +18,11 @@ impl World {
             if fault {
                 self.report.count_fault(action.name());
             }
-            if !matches!(action, Action::Command { .. }) {
+            let told = matches!(
+                action,
+                Action::Command { .. } | Action::Space { .. } | Action::Stream { .. }
+            );
+            if !told {
                 self.story.note(self.now, "·", &action.to_string());
             }
         }
@@ -53,6 +57,12 @@ impl World {
                 client < self.clients.len() && self.set_role(client, pick)
             }
             Action::Attack { who, pick } => self.attack(who, pick),
+            Action::Space { client, pick } => self.some_space_act(client, pick),
+            Action::Stream { client, pick } => self.some_stream_act(client, pick),
+            Action::Feed { client, pick } => self.some_feed_act(client, pick),
+            Action::SayAgain { client, ms } => {
+                client < self.clients.len() && self.say_again_later(client, ms)
+            }
             Action::CloseDocument { client, .. }
             | Action::GoOffline { client, .. }
             | Action::LoseNetwork { client, .. }
@@ -109,7 +119,10 @@ impl World {
                 self.tell_client(client, Input::SetVisible(false));
                 self.later(ms, Relief::Visible(client));
             }
-            Action::JumpClock { by_ms, .. } => self.clients[client].offset_ms += by_ms,
+            Action::JumpClock { by_ms, .. } => {
+                self.clients[client].offset_ms += by_ms;
+                self.clients[client].clock_jumped |= by_ms < 0;
+            }
             Action::RenewToken { .. } => return self.give_token(client),
             _ => return false,
         }

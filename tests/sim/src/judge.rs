@@ -12,7 +12,14 @@ use syncline_engine::storage::LogStore;
 use crate::client::Client;
 use crate::people::token;
 use crate::run::FOR_EVER;
+use crate::social::STREAMS_MAX;
+use crate::streaming::is_result;
 use crate::world::World;
+
+/// Spaces that somebody may be in, a hostile client's included.
+const SPACES_MAX: usize = 2 + HOSTILE_NAMES;
+/// Names of spaces and streams that hostile clients make up.
+pub(crate) const HOSTILE_NAMES: usize = 2;
 
 impl World {
     /// Whether nobody has anything left to do.
@@ -28,6 +35,9 @@ impl World {
                             && self.knows_the_end(client, address)
                     })
             })
+            && self.spaces_are_quiet()
+            && self.streams_are_quiet()
+            && self.feeds_are_quiet()
             && self.is_silent()
     }
 
@@ -43,7 +53,10 @@ impl World {
     pub(crate) fn is_empty(&self) -> bool {
         let hub = self.server.hub.as_ref().map(syncline_engine::hub::Hub::stats);
         self.clients.iter().all(|client| client.down)
-            && hub.is_some_and(|s| s.connections == 0 && s.sessions == 0 && s.documents == 0)
+            && hub.is_some_and(|s| {
+                let memory = s.documents + s.spaces + s.streams + s.feeds;
+                s.connections + s.sessions + memory == 0
+            })
     }
 
     /// Why the world does not come to rest, for people.
@@ -67,6 +80,8 @@ impl World {
                     status => why.push(format!("{address} of {end} is {status:?}")),
                 }
             }
+            why.extend(self.unrest_of_spaces(client.number));
+            why.extend(self.unrest_of_streams(client.number));
             why.extend(client.problems.last().map(|(code, message)| format!("{code}: {message}")));
         }
         why.join("; ")
@@ -84,7 +99,13 @@ impl World {
             || stats.documents > documents
             || stats.pending_bytes > pending_max
             || stats.leases > stats.sessions * documents
-            || stats.followers > stats.connections * documents;
+            || stats.followers > stats.connections * documents
+            || stats.spaces > SPACES_MAX
+            || stats.present > stats.sessions * SPACES_MAX
+            || stats.streams > STREAMS_MAX + HOSTILE_NAMES
+            || stats.stream_followers > stats.connections * (STREAMS_MAX + HOSTILE_NAMES)
+            || stats.feeds > 1 + HOSTILE_NAMES
+            || stats.feed_followers > stats.connections * (1 + HOSTILE_NAMES);
         if bad {
             self.complain("bounds", format!("{stats:?} with {open} connections"));
         }
@@ -105,6 +126,9 @@ impl World {
             self.judge_document(&address);
         }
         self.judge_losses();
+        self.judge_spaces();
+        self.judge_streams();
+        self.judge_feeds();
         for number in 0..self.clients.len() {
             let found = std::mem::take(&mut self.clients[number].violations);
             self.report.violations.extend(found);
@@ -136,9 +160,9 @@ impl World {
         let heads = doc.get_heads();
         let view = View::read(address.facet(), &doc);
         let mirrored: Vec<ChangeHash> =
-            self.oracle.mirror.0.get(address).map(|log| log.hashes.clone()).unwrap_or_default();
+            self.oracle.mirror.logs.get(address).map(|log| log.hashes.clone()).unwrap_or_default();
         let stored = doc.get_changes_meta(&[]).len();
-        let begun = self.oracle.mirror.0.get(address).map_or((0, 0), |log| log.begun);
+        let begun = self.oracle.mirror.logs.get(address).map_or((0, 0), |log| log.begun);
         let durable = 1 + begun.1 + mirrored.len() - begun.0;
         if stored != durable {
             let what = format!("{address}: {durable} were durable, {stored} are there");
@@ -156,6 +180,7 @@ impl World {
         for number in 0..self.clients.len() {
             self.judge_commands(number, address, &view);
         }
+        self.views.insert(address.clone(), view);
     }
 
     /// Everything of the log: the snapshot's changes, then the records'.
@@ -321,6 +346,7 @@ impl World {
         let Some(hub) = &self.server.hub else { return };
         let stats = hub.stats();
         let left = stats.followers + stats.leases + stats.pending_entries + stats.pending_bytes;
+        let left = left + stats.present + stats.stream_followers + stats.feed_followers;
         if left > 0 {
             self.complain("bounds", format!("everybody has left, and there is {stats:?}"));
         }
@@ -333,6 +359,8 @@ fn count_of(id: Ulid, command: &Command, view: &View) -> Option<usize> {
         (Command::Post(PostCommand::Splice { .. }), View::Post(view)) => {
             Some(view.body().matches(&token(id)).count())
         }
+        // A result may be committed by more than one command, of which the first counts.
+        (Command::Comments(CommentsCommand::Add { body, .. }), _) if is_result(body) => None,
         (Command::Comments(CommentsCommand::Add { author, .. }), View::Comments(view)) => {
             Some(usize::from(view.comment(id).is_some_and(|comment| comment.author == *author)))
         }

@@ -69,6 +69,7 @@ impl Proved {
 pub(crate) struct Law {
     pushes: BTreeSet<(UserId, u64)>,
     roles: BTreeMap<(UserId, u64), Role>,
+    appends: BTreeSet<(UserId, u64)>,
     pub(crate) asks_tokens: bool,
 }
 
@@ -101,8 +102,21 @@ impl Law {
                     self.roles.insert((user.clone(), now), role.clone());
                 }
             }
+            // AppendStream.
+            Some(22) => {
+                if let Some(Proved { user, role, .. }) = proved
+                    && !matches!(role, Role::Viewer | Role::Outsider)
+                {
+                    self.appends.insert((user.clone(), now));
+                }
+            }
             _ => {}
         }
+    }
+
+    /// Whether the author of an entry of text was heard to append at that moment with the right to.
+    pub(crate) fn may_have_appended(&self, entry: &Entry) -> bool {
+        self.appends.contains(&(entry.author.clone(), entry.at.0))
     }
 
     fn prove(&self, now: u64, user: &str, token: Option<&str>) -> Option<Proved> {

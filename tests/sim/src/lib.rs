@@ -3,16 +3,18 @@
 //! one seed for all delays; the same run ends the same, byte for byte.
 //!
 //! The parts: [`run`] draws what happens as [`step`]s; `world` moves events through virtual time;
-//! `network`, `server` and `client` carry out the machines' effects; `people`, `faults`, `disaster` and
-//! `hostile` carry out the steps; `oracle` and `judge` know what must be true; [`minimise`] leaves out what a
+//! `network`, `server` and `client` carry out the machines' effects; `people`, `rooms`, `streaming`,
+//! `feeds`, `faults`, `disaster` and `hostile` carry out the steps; `oracle`, `texts` and `judge` know what must be true; [`minimise`] leaves out what a
 //! violation does not need.
 
 pub mod choices;
+mod app;
 mod client;
 mod device;
 mod disaster;
 pub mod disk;
 mod faults;
+mod feeds;
 mod forged;
 mod hostile;
 mod judge;
@@ -23,10 +25,14 @@ mod oracle;
 mod peace;
 mod people;
 pub mod report;
+mod rooms;
 pub mod run;
 mod server;
+pub mod social;
 pub mod step;
 mod story;
+mod streaming;
+mod texts;
 mod tokens;
 pub mod weather;
 mod world;

@@ -193,6 +193,7 @@ fn print_totals(totals: &Totals) {
     println!("simulated hours {}, commands {}", totals.simulated_hours, totals.commands);
     for (what, counts) in [
         ("commands ended", &totals.endings),
+        ("acts", &totals.acts),
         ("faults", &totals.faults),
         ("incidents", &totals.incidents),
     ] {

@@ -80,5 +80,8 @@ impl Search<'_> {
         let mut plain = best.clone();
         plain.setup.hostile = 0;
         self.try_instead(best, plain);
+        let mut plain = best.clone();
+        plain.setup.server.social = None;
+        self.try_instead(best, plain);
     }
 }

@@ -43,6 +43,8 @@ pub(crate) struct Wire {
     /// Until when the server does not read it.
     held_until: u64,
     pub(crate) talk: Talk,
+    /// What its client announced last in a space that it has not entered or left since.
+    announced: Option<Bytes>,
     /// What its client has proved to the server.
     pub(crate) proved: Option<Proved>,
 }
@@ -132,6 +134,7 @@ impl World {
             server_heard: false,
             held_until: 0,
             talk: Talk::default(),
+            announced: None,
             proved: None,
         };
         self.network.wires.insert(id, wire);
@@ -185,6 +188,13 @@ impl World {
         let delay = client.map_or(5, |client| self.delay(client, message.len()));
         let Some(wire) = self.network.wires.get_mut(&id) else { return };
         if up {
+            match message.get(1) {
+                // Enter and Leave: numbers may begin anew.
+                Some(12 | 13) => wire.announced = None,
+                // Announce.
+                Some(14) => wire.announced = Some(message.clone()),
+                _ => {}
+            }
             let honest = client.is_some();
             self.oracle.said(&mut wire.talk, &message, honest);
         } else {
@@ -198,6 +208,30 @@ impl World {
         lane.under_way.push_back((lane.last, message));
         let at = lane.last;
         self.at(at - self.now, Event::Deliver { wire: id, up });
+    }
+
+    /// What a client announced last will arrive a second time.
+    pub(crate) fn say_again_later(&mut self, client: usize, ms: u64) -> bool {
+        let wires = self.wires_of(client);
+        let Some(wire) = wires.into_iter().find(|wire| {
+            self.network.wires.get(wire).is_some_and(|wire| wire.announced.is_some())
+        }) else {
+            return false;
+        };
+        let message = self.network.wires.get(&wire).and_then(|wire| wire.announced.clone());
+        let Some(message) = message else { return false };
+        self.at(ms, Event::SayAgain { wire, message });
+        true
+    }
+
+    /// What a client announced some time ago arrives a second time, unless its numbers may have begun
+    /// anew since.
+    pub(crate) fn arrive_again(&mut self, id: u64, message: Bytes) {
+        let Some(wire) = self.network.wires.get(&id) else { return };
+        let under_way = wire.up.under_way.iter().any(|(_, m)| m.as_ptr() == message.as_ptr());
+        if wire.announced.is_some() && !under_way && self.server_hears(id) && wire.carries {
+            self.tell_hub(hub::Input::Received { connection: ConnectionId(id), message });
+        }
     }
 
     /// What is due on a lane arrives, unless something holds it up.

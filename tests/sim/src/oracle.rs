@@ -7,13 +7,14 @@ use automerge::Automerge;
 use bytes::Bytes;
 use syncline_engine::change;
 use syncline_engine::codes::Code;
-use syncline_engine::ids::{ActorId, Address, ChangeHash, OutboxId};
+use syncline_engine::ids::{ActorId, Address, ChangeHash, OutboxId, StreamAddress};
 use syncline_engine::storage::{Append, Entry};
 use syncline_engine::wire::frame::{Ack, Changes, Reject, Subscribed};
 use syncline_engine::wire::{ClientFrame, ServerFrame, unpack};
 
 use crate::law::{Law, Shadow};
 use crate::report::Violation;
+use crate::texts::MirroredStream;
 
 /// One document's log as it must be on the server's disk.
 #[derive(Debug, Clone, Default)]
@@ -25,24 +26,29 @@ pub(crate) struct MirroredLog {
     pub(crate) begun: (usize, usize),
     /// The highest number, and when it came.
     settled: BTreeMap<OutboxId, (u64, u64)>,
+    /// When its last change was accepted.
+    pub(crate) last_at: u64,
     shadow: Option<Box<Shadow>>,
 }
 
 /// All logs as they must be on the server's disk.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Mirror(pub(crate) BTreeMap<Address, MirroredLog>);
+pub(crate) struct Mirror {
+    pub(crate) logs: BTreeMap<Address, MirroredLog>,
+    pub(crate) streams: BTreeMap<StreamAddress, MirroredStream>,
+}
 
 impl Mirror {
     pub(crate) fn has(&self, address: &Address, hash: ChangeHash) -> bool {
-        self.0.get(address).is_some_and(|log| log.present.contains(&hash))
+        self.logs.get(address).is_some_and(|log| log.present.contains(&hash))
     }
 
     pub(crate) fn end(&self, address: &Address) -> u64 {
-        self.0.get(address).map_or(0, |log| log.hashes.len() as u64)
+        self.logs.get(address).map_or(0, |log| log.hashes.len() as u64)
     }
 
     fn settled(&self, address: &Address, outbox: OutboxId) -> u64 {
-        let settled = self.0.get(address).and_then(|log| log.settled.get(&outbox));
+        let settled = self.logs.get(address).and_then(|log| log.settled.get(&outbox));
         settled.map_or(0, |(number, _)| *number)
     }
 }
@@ -54,6 +60,8 @@ pub(crate) struct Talk {
     handles: BTreeMap<u32, Address>,
     acked: BTreeMap<u32, u64>,
     pushed: BTreeMap<(u32, u64), ChangeHash>,
+    /// Streams by their handles.
+    pub(crate) streams: BTreeMap<u32, StreamAddress>,
 }
 
 /// Knows everything that any server ever made durable.
@@ -69,6 +77,10 @@ pub(crate) struct Oracle {
     pub(crate) lost: BTreeMap<(Address, ChangeHash), Vec<(usize, u64)>>,
     /// Changes that were refused for what they are.
     pub(crate) refused: BTreeSet<(Address, ChangeHash)>,
+    /// Every text that a stream ever had on disk, none of which begins another.
+    pub(crate) texts: BTreeMap<StreamAddress, Vec<String>>,
+    /// Streams whose interrupt was answered.
+    pub(crate) interrupted: BTreeSet<StreamAddress>,
     /// Frames that were found good, to look once at what goes to many.
     looked_at: Vec<Bytes>,
     /// Honest messages that were overheard, for hostile clients to play with.
@@ -84,7 +96,7 @@ impl Oracle {
         Self { law: Law::new(asks_tokens), offline_window, ..Self::default() }
     }
 
-    fn complain(&mut self, rule: &str, what: String) {
+    pub(crate) fn complain(&mut self, rule: &str, what: String) {
         self.violations.push(Violation { rule: rule.to_owned(), what });
     }
 
@@ -95,6 +107,10 @@ impl Oracle {
     /// Notes what became durable.
     pub(crate) fn durable(&mut self, appends: &[Append]) {
         for Append { address, record, .. } in appends {
+            if let Some(stream) = StreamAddress::of(address) {
+                self.stream_grew(&stream, &record.entries);
+                continue;
+            }
             for entry in &record.entries {
                 self.note(address, entry);
             }
@@ -123,11 +139,12 @@ impl Oracle {
                 format!("{address}: {} brought back what never was", entry.author),
             );
         }
-        let log = self.mirror.0.entry(address.clone()).or_default();
+        let log = self.mirror.logs.entry(address.clone()).or_default();
         if let Err(what) = self.law.judge(address, entry, &mut log.shadow) {
             self.complain("law", format!("{address}: {what}"));
         }
-        let log = self.mirror.0.entry(address.clone()).or_default();
+        let log = self.mirror.logs.entry(address.clone()).or_default();
+        log.last_at = log.last_at.max(entry.at.0);
         let fresh = log.present.insert(header.hash);
         log.hashes.push(header.hash);
         let mut repeated = None;
@@ -162,7 +179,7 @@ impl Oracle {
         }
         // What a backup lacked can't come back as it was any more: who has it is told, or makes it anew.
         self.lost.retain(|(lost, _), _| lost != address);
-        let log = self.mirror.0.entry(address.clone()).or_default();
+        let log = self.mirror.logs.entry(address.clone()).or_default();
         log.begun = (log.hashes.len(), changes.len() - 1);
         let before = log.shadow.replace(Box::new(Shadow::of(address, begins)));
         let shows_same =
@@ -202,6 +219,9 @@ impl Oracle {
     /// The server says something.
     pub(crate) fn sent(&mut self, talk: &mut Talk, message: &Bytes) {
         let Some(kind) = message.get(1) else { return };
+        if (90..=95).contains(kind) {
+            return self.said_of_streams(talk, message);
+        }
         if !(65..=70).contains(kind) {
             return;
         }
@@ -244,7 +264,7 @@ impl Oracle {
         let Some(address) = talk.handles.get(&changes.handle) else {
             return self.complain("frame", "changes of a document that was not opened".to_owned());
         };
-        let log = self.mirror.0.get(address);
+        let log = self.mirror.logs.get(address);
         for (seq, entry) in (changes.first_seq..).zip(&changes.entries) {
             let place = usize::try_from(seq - 1).unwrap_or(usize::MAX);
             let expected = log.and_then(|log| log.hashes.get(place)).copied();

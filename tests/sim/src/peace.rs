@@ -76,6 +76,11 @@ impl World {
                 self.give_token(client);
                 self.tell_client(client, Input::Reconnect);
             }
+            if self.is_awake(client) && !self.leaving {
+                self.enter_again(client);
+                self.go_on_with_streams(client);
+                self.follow_again(client);
+            }
         }
         if !self.leaving {
             self.at(10_000, Event::LookAround);

@@ -8,6 +8,7 @@ use syncline_engine::document::{
 use syncline_engine::ids::{Address, Ulid, UserId};
 
 use crate::choices::Choices;
+use crate::streaming::is_result;
 use crate::world::World;
 
 /// What composes a command: who, when, and under which name.
@@ -41,7 +42,8 @@ impl World {
             View::Likes(_) => likes(&author, &mut choices),
             View::Comments(view) => {
                 let stranger = choices.per_mille(50);
-                let thread = view.thread().map(|(_, id, comment)| (id, &comment.author));
+                let thread = view.thread().filter(|(_, _, comment)| !is_result(&comment.body));
+                let thread = thread.map(|(_, id, comment)| (id, &comment.author));
                 let own = |who: &UserId| stranger || *who == client.user;
                 let (ids, own): (Vec<Ulid>, Vec<Option<Ulid>>) =
                     thread.map(|(id, who)| (id, own(who).then_some(id))).unzip();
@@ -53,7 +55,14 @@ impl World {
         self.execute(number, id, &address, command);
     }
 
-    fn execute(&mut self, number: usize, id: Ulid, address: &Address, command: Command) {
+    /// Carries a command out. Answers whether it was not refused at once.
+    pub(crate) fn execute(
+        &mut self,
+        number: usize,
+        id: Ulid,
+        address: &Address,
+        command: Command,
+    ) -> bool {
         let client = &mut self.clients[number];
         let now = client.clock(self.now);
         client.applied.insert(id, (address.clone(), command.clone()));
@@ -61,7 +70,8 @@ impl World {
             client.applied.remove(&id);
             let code = error.code();
             self.report.count_incident(&format!("command_refused_at_once:{code}"));
-            return self.drain_client(number);
+            self.drain_client(number);
+            return false;
         }
         self.report.commands += 1;
         if self.story.on {
@@ -73,6 +83,7 @@ impl World {
         if !client.endings.contains_key(&id) {
             client.wrote(id);
         }
+        true
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Report {
     pub commands: u64,
     /// How many ended in which way.
     pub endings: BTreeMap<String, u64>,
+    /// What people did in spaces, with streams and with feeds, by kind.
+    pub acts: BTreeMap<String, u64>,
     /// Faults by kind.
     pub faults: BTreeMap<String, u64>,
     /// What happened besides and is worth knowing to have happened, by kind.
@@ -39,6 +41,10 @@ pub struct Report {
 }
 
 impl Report {
+    pub(crate) fn count_act(&mut self, kind: &str) {
+        *self.acts.entry(kind.to_owned()).or_default() += 1;
+    }
+
     pub(crate) fn count_fault(&mut self, kind: &str) {
         *self.faults.entry(kind.to_owned()).or_default() += 1;
     }
@@ -76,6 +82,8 @@ pub struct Totals {
     pub commands: u64,
     /// How many ended in which way.
     pub endings: BTreeMap<String, u64>,
+    /// What people did in spaces, with streams and with feeds, by kind.
+    pub acts: BTreeMap<String, u64>,
     /// Faults by kind.
     pub faults: BTreeMap<String, u64>,
     /// What happened besides, by kind.
@@ -99,6 +107,7 @@ impl Totals {
             simulated_ms += report.simulated_ms;
             for (sums, counts) in [
                 (&mut totals.endings, &report.endings),
+                (&mut totals.acts, &report.acts),
                 (&mut totals.faults, &report.faults),
                 (&mut totals.incidents, &report.incidents),
             ] {

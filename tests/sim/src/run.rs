@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use syncline_engine::{hub, session};
 
 use crate::choices::Choices;
+use crate::social::{Social, SocialSetup};
 use crate::step::{Action, Side, Step};
 use crate::weather;
 
@@ -80,6 +81,9 @@ pub struct ServerSetup {
     // Not in runs that were saved before there were quotas.
     #[serde(default)]
     pub user_changes_per_s: u32,
+    // Not in runs that were saved before there were spaces, streams and feeds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub social: Option<SocialSetup>,
 }
 
 /// More than any run lasts or counts.
@@ -93,7 +97,7 @@ impl ServerSetup {
     /// The hub's configuration.
     #[must_use]
     pub fn config(&self) -> hub::Config {
-        hub::Config {
+        let mut config = hub::Config {
             grace: Duration::from_millis(self.grace),
             lease_idle: Duration::from_millis(self.lease_idle),
             document_idle: Duration::from_millis(self.document_idle),
@@ -115,7 +119,11 @@ impl ServerSetup {
                 ..hub::Quotas::none()
             },
             ..hub::Config::default()
+        };
+        if let Some(social) = &self.social {
+            social.configure(&mut config);
         }
+        config
     }
 
     fn draw(choices: &mut Choices) -> Self {
@@ -145,6 +153,7 @@ impl ServerSetup {
                 FOR_EVER
             },
             user_changes_per_s: 0,
+            social: None,
         }
     }
 }
@@ -172,18 +181,23 @@ pub struct ClientSetup {
     pub in_flight_max: u64,
     /// [`session::Config::compact_after`].
     pub compact_after: usize,
+    /// [`session::Config::idle_after`] in milliseconds; the default where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_after: Option<u64>,
 }
 
 impl ClientSetup {
     /// The session's configuration.
     #[must_use]
     pub fn config(&self) -> session::Config {
+        let config = session::Config::default();
         session::Config {
+            idle_after: self.idle_after.map_or(config.idle_after, Duration::from_millis),
             push_changes_max: self.push_changes_max,
             push_interval: Duration::from_millis(self.push_interval),
             in_flight_max: self.in_flight_max,
             compact_after: self.compact_after,
-            ..session::Config::default()
+            ..config
         }
     }
 
@@ -205,6 +219,7 @@ impl ClientSetup {
             push_interval: choices.below(400),
             in_flight_max: 1 << choices.below(11),
             compact_after: 2 + choices.index(16),
+            idle_after: None,
         }
     }
 }
@@ -267,6 +282,16 @@ impl Run {
         if pace.per_mille(150) {
             setup.server.user_changes_per_s = u32::try_from(pace.between(1, 8)).unwrap_or(0);
         }
+        let (mut social, social_setup) = Social::draw(seed);
+        if social_setup.is_some() {
+            for client in &mut setup.clients {
+                client.idle_after = Some(social.idle_after());
+            }
+        }
+        setup.server.social = social_setup;
+        if social.has_feeds() {
+            setup.documents.push("sim/two/post".to_owned());
+        }
         let calm = choices.per_mille(50);
         let mut rate = |max: u64| match choices.per_mille(400) && !calm {
             true => 1 + choices.below(max),
@@ -298,6 +323,8 @@ impl Run {
             let step = run.step(&mut choices, &rates);
             run.steps.push(step);
         }
+        let (clients, documents) = (run.setup.clients.len(), run.setup.documents.len());
+        run.steps = social.mix(run.steps, clients, documents);
         run
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use automerge::Automerge;
 use syncline_engine::clock::Timestamp;
-use syncline_engine::hub::{self, Config, ConnectionId, Hub, Identity, RolledOver, compact};
-use syncline_engine::ids::{Address, Cursor, Epoch};
+use syncline_engine::hub::{self, Config, ConnectionId, Hub, Identity, RolledOver, StoredStream, compact};
+use syncline_engine::ids::{Address, Cursor, Epoch, StreamAddress};
 use syncline_engine::machine::Machine;
 use syncline_engine::storage::record::DigestKey;
 use syncline_engine::storage::{Append, LogHead, LogStore, StoreError};
@@ -16,6 +16,8 @@ use crate::disk::Disk;
 use crate::oracle::Mirror;
 use crate::tokens::ReadsTokens;
 use crate::world::{Event, World};
+
+const DIGEST_KEY: DigestKey = DigestKey([7; 32]);
 
 /// A copy of the disk, and what the oracle knows to be on it.
 #[derive(Debug, Clone)]
@@ -92,6 +94,13 @@ impl Server {
         self.disk.head(address)?.ok_or_else(|| failed("the log is gone".to_owned()))
     }
 
+    /// A stream as a hub would read it.
+    pub(crate) fn read_stream(&self, address: &StreamAddress) -> Result<StoredStream, String> {
+        let loaded = hub::load(&self.disk, address.log()).map_err(|error| error.to_string())?;
+        let (head, records) = loaded.ok_or("there is no log")?;
+        hub::read_stream(&DIGEST_KEY, &head, &records).map_err(|error| error.to_string())
+    }
+
     fn disk_delay(&mut self, now: u64) -> u64 {
         let longest = if now < self.slow_until { 4_000 } else { 8 };
         1 + self.dice.below(longest)
@@ -119,7 +128,7 @@ impl World {
         }
         let server = &mut self.server;
         server.term = (server.term + 1).max(self.now);
-        let identity = Identity { term: server.term, digest_key: DigestKey([7; 32]) };
+        let identity = Identity { term: server.term, digest_key: DIGEST_KEY };
         let hub = Hub::new(server.config, identity);
         server.hub = Some(match server.asks_tokens {
             true => hub.with_authenticator(Arc::new(ReadsTokens)),
@@ -269,7 +278,10 @@ impl World {
                 hub::Input::RolledOver { address, result }
             }
             hub::Effect::ReadPosts { request, space, wanted } => {
-                let result = self.server.disk.posts(&space, &wanted);
+                let fails = self.server.read_fails();
+                let posts = || self.server.disk.posts(&space, &wanted);
+                let result = if fails { unreadable() } else { posts() };
+                self.report.count_incident("read_posts");
                 hub::Input::PostsRead { request, result }
             }
             hub::Effect::Summarise { space, after } => {

@@ -101,6 +101,14 @@ pub enum Action {
     SetRole { client: usize, pick: u64 },
     /// A hostile client does something.
     Attack { who: usize, pick: u64 },
+    /// Somebody does something in a space: comes, announces, sends another out.
+    Space { client: usize, pick: u64 },
+    /// Somebody does something with a stream: writes, reads, ends or interrupts one.
+    Stream { client: usize, pick: u64 },
+    /// Somebody follows a feed, or leaves it.
+    Feed { client: usize, pick: u64 },
+    /// What a client announced last arrives a second time, after what it says meanwhile.
+    SayAgain { client: usize, ms: u64 },
 }
 
 impl Action {
@@ -142,7 +150,17 @@ impl Action {
             Self::RenewToken { .. } => "renew_token",
             Self::SetRole { .. } => "set_role",
             Self::Attack { .. } => "attack",
+            Self::Space { .. } => "space",
+            Self::Stream { .. } => "stream",
+            Self::Feed { .. } => "feed",
+            Self::SayAgain { .. } => "say_again",
         }
+    }
+
+    /// Whether it makes the server lose something that was durable.
+    #[must_use]
+    pub const fn loses(&self) -> bool {
+        matches!(self, Self::RestoreBackup { .. } | Self::Tear { .. } | Self::Corrupt { .. })
     }
 
     /// Whether it is something that goes wrong, and not what people do on a good day.
@@ -155,6 +173,9 @@ impl Action {
                 | Self::Backup
                 | Self::CopyStore { .. }
                 | Self::RenewToken { .. }
+                | Self::Space { .. }
+                | Self::Stream { .. }
+                | Self::Feed { .. }
         )
     }
 }

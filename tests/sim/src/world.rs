@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 
 use bytes::Bytes;
+use syncline_engine::document::View;
 use syncline_engine::hub;
-use syncline_engine::ids::{Address, UserId};
+use syncline_engine::ids::{Address, StreamAddress, UserId};
 use syncline_engine::machine::Machine;
 use syncline_engine::policy::Role;
 use syncline_engine::session;
@@ -27,6 +28,8 @@ use crate::weather::Weather;
 const BEGIN_MS: u64 = 1_000_000_000_000;
 /// Peace lasts at most this long; a world that is not quiet by then never will be.
 const PEACE_MS: u64 = 3_600_000;
+/// After that long everybody knows who has gone without a word, and nothing that lapses is left.
+const SETTLE_MS: u64 = 120_000;
 /// A run with more events is one that turns in a circle.
 const EVENTS_MAX: u64 = 3_000_000;
 /// A machine that wants so many ticks at one moment will want them for ever.
@@ -85,6 +88,11 @@ pub(crate) enum Event {
         input: Box<hub::Input>,
     },
     StartServer,
+    /// A message arrives a second time.
+    SayAgain {
+        wire: u64,
+        message: Bytes,
+    },
     /// Somebody looks at the clients whose connection has failed, and asks them to try again.
     LookAround,
 }
@@ -104,6 +112,14 @@ pub(crate) struct World {
     queued: u64,
     steps: VecDeque<Step>,
     pub(crate) documents: Vec<Address>,
+    /// Streams that somebody wanted to make.
+    pub(crate) streams: Vec<StreamAddress>,
+    /// What was said last in a space or a stream has this number.
+    pub(crate) said: u64,
+    /// Some step makes the server lose something.
+    pub(crate) loses: bool,
+    /// What the documents show in the end.
+    pub(crate) views: BTreeMap<Address, View>,
     pub(crate) server: Server,
     pub(crate) clients: Vec<Client>,
     pub(crate) hostile: Vec<Hostile>,
@@ -171,6 +187,9 @@ impl World {
         });
         let network = Network { weather: weather.collect(), ..Network::default() };
         let asks_tokens = setup.token_ms.is_some();
+        let moderates = setup.server.social.as_ref().is_some_and(|social| social.moderates);
+        let first = clients.first().filter(|_| moderates && asks_tokens);
+        let roles = first.map(|client| (client.user.clone(), Role::Moderator)).into_iter().collect();
         Self {
             now: BEGIN_MS,
             began: BEGIN_MS,
@@ -182,11 +201,15 @@ impl World {
             report: Report { seed: run.seed, ..Report::default() },
             story: Story { begin: BEGIN_MS, ..Story::default() },
             documents,
+            streams: Vec::new(),
+            said: 0,
+            loses: run.steps.iter().any(|step| step.action.loses()),
+            views: BTreeMap::new(),
             clients,
             network,
             oracle: Oracle::new(asks_tokens, setup.server.offline_window),
             setup,
-            roles: BTreeMap::new(),
+            roles,
             tokens_from: 0,
             peace: false,
             leaving: false,
@@ -203,6 +226,12 @@ impl World {
         }
         self.next_step();
         self.turn_until(Self::is_quiet);
+        if self.setup.server.social.is_some() {
+            // So that who is gone is noticed to be, and what lapses has.
+            let until = self.now + SETTLE_MS;
+            self.turn_until(|world| world.now >= until);
+            self.turn_until(Self::is_quiet);
+        }
         self.judge();
         self.leave();
         self.turn_until(Self::is_empty);
@@ -343,6 +372,7 @@ impl World {
                     self.tell_hub(*input);
                 }
             }
+            Event::SayAgain { wire, message } => self.arrive_again(wire, message),
             Event::StartServer => self.start_server(),
             Event::LookAround => self.look_around(),
         }
