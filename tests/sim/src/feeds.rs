@@ -76,14 +76,18 @@ impl World {
             let summary = summaries.entry(id.clone()).or_insert_with(|| Summary::new(id));
             summary.take_in(&Brought { at: Timestamp(at), part });
         }
-        let mut listed: Vec<&Summary> = summaries.values().filter(|s| s.place().is_some()).collect();
+        let mut listed: Vec<&Summary> =
+            summaries.values().filter(|s| s.place().is_some()).collect();
         listed.sort_by_key(|summary| summary.place());
         let mut found = Vec::new();
         for client in &self.clients {
             for (space, newest) in &client.app.feeds {
                 let Some(feed) = client.session.feed(space) else { continue };
-                let shown: Vec<PostSummary> =
-                    feed.posts().filter_map(Summary::to_wire).map(|p| self.without_time(p)).collect();
+                let shown: Vec<PostSummary> = feed
+                    .posts()
+                    .filter_map(Summary::to_wire)
+                    .map(|p| self.without_time(p))
+                    .collect();
                 let first = listed.iter().take(*newest);
                 let mut expected: Vec<PostSummary> =
                     first.filter_map(|s| s.to_wire()).map(|p| self.without_time(p)).collect();

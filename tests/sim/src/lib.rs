@@ -7,8 +7,8 @@
 //! `feeds`, `faults`, `disaster` and `hostile` carry out the steps; `oracle`, `texts` and `judge` know what must be true; [`minimise`] leaves out what a
 //! violation does not need.
 
-pub mod choices;
 mod app;
+pub mod choices;
 mod client;
 mod device;
 mod disaster;

@@ -213,9 +213,10 @@ impl World {
     /// What a client announced last will arrive a second time.
     pub(crate) fn say_again_later(&mut self, client: usize, ms: u64) -> bool {
         let wires = self.wires_of(client);
-        let Some(wire) = wires.into_iter().find(|wire| {
-            self.network.wires.get(wire).is_some_and(|wire| wire.announced.is_some())
-        }) else {
+        let Some(wire) = wires
+            .into_iter()
+            .find(|wire| self.network.wires.get(wire).is_some_and(|wire| wire.announced.is_some()))
+        else {
             return false;
         };
         let message = self.network.wires.get(&wire).and_then(|wire| wire.announced.clone());

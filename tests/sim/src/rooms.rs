@@ -230,7 +230,9 @@ impl World {
                 let Some((who, number)) = number_in(&saying.value) else { continue };
                 let seen = stay.seen.entry((device.number, key.clone(), who)).or_default();
                 if number < *seen {
-                    back.push(format!("{space}: client {client} saw {number} after {seen} as {key}"));
+                    back.push(format!(
+                        "{space}: client {client} saw {number} after {seen} as {key}"
+                    ));
                 }
                 *seen = number;
             }

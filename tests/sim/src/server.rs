@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use automerge::Automerge;
 use syncline_engine::clock::Timestamp;
-use syncline_engine::hub::{self, Config, ConnectionId, Hub, Identity, RolledOver, StoredStream, compact};
+use syncline_engine::hub::{
+    self, Config, ConnectionId, Hub, Identity, RolledOver, StoredStream, compact,
+};
 use syncline_engine::ids::{Address, Cursor, Epoch, StreamAddress};
 use syncline_engine::machine::Machine;
 use syncline_engine::storage::record::DigestKey;

@@ -191,11 +191,7 @@ impl Oracle {
         self.mirror.streams.get(talk.streams.get(&handle)?)
     }
 
-    fn opened(
-        &self,
-        talk: &mut Talk,
-        frame: &StreamOpened,
-    ) -> Result<(), (&'static str, String)> {
+    fn opened(&self, talk: &mut Talk, frame: &StreamOpened) -> Result<(), (&'static str, String)> {
         let Ok(address) = frame.address.parse::<StreamAddress>() else {
             return Err(("frame", "its address does not parse".to_owned()));
         };

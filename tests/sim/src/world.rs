@@ -189,7 +189,8 @@ impl World {
         let asks_tokens = setup.token_ms.is_some();
         let moderates = setup.server.social.as_ref().is_some_and(|social| social.moderates);
         let first = clients.first().filter(|_| moderates && asks_tokens);
-        let roles = first.map(|client| (client.user.clone(), Role::Moderator)).into_iter().collect();
+        let roles =
+            first.map(|client| (client.user.clone(), Role::Moderator)).into_iter().collect();
         Self {
             now: BEGIN_MS,
             began: BEGIN_MS,

@@ -239,7 +239,9 @@ impl Hub {
             self.streams.dirty.insert(handle);
             return Answer::Waits;
         }
-        if live.durable.origin.is_none() {
+        // What is on its way to the disk may be the asker's, said before it left: to go on it must
+        // hear of that as well.
+        if live.durable.origin.is_none() || live.durable.length < live.assigned.length {
             return Answer::Waits;
         }
         let follower = live.followers.entry(slot).or_default();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::writer::written_elsewhere;
 use super::{Session, Stage, StreamError};
 use crate::clock::Timestamp;
 use crate::codes::Code;
@@ -60,7 +61,9 @@ impl Session {
         let Some((address, writer)) = writers.find(|(_, w)| w.stage == open) else { return };
         let address = address.clone();
         if writer.acknowledged(frame.end).is_none() {
-            return self.out_of_step(now, "text was acknowledged that was not sent");
+            // Another device of the user writes it as well.
+            writer.fail(written_elsewhere());
+            self.send(LeaveStream { stream: frame.stream, writes: true }.into());
         }
         self.stream_news(&address);
         self.go_on_with_streams(now);

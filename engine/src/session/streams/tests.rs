@@ -136,8 +136,19 @@ fn st4_the_app_is_ahead_by_a_window_and_what_is_small_waits_to_be_joined() {
     assert_eq!(bench.append("abcd"), 3);
     let state = bench.session.stream_writer(&address()).unwrap();
     assert_eq!((state.written, state.durable), (103, 3));
-    bench.server_says(StreamAck { stream: 3, end: 104 });
-    assert_eq!(bench.hung_up, 1, "what was not sent can't be acknowledged");
+}
+
+#[test]
+fn st3_an_acknowledgement_of_what_was_not_sent_is_of_another_devices_text() {
+    let mut bench = Bench::met();
+    bench.writes();
+    bench.append("mine");
+    bench.frames();
+    bench.server_says(StreamAck { stream: 3, end: 9 });
+    assert_eq!(bench.frames(), [LeaveStream { stream: 3, writes: true }.into()]);
+    let failed = bench.session.stream_writer(&address()).unwrap().failed;
+    assert_eq!(failed.map(|error| error.code()), Some(Code::StreamConflict));
+    assert_eq!(bench.hung_up, 0, "it is nobody's mistake");
 }
 
 #[test]

@@ -50,6 +50,11 @@ pub struct WriterState {
     pub failed: Option<StreamError>,
 }
 
+/// Another device of the user has written something else there.
+pub(super) fn written_elsewhere() -> StreamError {
+    StreamError::refused(Code::StreamConflict, "the stream was written elsewhere")
+}
+
 impl Writer {
     fn new(create: bool, asked_by: Option<UserId>) -> Self {
         Self {
@@ -138,8 +143,7 @@ impl Writer {
             && self.unanswered.is_char_boundary(known)
             && digest(&self.unanswered.as_bytes()[..known]) == frame.digest;
         if !same {
-            let message = "the stream was written elsewhere";
-            return Err(StreamError::refused(Code::StreamConflict, message));
+            return Err(written_elsewhere());
         }
         self.unanswered.drain(..known);
         self.base = frame.at;
