@@ -49,6 +49,8 @@ pub(crate) struct Reading {
     text: String,
     /// It takes only now and then.
     slow: bool,
+    /// The stream was there when it was asked for.
+    was_there: bool,
 }
 
 impl World {
@@ -176,7 +178,8 @@ impl World {
         let id = of.session.read_stream(now, &address, text.len() as u64);
         of.app.last_reading += 1;
         let number = of.app.last_reading;
-        of.app.readings.insert(number, Reading { address, id, text, slow });
+        let was_there = self.oracle.mirror.streams.contains_key(&address);
+        of.app.readings.insert(number, Reading { address, id, text, slow, was_there });
     }
 
     /// A reader goes on from where it is as another, or begins anew where the server may have lost
@@ -304,12 +307,13 @@ impl World {
         let Some(state) = of.session.stream_reader(reading.id) else { return };
         let Some(error) = state.failed else { return };
         let (code, address) = (error.code(), reading.address.clone());
+        let was_there = reading.was_there;
         let now = of.clock(self.now);
         of.session.leave_reading(now, reading.id);
         of.app.readings.remove(&number);
         self.report.count_incident(&format!("stream_not_read:{code}"));
         let legal = matches!(code, Code::NoStream | Code::Forbidden);
-        if !legal || (code == Code::NoStream && !self.may_be_missing(&address)) {
+        if !legal || (code == Code::NoStream && was_there && !self.destroyed) {
             self.complain("stream_refused", format!("{address} can't be read: {error}"));
         }
     }

@@ -188,6 +188,22 @@ fn st1_a_stream_is_there_once_it_is_durable_and_made_once() {
 }
 
 #[test]
+fn st1_a_writer_hears_of_all_of_its_text_before_it_goes_on() {
+    let mut world = World::new();
+    let (mut agent, _) = open_stream(&mut world);
+    world.hold_commits = true;
+    agent.append(&mut world, 0, "on its way");
+    let leave = LeaveStream { stream: agent.stream, writes: true };
+    agent.say(&mut world, leave);
+    agent.write(&mut world, false);
+    assert_eq!(agent.opened.len(), 1, "what it said may be durable in a moment");
+    world.release_commit();
+    agent.listen(&mut world);
+    assert_eq!(agent.opened.last().map(|opened| opened.at), Some(10));
+    assert_eq!(agent.acked, 0, "nobody wrote it when that became durable");
+}
+
+#[test]
 fn st1_what_nobody_has_made_is_not_there_and_leaves_nothing() {
     let mut world = World::new();
     let mut ada = Talker::join(&mut world, 2);
