@@ -211,7 +211,7 @@ impl Session {
         }
         let Some(space) = self.spaces.by_name.get_mut(name) else { return };
         let sayings = if space.visible { space.all(now, &mut self.spaces.seq) } else { Vec::new() };
-        space.say_from = now + self.config.announce_interval;
+        space.hush(now, self.config.announce_interval);
         let visible = space.visible;
         self.send(Enter { space: name.to_owned(), visible, sayings }.into());
         self.set_space_status(name, SpaceStatus::Entering);
@@ -338,7 +338,7 @@ impl Session {
         let Some((name, space)) = self.spaces.by_handle(frame.handle) else { return };
         let name = name.clone();
         if let Some(wait) = frame.retry_after_ms {
-            space.say_again(now + Duration::from_millis(wait.into()));
+            space.say_again(now, Duration::from_millis(wait.into()));
         }
         let code = Code::from_number(frame.code).unwrap_or(Code::BadPresence);
         self.tell_space(&name, SpaceNews::NotAnnounced { code, message: frame.message });
@@ -366,13 +366,12 @@ impl Session {
 
     /// Says what may be said by now.
     fn say_due(&mut self, now: Timestamp) {
-        let due = |space: &OpenSpace| space.say_at().is_some_and(|at| at <= now);
-        let spaces = self.spaces.by_name.iter().filter(|(_, space)| due(space));
+        let spaces = self.spaces.by_name.iter().filter(|(_, space)| space.is_due(now));
         let names: Vec<String> = spaces.map(|(name, _)| name.clone()).collect();
         for name in names {
             let Some(space) = self.spaces.by_name.get_mut(&name) else { continue };
             let sayings = space.unsaid(now, &mut self.spaces.seq);
-            space.say_from = now + space.interval.max(self.config.announce_interval);
+            space.hush(now, space.interval.max(self.config.announce_interval));
             if let Some(handle) = space.handle.filter(|_| !sayings.is_empty()) {
                 self.send(Announce { handle, sayings }.into());
             }

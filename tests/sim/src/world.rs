@@ -227,7 +227,7 @@ impl World {
         }
         self.next_step();
         self.turn_until(Self::is_quiet);
-        if self.setup.server.social.is_some() {
+        if !self.report.acts.is_empty() {
             // So that who is gone is noticed to be, and what lapses has.
             let until = self.now + SETTLE_MS;
             self.turn_until(|world| world.now >= until);

@@ -61,7 +61,10 @@ pub(super) struct OpenSpace {
     pub(super) picture: Picture,
     mine: BTreeMap<String, Mine>,
     /// Not before this is anything said again.
-    pub(super) say_from: Timestamp,
+    say_from: Timestamp,
+    /// When that was decided: if that is not past, the clock went back, and what it said of the future is
+    /// void.
+    hushed_at: Timestamp,
     pub(super) interval: Duration,
 }
 
@@ -75,6 +78,7 @@ impl OpenSpace {
             picture: Picture::default(),
             mine: BTreeMap::new(),
             say_from: Timestamp(0),
+            hushed_at: Timestamp(0),
             interval: Duration::ZERO,
         }
     }
@@ -160,9 +164,19 @@ impl OpenSpace {
     }
 
     /// What was said did not count: it is to be said again.
-    pub(super) fn say_again(&mut self, from: Timestamp) {
+    pub(super) fn say_again(&mut self, now: Timestamp, wait: Duration) {
         self.mine.values_mut().for_each(|mine| mine.unsaid = true);
-        self.say_from = from;
+        self.hush(now, wait);
+    }
+
+    /// Nothing is said for so long.
+    pub(super) fn hush(&mut self, now: Timestamp, wait: Duration) {
+        (self.say_from, self.hushed_at) = (now + wait, now);
+    }
+
+    /// Whether there is something to say by now.
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        self.say_at().is_some_and(|at| at <= now || now < self.hushed_at)
     }
 
     /// The values that stand, to show oneself by.

@@ -105,6 +105,19 @@ fn ada() -> UserId {
 }
 
 #[test]
+fn a_clock_that_goes_back_does_not_keep_anybody_silent_pr2() {
+    let mut bench = Bench::in_town();
+    bench.pass(Duration::from_secs(1));
+    bench.announce("k", Some("1"), None);
+    assert_eq!(bench.announced().len(), 1);
+    bench.now = Timestamp(bench.now.0 - 600_000);
+    bench.announce("k", Some("2"), None);
+    assert_eq!(bench.announced()[0].value.as_deref(), Some("2"));
+    bench.announce("k", Some("3"), None);
+    assert!(bench.announced().is_empty(), "one after the other all the same");
+}
+
+#[test]
 fn of_what_is_announced_in_quick_succession_the_last_goes_out_and_numbers_rise_pr2() {
     let mut bench = Bench::in_town();
     bench.pass(Duration::from_secs(1));
