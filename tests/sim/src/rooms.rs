@@ -1,6 +1,8 @@
 //! What people do in spaces, what they see there while the world runs, and what everybody must see once
 //! it is quiet: who is there, and what each announced last.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "few of what is heard and said is of interest")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

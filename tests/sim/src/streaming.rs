@@ -1,6 +1,8 @@
 //! What people do with streams: they write, read, end and interrupt them, and have results committed as
 //! comments. Their apps go on with what they were in the middle of after a restart.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "most codes are not of streams")]
+
 use syncline_engine::codes::Code;
 use syncline_engine::document::{Command, CommentsCommand, View};
 use syncline_engine::ids::{Address, StreamAddress, Ulid};
