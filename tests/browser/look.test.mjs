@@ -119,8 +119,7 @@ test(`nothing is left behind by ${MOUNTS} pages that were left`, async () => {
     }
     await page.evaluate(() => { location.hash = "#/"; });
     await page.getByRole("textbox", { name: "Title" }).waitFor();
-    // A document is closed a while after the last one looked.
-    await eventually("the documents' end", async () => (await page.evaluate(() => globalThis.syncline.sync.getSnapshot().openDocuments)) === 0);
+    await eventually("the documents' end", async () => (await page.evaluate(() => globalThis.syncline.counts.documents)) === 0);
   };
   const measured = async () => {
     await tools.send("HeapProfiler.collectGarbage");
