@@ -9,7 +9,7 @@ import path from "node:path";
 import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
 
-export const PATIENCE = 20_000;
+export const PATIENCE = 60_000;
 const ROOT = path.resolve(import.meta.dirname, "../..");
 const SERVER = process.env.SYNCLINE_SERVER ?? path.join(ROOT, "target/debug/syncline-server");
 export const PICTURES = path.join(ROOT, "target/web/pictures");
