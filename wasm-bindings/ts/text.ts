@@ -15,6 +15,7 @@ import type { Ulids } from "./ulid.js";
 const WINDOW_MS = 250;
 
 interface Kept {
+  /** The command that the edit is part of. */
   readonly id: string;
   /** Takes the edit back, after the ones behind it were. */
   inverse: Op;
@@ -132,10 +133,9 @@ export class SharedText {
         this.#version = message.version;
         this.#base = apply(this.#base, message.op) ?? this.#base;
         return this.#foreign(message.op);
-      case "edited": return this.#edited(message.id, message.version);
+      case "edited": return this.#edited(message);
       case "stored": {
-        const kept = this.#kept.find(({ id }) => id === message.id);
-        if (kept) kept.stored = true;
+        for (const kept of this.#kept) kept.stored ||= kept.id === message.id;
         while (this.#kept[0]?.stored) this.#kept.shift();
         return this.#endIfDone();
       }
@@ -145,11 +145,11 @@ export class SharedText {
   }
 
   /** An own edit has become a version. */
-  #edited(id: string, version: number): void {
+  #edited({ id, command, version }: Extract<FromHost, { type: "edited" }>): void {
     const first = this.#sent[0];
     if (first?.id !== id) return;
     this.#sent.shift();
-    this.#keep(first);
+    this.#keep({ id: command, op: first.op });
     this.#version = version;
     if (this.#sent.length === 0) this.#send(false);
     this.#endIfDone();
@@ -182,7 +182,9 @@ export class SharedText {
       if (missing >= 0) {
         // The host before took these and did not get to storing them.
         for (const { id, inverse } of this.#kept.splice(missing).reverse()) {
-          this.#sent.unshift({ id, op: invert(this.#base, inverse) });
+          // Of those that were to be one command each becomes its own.
+          const name = this.#sent.some((sent) => sent.id === id) ? this.ids.next() : id;
+          this.#sent.unshift({ id: name, op: invert(this.#base, inverse) });
           this.#base = apply(this.#base, inverse) ?? this.#base;
         }
       } else {

@@ -120,7 +120,7 @@ test("a like is a toggle, and the picker is a toolbar of more of them", async ()
 test("a stream is shown as it grows and can be stopped", async () => {
   const [ada, bob] = [person("ada"), person("bob")];
   const at = `${newSpace()}/answer`;
-  const writer = await bob.createStream(at);
+  const writer = await bob.createStream(at, { askedBy: "ada" });
   show(ada, <StreamingResponse address={at}>{(text) => <em>{text}</em>}</StreamingResponse>);
   await writer.append("Once upon");
   await screen.findByText("Once upon");
@@ -184,22 +184,38 @@ describe("a text that several write", () => {
 test("what was refused is shown with its reason and what was written, until it is dismissed", async () => {
   const [ada, bob] = [person("ada"), person("bob")];
   const at = `${newSpace()}/one`;
-  show(ada, <><RefusalToasts /><RealTimeComments address={at} /></>);
-  await until(ada.comments(at).status, ({ live }) => live);
-  await ada.comments(at).add("Doomed");
-  const [comment] = (await until(bob.comments(at), ({ count }) => count === 1)).thread;
-  // Offline each does something that rules the other’s out.
-  ada.disconnect();
-  await until(ada.connection, ({ phase }) => phase === "idle");
-  await act(() => ada.comments(at).edit(comment!.id, "Late edit").stored);
-  expect(comment!.author).toBe("ada");
-  const again = person("ada");
-  await until(again.comments(at), ({ count }) => count === 1);
-  await again.comments(at).delete(comment!.id);
-  act(() => ada.connect());
+  show(bob, <RefusalToasts />);
+  const post = ada.post(at);
+  await until(post.status, ({ live }) => live);
+  await post.create({ title: "T", body: "Ours" });
+  await post.addEditor("bob");
+  await until(bob.post(at), ({ editors }) => editors.includes("bob"));
+  const stay = bob.post(at).subscribe(() => {});
+  bob.disconnect();
+  await until(bob.connection, ({ phase }) => phase === "idle");
+  await act(() => bob.post(at).splice("body", 4, 0, " and mine").stored);
+  await post.removeEditor("bob");
+  bob.connect();
   const toasts = within(screen.getByRole("region", { name: "What was not accepted" }));
-  const toast = await toasts.findByRole("group", { name: "Your edit of a comment was not taken" }, { timeout: 30_000 });
-  expect(within(toast).getByText("Late edit")).toBeTruthy();
-  click(within(toast).getByRole("button", { name: "Dismiss" }));
+  const toast = await toasts.findByRole("group", { name: "Your edit was not taken" });
+  expect(within(toast).getByText("and mine")).toBeTruthy();
+  expect(within(toast).getByText("Only its author may change this.")).toBeTruthy();
+  expect(bob.post(at).getSnapshot().body).toBe("Ours");
+  // By an editor again it may be done.
+  await post.addEditor("bob");
+  await until(bob.post(at), ({ editors }) => editors.includes("bob"));
+  click(within(toast).getByRole("button", { name: "Try again" }));
+  await until(post, ({ body }) => body === "Ours and mine");
   await waitFor(() => expect(toasts.queryByRole("group")).toBeNull());
+
+  bob.disconnect();
+  await until(bob.connection, ({ phase }) => phase === "idle");
+  await act(() => bob.post(at).splice("body", 0, 0, "Not ").stored);
+  await post.removeEditor("bob");
+  bob.connect();
+  const again = await toasts.findByRole("group", { name: "Your edit was not taken" });
+  act(() => { fireEvent.keyDown(again, { key: "Escape" }); });
+  await waitFor(() => expect(toasts.queryByRole("group")).toBeNull());
+  expect(bob.refused.getSnapshot()).toEqual([]);
+  stay();
 });

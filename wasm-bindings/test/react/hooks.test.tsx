@@ -27,7 +27,8 @@ describe("documents", () => {
     expect(post.current.view.author).toBeNull();
     await waitFor(() => expect(post.current.status.live && json.current.status.live).toBe(true));
     act(() => void post.current.handle.create({ title: "Hello", body: "World" }));
-    expect(post.current.view.title, "shown at once").toBe("Hello");
+    expect(post.current.handle.getSnapshot().title, "shown at once").toBe("Hello");
+    await waitFor(() => expect(post.current.view.title).toBe("Hello"));
     await until(bob.post(at), ({ title }) => title === "Hello");
     await Promise.all([bob.likes(at).toggle(), bob.comments(at).add("Hi"), bob.document(at).put(["n"], 3)]);
     await waitFor(() => {
@@ -98,12 +99,12 @@ describe("connection and sync", () => {
     const connection = use(ada, () => useConnectionStatus());
     await waitFor(() => expect(connection.current.connected).toBe(true));
     await theServer().kill();
-    await waitFor(() => expect(connection.current.phase).toBe("reconnecting"), { timeout: 30_000 });
+    await waitFor(() => expect(connection.current.phase).toBe("reconnecting"));
     await waitFor(() => expect(connection.current.retryIn).toBeGreaterThanOrEqual(0));
     expect(connection.current.trying).toBe(true);
     await theServer().begin();
     act(() => connection.current.reconnect());
-    await waitFor(() => expect(connection.current.connected).toBe(true), { timeout: 30_000 });
+    await waitFor(() => expect(connection.current.connected).toBe(true));
     expect(connection.current.retryIn).toBeUndefined();
     act(() => connection.current.disconnect());
     await waitFor(() => expect(connection.current.connected).toBe(false));
@@ -225,20 +226,13 @@ test("a stream is followed, interrupted and ended", async () => {
   await waitFor(() => expect([stream.current.content, stream.current.phase, stream.current.isStreaming]).toEqual(["One two", "ended", false]));
 });
 
-test("a feed lists posts, and what was refused is listed until it is dismissed", async () => {
-  const [ada, bob] = [person("ada"), person("bob")];
+test("a feed lists posts", async () => {
+  const ada = person("ada");
   const space = newSpace();
   const feed = use(ada, () => useFeed(space, { newest: 10 }));
-  const refused = use(bob, () => useRefused(`${space}/one/comments`));
   await until(ada.post(`${space}/one`).status, ({ live }) => live);
   await ada.post(`${space}/one`).create({ title: "Listed" });
   await waitFor(() => expect(feed.current.posts.map(({ title }) => title)).toEqual(["Listed"]));
-  await ada.comments(`${space}/one`).add("Mine");
-  const [comment] = (await until(bob.comments(`${space}/one`), ({ count }) => count === 1)).thread;
-  // Given as a command of its own, which no rule of the device stops.
-  await act(async () => { await bob.comments(`${space}/one`).edit(comment!.id, "Not mine").then(undefined, () => {}); });
-  for (const one of refused.current.refused) act(() => refused.current.dismiss(one.id));
-  await waitFor(() => expect(refused.current.refused).toEqual([]));
 });
 
 test("when all is gone nothing is subscribed to any more", async () => {
@@ -257,7 +251,7 @@ test("when all is gone nothing is subscribed to any more", async () => {
   await until(ada.post(at).status, ({ live }) => live);
   expect(ada.counts.topics).toBeGreaterThan(before.topics);
   page.unmount();
-  await waitFor(() => expect(ada.counts).toEqual(before), { timeout: 15_000 });
+  await waitFor(() => expect(ada.counts).toEqual(before));
 });
 
 async function settled(client: ReturnType<typeof person>) {
@@ -266,5 +260,5 @@ async function settled(client: ReturnType<typeof person>) {
 }
 
 async function nothingLeft(client: ReturnType<typeof person>) {
-  await waitFor(() => expect(client.counts.documents).toBe(0), { timeout: 15_000 });
+  await waitFor(() => expect(client.counts.documents).toBe(0));
 }

@@ -1,6 +1,6 @@
 /** Components in a page, around a real client of a real server. */
 
-import { cleanup, render, type RenderResult } from "@testing-library/react";
+import { cleanup, configure, render, type RenderResult } from "@testing-library/react";
 import { StrictMode, type ReactNode } from "react";
 import { afterAll, afterEach, beforeAll } from "vitest";
 
@@ -8,6 +8,9 @@ import type { SynclineClient } from "../../ts/client.js";
 import { SynclineProvider } from "../../ts/react/index.js";
 import { client } from "../support/clients.js";
 import { Server } from "../support/server.js";
+
+// What must be is waited for, on a machine that others use too.
+configure({ asyncUtilTimeout: 30_000 });
 
 let server: Server;
 let spaces = 0;

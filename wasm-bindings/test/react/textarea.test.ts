@@ -3,7 +3,7 @@
 
 import { afterEach, describe, expect, test } from "vitest";
 
-import { apply, compose, ofSplice, toSplices } from "../../ts/ot.js";
+import { apply, ofSplice, toSplices } from "../../ts/ot.js";
 import { difference, positionIn, positionShown, shown } from "../../ts/react/text/edits.js";
 import { bindTextarea, type FieldSelection } from "../../ts/react/text/textarea.js";
 import type { Splice, TextBinding } from "../../ts/types.js";
@@ -13,6 +13,8 @@ import { random, randomOp, randomText, type Pick } from "../support/random.js";
 class Shared implements TextBinding {
   readonly listeners = new Set<(splices: readonly Splice[]) => void>();
   flushes = 0;
+  /** What somebody does as soon as an edit is handed over, on the spot. */
+  during: (() => void) | undefined;
   constructor(public text: string) {}
 
   onSplices(listener: (splices: readonly Splice[]) => void): () => void {
@@ -20,6 +22,12 @@ class Shared implements TextBinding {
     return () => this.listeners.delete(listener);
   }
   splice(index: number, deleted: number, inserted: string): void {
+    this.change(index, deleted, inserted);
+    const { during } = this;
+    this.during = undefined;
+    during?.();
+  }
+  private change(index: number, deleted: number, inserted: string): void {
     const next = apply(this.text, ofSplice({ index, deleted, inserted }));
     if (next === undefined) throw new Error(`${index} ${deleted} is not in a text of ${this.text.length}`);
     this.text = next;
@@ -28,7 +36,7 @@ class Shared implements TextBinding {
   close(): void {}
 
   remote(...splices: Splice[]): void {
-    for (const { index, deleted, inserted } of splices) this.splice(index, deleted, inserted);
+    for (const { index, deleted, inserted } of splices) this.change(index, deleted, inserted);
     for (const listener of [...this.listeners]) listener(splices);
   }
 }
@@ -138,6 +146,7 @@ test("whatever both sides do, the field shows the shared text", () => {
     const pick = random(seed);
     const { field, shared, type } = begin(someText(pick));
     for (let step = 0; step < 20; step += 1) {
+      if (pick(3) === 0) shared.during = () => shared.remote(...toSplices(randomOp(pick, shared.text)));
       switch (pick(4)) {
         case 0: {
           const [from, to] = [pick(field.value.length + 1), pick(field.value.length + 1)].sort((a, b) => a - b) as [number, number];
@@ -146,7 +155,7 @@ test("whatever both sides do, the field shows the shared text", () => {
           break;
         }
         case 1:
-          shared.remote(...toSplices(compose(randomOp(pick, shared.text), [])));
+          shared.remote(...toSplices(randomOp(pick, shared.text)));
           break;
         case 2:
           field.dispatchEvent(new CompositionEvent("compositionstart"));

@@ -1,6 +1,8 @@
 /** Keeps an editor and a shared text the same: each side's edits go to the other, in order. */
 import { Annotation, ChangeSet, EditorState, Prec, Transaction, type Extension } from "@codemirror/state";
 import { EditorView, ViewPlugin, keymap, type ViewUpdate } from "@codemirror/view";
+import { Lag } from "../lag.js";
+import { diff, ofSplices } from "../ot.js";
 import type { RemoteSelection, Splice, Store, TextBinding } from "../types.js";
 import { remoteSelections } from "./selections.js";
 
@@ -66,8 +68,8 @@ export function synclineText(binding: TextBinding, options: SynclineTextOptions 
 
 class Tie {
   private readonly stop: () => void;
+  private readonly lag: Lag;
   private updating = false;
-  private waiting: Splice[] = [];
   private closed = false;
 
   constructor(
@@ -75,23 +77,28 @@ class Tie {
     private readonly binding: TextBinding,
     private readonly options: SynclineTextOptions,
   ) {
-    this.stop = binding.onSplices((splices) => this.hear(splices));
-    // An editor can't be changed while it is made.
-    queueMicrotask(() => this.catchUp());
+    // Others may have written between the making of the editor's state and this.
+    this.lag = new Lag(binding, diff(view.state.sliceDoc(), binding.text));
+    this.stop = binding.onSplices((splices) => {
+      this.lag.hear(splices);
+      if (!this.updating) this.show();
+    });
+    this.soon();
   }
 
   update(update: ViewUpdate): void {
+    const own = update.transactions.filter((one) => one.docChanged && !isRemote(one));
+    // The shared text may change on the spot, and this editor can't before the update is over.
     this.updating = true;
     try {
-      for (const transaction of update.transactions) {
-        if (transaction.docChanged && !isRemote(transaction)) this.send(transaction.changes);
-      }
+      for (const { changes } of own) this.lag.send(ofSplices(splicesOf(changes)));
+      if (update.focusChanged && !this.view.hasFocus) this.binding.flush();
     } finally {
       this.updating = false;
     }
-    if (update.docChanged && update.transactions.some((one) => one.docChanged && !isRemote(one))) this.options.typed?.();
+    if (own.length > 0) this.options.typed?.();
     if (update.selectionSet || update.docChanged || update.focusChanged) this.tell();
-    if (update.focusChanged && !this.view.hasFocus) this.binding.flush();
+    this.soon();
   }
 
   destroy(): void {
@@ -101,13 +108,6 @@ class Tie {
     this.options.select?.(null);
   }
 
-  private send(changes: ChangeSet): void {
-    changes.iterChanges((fromA, toA, fromB, _toB, inserted) => {
-      // `fromB` counts in the text as the changes before this one left it.
-      this.binding.splice(fromB, toA - fromA, inserted.sliceString(0, inserted.length, "\n"));
-    }, true);
-  }
-
   private tell(): void {
     const { select } = this.options;
     if (select === undefined) return;
@@ -115,34 +115,17 @@ class Tie {
     select(this.view.hasFocus ? { anchor, head } : null);
   }
 
-  private hear(splices: readonly Splice[]): void {
-    if (!this.updating) return this.show(splices);
-    // They come from within an update of this editor, which can't be changed before that is over.
-    this.waiting.push(...splices);
-    queueMicrotask(() => {
-      if (!this.closed) this.show(this.waiting.splice(0));
-    });
+  private soon(): void {
+    if (!this.lag.over) queueMicrotask(() => this.show());
   }
 
-  private show(splices: readonly Splice[]): void {
-    if (splices.length === 0) return;
+  private show(): void {
+    if (this.closed || this.lag.over) return;
     let changes = ChangeSet.empty(this.view.state.doc.length);
-    for (const { index, deleted, inserted } of splices) {
+    for (const { index, deleted, inserted } of this.lag.take()) {
       changes = changes.compose(ChangeSet.of({ from: index, to: index + deleted, insert: inserted }, changes.newLength, "\n"));
     }
     this.dispatch(changes);
-  }
-
-  /** Others may have written between the making of the editor's state and this. */
-  private catchUp(): void {
-    const { state } = this.view;
-    const [has, wants] = [state.sliceDoc(), this.binding.text];
-    if (this.closed || has === wants) return;
-    let [head, tail] = [0, 0];
-    const shorter = Math.min(has.length, wants.length);
-    while (head < shorter && has[head] === wants[head]) head += 1;
-    while (tail < shorter - head && has[has.length - 1 - tail] === wants[wants.length - 1 - tail]) tail += 1;
-    this.dispatch(ChangeSet.of({ from: head, to: has.length - tail, insert: wants.slice(head, wants.length - tail) }, has.length, "\n"));
   }
 
   private dispatch(changes: ChangeSet): void {
@@ -153,4 +136,13 @@ class Tie {
       filter: false,
     });
   }
+}
+
+function splicesOf(changes: ChangeSet): Splice[] {
+  const splices: Splice[] = [];
+  changes.iterChanges((fromA, toA, fromB, _toB, inserted) => {
+    // `fromB` counts in the text as the changes before this one left it.
+    splices.push({ index: fromB, deleted: toA - fromA, inserted: inserted.sliceString(0, inserted.length, "\n") });
+  }, true);
+  return splices;
 }

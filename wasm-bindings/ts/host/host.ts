@@ -245,7 +245,7 @@ export class Host {
         return this.#topics.touch(["undoable", notice.address]);
       case "resolved":
         if (notice.resolution.type === "confirmed") this.#lastDurableAt = Date.now();
-        else this.#texts.lost(notice.address, notice.id);
+        this.#texts.ended(notice.address, notice.id, notice.resolution.type === "confirmed");
         this.#outbox.resolved(notice);
         this.#touchPending(notice.address);
         this.#topics.touch(["refused"]);

@@ -91,8 +91,8 @@ export type FromHost =
   | { type: "text"; address: string; place: string; version: number; text: string | null; known: readonly string[] | "edited" }
   /** An operation on a watched text, which makes it the next version. */
   | { type: "op"; address: string; place: string; version: number; op: Op }
-  /** The client's own edit has become this version. */
-  | { type: "edited"; address: string; place: string; version: number; id: string }
+  /** The client's own edit has become this version, and is part of this command. */
+  | { type: "edited"; address: string; place: string; version: number; id: string; command: string }
   | { type: "answer"; number: number; value?: unknown; code?: string; message?: string }
   | { type: "problem"; problem: Problem }
   | { type: "token_wanted" }

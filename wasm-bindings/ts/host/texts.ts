@@ -45,7 +45,7 @@ class Text {
   }
 
   /** Makes the next version. */
-  step(op: Op, by: ClientPort | undefined, id?: string): void {
+  step(op: Op, by?: ClientPort, own?: { readonly id: string; readonly command: string }): void {
     const text = apply(this.text, op);
     if (text === undefined) return;
     this.text = text;
@@ -54,7 +54,7 @@ class Text {
     if (this.past.length > REMEMBERED_MAX) this.past.shift();
     const { address, place, version } = this;
     for (const reader of this.readers) {
-      if (reader === by && id !== undefined) reader.receive({ type: "edited", address, place, version, id });
+      if (reader === by && own) reader.receive({ type: "edited", address, place, version, ...own });
       else reader.receive({ type: "op", address, place, version, op });
     }
   }
@@ -114,6 +114,7 @@ export class Texts {
 
   #carryOut(text: Text, port: ClientPort, id: string, op: Op): boolean {
     let done: Op = [];
+    let part = id;
     try {
       if (apply(text.text, op) === undefined) throw new SynclineError("bad_command", "the edit lies outside of the text");
       toSplices(op).forEach((splice, at) => {
@@ -122,15 +123,16 @@ export class Texts {
         text.ahead.add(name);
         const command = this.engine.edit(port, name, text.address, text.place, splice);
         if (command !== name && text.ahead.delete(name)) text.ahead.add(command);
+        if (at === 0) part = command;
         done = compose(done, ofSplice(splice));
       });
     } catch (error) {
       text.ahead.delete(id);
-      if (done.length > 0) text.step(done, undefined);
+      if (done.length > 0) text.step(done);
       this.engine.failed(port, id, error);
       return false;
     }
-    text.step(done, port, id);
+    text.step(done, port, { id, command: part });
     return true;
   }
 
@@ -141,14 +143,14 @@ export class Texts {
       // The gathered edits are carried out before anything else changes the document.
       const own = commands.length > 0 && commands.some((id) => text.ahead.delete(id));
       if (own) continue;
-      for (const op of text.ahead.size > 0 ? this.#diffed(text) : this.#told(text, events)) text.step(op, undefined);
+      for (const op of text.ahead.size > 0 ? this.#diffed(text) : this.#told(text, events)) text.step(op);
     }
   }
 
-  /** A command that was to be carried out later was rolled back. */
-  lost(address: string, id: string): void {
+  /** A command has come to its end; one that was to be carried out later may have been rolled back before it was. */
+  ended(address: string, id: string, confirmed: boolean): void {
     for (const text of this.#texts.values()) {
-      if (text.address === address && text.ahead.delete(id)) for (const op of this.#diffed(text)) text.step(op, undefined);
+      if (text.address === address && text.ahead.delete(id) && !confirmed) for (const op of this.#diffed(text)) text.step(op);
     }
   }
 

@@ -104,7 +104,7 @@ function Picker({ reactions, given, disabled, labels, toggle }: PickerProps) {
       </button>
       {open && (
         <div
-          ref={panel} id={id} className="syncline-picker-panel" popover="manual" role="toolbar" aria-label={labels.picker}
+          ref={panel} id={id} className="syncline-picker-panel" role="toolbar" aria-label={labels.picker}
           onKeyDown={(event) => move(event, close)}
         >
           {Object.entries(reactions).map(([name, glyph], index) => {
@@ -136,6 +136,7 @@ const EDGE_PX = 8;
  */
 function place(panel: HTMLElement | null, button: HTMLElement | null): () => void {
   if (panel === null || button === null || typeof panel.showPopover !== "function") return () => {};
+  panel.popover = "manual";
   panel.showPopover();
   const move = () => {
     const [by, own] = [button.getBoundingClientRect(), panel.getBoundingClientRect()];

@@ -80,9 +80,11 @@ function Person({ one, address, labels }: FaceProps & { readonly address: string
 
 function Doing({ one, address, labels }: FaceProps & { readonly address: string | undefined }) {
   const here = (document: string | undefined) => document !== undefined && (address === undefined || address === document);
-  const at = here(one.cursor?.address) ? one.cursor?.text : undefined;
+  // Who types elsewhere than where the caret is, types there.
+  const { cursor, typingIn } = one;
+  const at = here(cursor?.address) && (typingIn === undefined || typingIn === cursor?.address) ? cursor?.text : undefined;
   const where = at === undefined ? "" : ` ${labels.in(labels.texts[at] ?? at)}`;
-  if (here(one.typingIn)) return <span className="syncline-is-typing">{labels.typing}{where}</span>;
+  if (here(typingIn)) return <span className="syncline-is-typing">{labels.typing}{where}</span>;
   if (!one.active) return <>{labels.idle}{" · "}<Ago at={since(one)} /></>;
   return <>{labels.active}{where}{one.devices > 1 && ` · ${labels.devices(one.devices)}`}</>;
 }

@@ -3,7 +3,8 @@
  * methods work as everywhere: what they did is read off the field after each input. Others' edits are put in around
  * the caret; while something is being composed they wait, because a change from outside would end the composition.
  */
-import { ofSplice, ofSplices, toSplices, transform } from "../../ot.js";
+import { Lag } from "../../lag.js";
+import { ofSplice } from "../../ot.js";
 import type { Splice, TextBinding } from "../../types.js";
 import { applied, difference, moved, positionIn, positionShown, shown } from "./edits.js";
 
@@ -31,7 +32,7 @@ export interface BoundField {
 
 /** `binding` stays the caller's to close. */
 export function bindTextarea(field: HTMLTextAreaElement, binding: TextBinding, events: FieldEvents): BoundField {
-  const state: State = { field, binding, events, known: binding.text, missed: [], composing: false, undoing: false };
+  const state: State = { field, binding, events, known: binding.text, lag: new Lag(binding), composing: false, undoing: false };
   field.value = shown(state.known);
   events.changed(state.known);
 
@@ -90,7 +91,7 @@ interface State {
   /** The shared text that the field shows, without what is typed and not read off yet. */
   known: string;
   /** Others' edits that the field does not show yet. */
-  missed: Splice[];
+  readonly lag: Lag;
   composing: boolean;
   /** Whether the edits that come are those of an undo. */
   undoing: boolean;
@@ -117,42 +118,26 @@ function turn(state: State, which: "undo" | "redo"): void {
 
 /** Others' edits, or those of an undo. */
 function hear(state: State, splices: readonly Splice[]): void {
-  if (state.composing) {
-    state.missed.push(...splices);
-    return;
-  }
-  // An edit of the same moment whose event has not come yet.
-  settle(state);
-  show(state, splices);
+  state.lag.hear(splices);
+  // Before them an edit of the same moment, whose event has not come yet.
+  if (!state.composing && !state.lag.sending) settle(state);
 }
 
 /** Reads off what the user did to the field and hands it over, then shows what came meanwhile. */
 function settle(state: State): void {
-  const { field, binding, events, missed } = state;
+  const { field, events, lag } = state;
   const edit = difference(shown(state.known), field.value, field.selectionEnd);
-  if (edit === null) {
-    if (missed.length > 0) show(state, takeMissed(state));
-    return;
+  if (edit !== null) {
+    const own = inText(state.known, edit);
+    state.known = applied(state.known, own);
+    lag.send(ofSplice(own));
+    events.typed();
   }
-  const own = inText(state.known, edit);
-  state.known = applied(state.known, own);
-  if (missed.length === 0) {
-    binding.splice(own.index, own.deleted, own.inserted);
+  if (!lag.over) show(state, lag.take());
+  else if (edit !== null) {
     events.changed(state.known);
-  } else {
-    // Both were made on the same text: each is handed on as it is after the other.
-    const [late, theirs] = transform(ofSplice(own), ofSplices(takeMissed(state)));
-    for (const { index, deleted, inserted } of toSplices(late)) binding.splice(index, deleted, inserted);
-    show(state, toSplices(theirs));
+    tell(state);
   }
-  events.typed();
-  tell(state);
-}
-
-function takeMissed(state: State): Splice[] {
-  const { missed } = state;
-  state.missed = [];
-  return missed;
 }
 
 /** An edit of the field as one of the shared text, which may have other line breaks. */
