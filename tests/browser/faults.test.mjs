@@ -167,6 +167,7 @@ test("where WebSocket is blocked, it goes by server-sent events", async () => {
   const proxy = http.createServer((request, response) => {
     const onward = http.request({ port: server.port, host: "127.0.0.1", path: request.url, method: request.method, headers: request.headers }, (answer) => {
       response.writeHead(answer.statusCode, answer.headers);
+      response.flushHeaders();
       answer.pipe(response);
     });
     onward.on("error", () => response.destroy());
@@ -184,6 +185,7 @@ test("where WebSocket is blocked, it goes by server-sent events", async () => {
     assert.equal(await a.evaluate(() => globalThis.syncline.connection.getSnapshot().transport), "sse");
     const address = await write(a, "Through the proxy");
     const b = await bob.tab(postAt(address));
+    await inPhase(b, "connected");
     assert.equal(await b.evaluate(() => globalThis.syncline.connection.getSnapshot().transport), "websocket");
     await comment(b, "by socket");
     await a.getByText("by socket", { exact: true }).first().waitFor();

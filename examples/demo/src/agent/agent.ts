@@ -12,7 +12,7 @@ export const ANSWERING = "answering";
 const BROKEN_OFF = " …";
 const STREAMS_MAX = 3;
 /** Between two words, in milliseconds: at least, and by chance so much more. */
-const PACE = { least: 35, more: 90 };
+const PACE = { least: 25, more: 60 };
 
 /** An answer under way, as it is announced and remembered. */
 export interface Answering {

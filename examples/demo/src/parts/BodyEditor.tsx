@@ -79,7 +79,7 @@ function mount(host: HTMLElement, post: Post, binding: ReturnType<Post["text"]>,
         EditorView.lineWrapping,
         EditorView.contentAttributes.of({ "aria-label": "Text of the post" }),
         placeholder("Write here. Others may write at the same time."),
-        EditorView.theme(LOOK, { dark }),
+        dark ? THEMES.dark : THEMES.light,
       ],
     }),
   });
@@ -94,6 +94,9 @@ const LOOK = {
   ".cm-placeholder": { color: "var(--faint)" },
   ".cm-syncline-link": { color: "var(--accent)" },
 };
+
+/** Made once: each has class names of its own. */
+const THEMES = { light: EditorView.theme(LOOK), dark: EditorView.theme(LOOK, { dark: true }) };
 
 /** Where a link leads: to the web, or nowhere. */
 function askLink(before: string | undefined): string | null {

@@ -52,7 +52,7 @@ function Document({ address, facet }: { address: string; facet: Facet }) {
             {newest.toReversed().map((change) => (
               <tr key={change.hash}>
                 <td><code>{change.hash.slice(0, 8)}</code></td>
-                <td><span className="dot" style={hueStyle(change.actor)} /><code>{change.actor.slice(0, 8)}</code></td>
+                <td><span className="dot" style={hueStyle(change.actor)} /><span title={change.actor}>{writer(change.actor)}</span></td>
                 <td>{change.seq}</td><td>{change.ops}</td>
                 <td>{change.at > 0 ? new Date(change.at).toLocaleTimeString() : "begin"}</td>
                 <td>{change.pending ? <span className="chip pending">pending</span> : "accepted"}</td>
@@ -67,6 +67,11 @@ function Document({ address, facet }: { address: string; facet: Facet }) {
       ))}
     </>
   );
+}
+
+/** An actor is the term of a server and a slot that it leased; all zeros made the empty document, the same everywhere. */
+function writer(actor: string): string {
+  return /^0+$/.test(actor) ? "genesis" : `slot ${Number.parseInt(actor.slice(16, 24), 16)}`;
 }
 
 interface Known {
