@@ -139,6 +139,7 @@ impl World {
             }
         }
         self.damaged.clear();
+        self.repaired = true;
         self.report.count_incident("repaired_from_backup");
         self.at(500, Event::StartServer);
         true

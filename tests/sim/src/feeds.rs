@@ -92,8 +92,8 @@ impl World {
                 let mut expected: Vec<PostSummary> =
                     first.filter_map(|s| s.to_wire()).map(|p| self.without_time(p)).collect();
                 let mut same = shown == expected;
-                if self.destroyed {
-                    // By what was lost the order is not known.
+                if self.forgets_activity() {
+                    // So the order is not known.
                     let all = listed.iter().filter_map(|s| s.to_wire());
                     expected = all.map(|p| self.without_time(p)).collect();
                     same = shown.len() == expected.len().min(*newest)
@@ -110,9 +110,15 @@ impl World {
         }
     }
 
+    /// Whether the server may not know any more when a post was last active: something was lost, or
+    /// its summaries were made anew from documents, of which an epoch says only when it began.
+    const fn forgets_activity(&self) -> bool {
+        self.destroyed || self.repaired
+    }
+
     /// A summary, without when it was active where the server may not know that any more.
     fn without_time(&self, mut post: PostSummary) -> PostSummary {
-        if self.destroyed {
+        if self.forgets_activity() {
             post.active_ms = 0;
         }
         post

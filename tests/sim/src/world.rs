@@ -137,6 +137,8 @@ pub(crate) struct World {
     pub(crate) leaving: bool,
     /// Something that was durable is not on the server's disk any more.
     pub(crate) destroyed: bool,
+    /// Something on the server's disk was replaced, and with it all summaries.
+    pub(crate) repaired: bool,
     /// What is damaged on the disk, and its bytes at that time.
     pub(crate) damaged: BTreeMap<Address, Vec<(u64, Bytes)>>,
     /// Ticks of one machine without anything in between.
@@ -215,6 +217,7 @@ impl World {
             peace: false,
             leaving: false,
             destroyed: false,
+            repaired: false,
             damaged: BTreeMap::new(),
             ticks: (None, 0, 0),
         }
