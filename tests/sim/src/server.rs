@@ -115,6 +115,14 @@ impl Server {
         self.was_damaged |= fails;
         fails
     }
+
+    /// Reads from the disk, unless it is to fail.
+    fn reading<T>(
+        &mut self,
+        read: impl FnOnce(&Disk) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        if self.read_fails() { unreadable() } else { read(&self.disk) }
+    }
 }
 
 fn unreadable<T>() -> Result<T, StoreError> {
@@ -237,37 +245,28 @@ impl World {
             hub::Effect::Stop => return self.hub_stopped(),
             hub::Effect::Load { address } => {
                 let fresh_epoch = Epoch(self.server.dice.bytes());
-                let fails = self.server.read_fails();
-                let disk = &self.server.disk;
-                let loaded = if fails { unreadable() } else { hub::load(disk, &address) };
+                let loaded = self.server.reading(|disk| hub::load(disk, &address));
                 self.report.count_incident(if loaded.is_ok() { "load" } else { "load_failed" });
                 hub::Input::Loaded { address, fresh_epoch, loaded }
             }
             hub::Effect::ReadRules { space } => {
-                let fails = self.server.read_fails();
-                let disk = &self.server.disk;
-                let rules = if fails { unreadable() } else { hub::rules(disk, &space) };
+                let rules = self.server.reading(|disk| hub::rules(disk, &space));
                 self.report.count_incident(if rules.is_ok() { "rules" } else { "rules_failed" });
                 hub::Input::RulesRead { space, rules }
             }
             hub::Effect::Index { address } => {
-                let fails = self.server.read_fails();
-                let disk = &self.server.disk;
-                let gate = if fails { unreadable() } else { hub::index(disk, &address) };
+                let gate = self.server.reading(|disk| hub::index(disk, &address));
                 self.report.count_incident(if gate.is_ok() { "gate" } else { "gate_failed" });
                 hub::Input::Indexed { address, gate }
             }
             hub::Effect::Read { request, address, from_seq, bytes_max } => {
-                let fails = self.server.read_fails();
-                let read = || self.server.disk.read(&address, from_seq, bytes_max);
-                let result = if fails { unreadable() } else { read() };
+                let result = self.server.reading(|disk| disk.read(&address, from_seq, bytes_max));
                 self.report.count_incident("read_behind");
                 hub::Input::RecordsRead { request, result }
             }
             hub::Effect::ReadSnapshot { request, address, cursor, offset, bytes_max } => {
-                let fails = self.server.read_fails();
-                let read = || self.server.disk.read_snapshot(&address, cursor, offset, bytes_max);
-                let result = if fails { unreadable() } else { read() };
+                let read = |disk: &Disk| disk.read_snapshot(&address, cursor, offset, bytes_max);
+                let result = self.server.reading(read);
                 self.report.count_incident("read_snapshot");
                 hub::Input::SnapshotRead { request, result }
             }
@@ -280,9 +279,7 @@ impl World {
                 hub::Input::RolledOver { address, result }
             }
             hub::Effect::ReadPosts { request, space, wanted } => {
-                let fails = self.server.read_fails();
-                let posts = || self.server.disk.posts(&space, &wanted);
-                let result = if fails { unreadable() } else { posts() };
+                let result = self.server.reading(|disk| disk.posts(&space, &wanted));
                 self.report.count_incident("read_posts");
                 hub::Input::PostsRead { request, result }
             }
