@@ -621,8 +621,7 @@ impl Driver {
             core.waiting.remove(&id);
         }
         self.work(core);
-        // The name is new.
-        let _done = outcome.map_err(|error| core.refusal(address, error))?;
+        outcome.map_err(|error| core.refusal(address, error))?;
         Ok(Taken {
             id,
             resolution,

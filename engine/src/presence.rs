@@ -71,7 +71,8 @@ impl Selection {
     /// Reads what somebody announces under [`CURSOR`].
     #[must_use]
     pub fn read(value: &str) -> Option<Self> {
-        serde_json::from_str(value).ok()
+        let value: serde_json::Value = serde_json::from_str(value).ok()?;
+        serde_json::from_value(value).ok()
     }
 
     /// As it is announced.

@@ -72,10 +72,8 @@ impl From<NotATextPlace> for Fault {
 impl From<NameError> for Fault {
     /// Names are of documents, spaces and streams, but for ids, which are of commands and comments.
     fn from(error: NameError) -> Self {
-        let code = match error {
-            NameError::NotAUlid => Code::BadCommand,
-            _ => Code::BadAddress,
-        };
+        let is_id = error == NameError::NotAUlid;
+        let code = if is_id { Code::BadCommand } else { Code::BadAddress };
         Self::new(code, error.to_string())
     }
 }

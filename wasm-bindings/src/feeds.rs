@@ -29,7 +29,7 @@ impl Driven {
             FeedStatus::Ended { code, message } => {
                 json!({ "phase": "ended", "code": code.slug(), "message": message })
             }
-            _ => json!({ "phase": "waiting" }),
+            FeedStatus::Waiting | _ => json!({ "phase": "waiting" }),
         };
         view["posts"] = feed.posts().filter_map(post).collect();
         Some(view)

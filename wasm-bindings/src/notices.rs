@@ -110,12 +110,10 @@ fn document(status: DocumentStatus) -> Value {
 
 fn space_news(news: &SpaceNews) -> Value {
     match news {
-        SpaceNews::Status(status) => match status {
-            SpaceStatus::Outside { code, message, .. } => {
-                json!({ "type": "status", "code": code.slug(), "message": message })
-            }
-            _ => json!({ "type": "status" }),
-        },
+        SpaceNews::Status(SpaceStatus::Outside { code, message, .. }) => {
+            json!({ "type": "status", "code": code.slug(), "message": message })
+        }
+        SpaceNews::Status(_) => json!({ "type": "status" }),
         SpaceNews::Changed(events) => {
             let mut users: Vec<&str> = events.iter().filter_map(user_of).collect();
             users.dedup();
@@ -144,7 +142,7 @@ fn user_of(event: &PresenceEvent) -> Option<&str> {
         | PresenceEvent::Left(user)
         | PresenceEvent::Member(user)
         | PresenceEvent::Saying { user, .. } => Some(user.as_str()),
-        _ => None,
+        PresenceEvent::Crowd | _ => None,
     }
 }
 

@@ -54,7 +54,8 @@ impl Driven {
     /// # Errors
     /// If the JSON does not read, the user's name is none, or what is stored is damaged.
     pub fn start(start: &str, stored: &Entries, random: &[u8; 64]) -> Result<Self, Fault> {
-        let start: Start = serde_json::from_str(start).map_err(|error| {
+        let value: Result<Value, _> = serde_json::from_str(start);
+        let start: Start = value.and_then(serde_json::from_value).map_err(|error| {
             Fault::new(Code::BadCommand, format!("the configuration does not read: {error}"))
         })?;
         let user = UserId::new(&start.user)
@@ -129,7 +130,7 @@ impl Driven {
     ) -> Result<CommandId, Fault> {
         let (now, address, id) = self.named(now, address, id)?;
         let command = self.read(now, &address, command)?;
-        let _done = self.session.execute(now, id, &address, command)?;
+        self.session.execute(now, id, &address, command)?;
         Ok(self.session.known(id).unwrap_or(id))
     }
 
@@ -161,7 +162,7 @@ impl Driven {
         undo: bool,
     ) -> Result<CommandId, Fault> {
         let (now, address, id) = self.named(now, address, id)?;
-        let _done = match undo {
+        match undo {
             true => self.session.undo(now, id, &address)?,
             false => self.session.redo(now, id, &address)?,
         };
@@ -193,5 +194,105 @@ impl Driven {
         let id = self.ids.after(largest, now);
         fill_in(&mut value, self.session.user().as_str(), now, id);
         serde_json::from_value(value).map_err(bad)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const COMMENTS: &str = "town/one/comments";
+
+    /// A session on an empty store, with documents that are open, and how far the clock is.
+    fn driven() -> Driven {
+        let config = json!({ "user": "ada", "agent": "test/1" }).to_string();
+        let mut driven = Driven::start(&config, &Vec::new(), &[7; 64]).unwrap();
+        for address in [COMMENTS, "town/one/post"] {
+            let address = address.parse().unwrap();
+            driven.input(1_000.0, Input::Open { address, write: false });
+        }
+        while let Some(effect) = driven.effect() {
+            if let Effect::Read { token, .. } = effect {
+                driven.input(1_000.0, Input::Read { token, result: Ok(Vec::new()) });
+            }
+        }
+        driven
+    }
+
+    fn add(driven: &mut Driven, body: &str, id: Option<&str>) -> Result<CommandId, Fault> {
+        let command = json!({ "comments": { "add": { "body": body } } }).to_string();
+        driven.execute(2_000.0, COMMENTS, &command, id)
+    }
+
+    #[test]
+    fn a_short_command_is_filled_in_and_carried_out_once_under_its_name() {
+        let mut driven = driven();
+        let name = driven.new_id(1_500.0);
+        for _ in 0..2 {
+            assert_eq!(add(&mut driven, "Hi", Some(&name.to_string())), Ok(name));
+        }
+        let shown = driven.view(COMMENTS).unwrap().unwrap();
+        assert_eq!(shown["count"], 1);
+        let comment = &shown["thread"][0];
+        assert_eq!((&comment["author"], &comment["created"]), (&json!("ada"), &json!(2_000)));
+        let told = std::iter::from_fn(|| driven.effect())
+            .filter(|effect| matches!(effect, Effect::Notify(_)))
+            .count();
+        assert!(told > 0);
+        let pending = driven.pending(COMMENTS).unwrap();
+        assert_eq!(
+            (pending[0]["id"].as_str(), pending[1].as_str()),
+            (Some(&*name.to_string()), None)
+        );
+    }
+
+    #[test]
+    fn new_comments_sort_after_all_that_are_there() {
+        let mut driven = driven();
+        let far = Ulid::new(Timestamp(9_000_000), 1).to_string();
+        let command = json!({ "comments": { "add": { "id": far, "body": "from the future" } } });
+        driven.execute(2_000.0, COMMENTS, &command.to_string(), None).unwrap();
+        add(&mut driven, "now", None).unwrap();
+        let thread = driven.thread(COMMENTS).unwrap().unwrap();
+        assert_eq!((&thread[0][0], &thread[1][1]), (&json!(far), &json!(0)));
+        assert!(thread[1][0].as_str().unwrap() > far.as_str());
+    }
+
+    #[test]
+    fn a_long_command_is_one_pending_one() {
+        let mut driven = driven();
+        let (post, body) = ("town/one/post", "word ".repeat(20_000));
+        let create = json!({ "post": { "create": { "title": "T" } } }).to_string();
+        driven.execute(2_000.0, post, &create, None).unwrap();
+        let splice = json!({ "field": "body", "index": 0, "delete": 0, "insert": body });
+        let splice = json!({ "post": { "splice": splice } });
+        let name = driven.execute(2_000.0, post, &splice.to_string(), None).unwrap();
+        assert!(driven.session.stats().pending > 2, "several changes");
+        let pending = driven.pending(post).unwrap();
+        assert_eq!(pending.as_array().map(Vec::len), Some(2));
+        assert_eq!(
+            (&pending[1]["id"], &pending[1]["command"]),
+            (&json!(name.to_string()), &splice)
+        );
+        let history = driven.history(post).unwrap();
+        let open = history.as_array().unwrap().iter().filter(|change| change["pending"] == true);
+        assert_eq!(open.count(), driven.session.stats().pending);
+    }
+
+    #[test]
+    fn what_is_wrong_has_a_code() {
+        let mut driven = driven();
+        let code = |result: Result<CommandId, Fault>| result.unwrap_err().code;
+        assert_eq!(code(add(&mut driven, "", None)), Code::BadCommand);
+        assert_eq!(code(add(&mut driven, "Hi", Some("me"))), Code::BadCommand);
+        assert_eq!(code(driven.execute(0.0, "nowhere", "{}", None)), Code::BadAddress);
+        assert_eq!(code(driven.execute(0.0, "a/b/likes", "{}", None)), Code::BadCommand);
+        assert_eq!(code(driven.take_back(0.0, "a/b/likes", None, true)), Code::NotFound);
+        assert_eq!(code(driven.take_back(0.0, COMMENTS, None, true)), Code::NoEffect);
+        let fault = Driven::start("{}", &Vec::new(), &[7; 64]).unwrap_err();
+        assert_eq!(fault.code, Code::BadCommand);
+        assert!(fault.to_string().starts_with("bad_command: "), "{fault}");
     }
 }

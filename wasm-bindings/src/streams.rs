@@ -164,16 +164,19 @@ pub fn stream_comment(address: &str, created_ms: u64) -> Result<String, Fault> {
 
 fn outcome_of(json: &str) -> Result<Outcome, Fault> {
     let bad = |why: String| Fault::new(Code::BadCommand, why);
-    let end: End = serde_json::from_str(json).map_err(|error| bad(error.to_string()))?;
+    let value: Result<Value, _> = serde_json::from_str(json);
+    let end: End =
+        value.and_then(serde_json::from_value).map_err(|error| bad(error.to_string()))?;
     Ok(match end {
         End::Finished { comment } => Outcome::Finished {
             result: comment
                 .map(|EndComment { address, comment }| {
                     let committed =
                         Committed { address: address.parse()?, comment: comment.parse()? };
-                    match committed.address.facet() {
-                        Facet::Comments => Ok(committed),
-                        _ => Err(bad("the result is not among comments".to_owned())),
+                    if committed.address.facet() == Facet::Comments {
+                        Ok(committed)
+                    } else {
+                        Err(bad("the result is not among comments".to_owned()))
                     }
                 })
                 .transpose()?,
@@ -218,4 +221,42 @@ fn status(status: &Status) -> Value {
 
 fn failed(error: &StreamError) -> Value {
     json!({ "code": error.code().slug(), "message": error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outcome_reads_as_it_is_shown_but_for_its_comment() {
+        for end in [
+            json!({ "type": "finished" }),
+            json!({ "type": "failed", "reason": "no words" }),
+            json!({ "type": "interrupted" }),
+        ] {
+            assert_eq!(outcome(&outcome_of(&end.to_string()).unwrap()), end);
+        }
+        let (address, id) = ("town/one/comments", "01J8ZQ4W5X6Y7Z8A9B0C1D2E3F");
+        let comment = json!({ "address": address, "comment": id });
+        let end = json!({ "type": "finished", "comment": comment }).to_string();
+        let expected = json!({ "type": "finished", "address": address, "comment": id });
+        assert_eq!(outcome(&outcome_of(&end).unwrap()), expected);
+    }
+
+    #[test]
+    fn what_is_no_outcome_is_refused() {
+        let long = "x".repeat(STREAM_REASON_BYTES_MAX + 1);
+        for wrong in [
+            json!(null),
+            json!({ "type": "abandoned" }),
+            json!({ "type": "failed", "reason": long }),
+            json!({ "type": "finished", "comment": { "address": "a/b/likes", "comment": "x" } }),
+            json!({ "type": "finished", "comment": {
+                "address": "a/b/likes", "comment": "01J8ZQ4W5X6Y7Z8A9B0C1D2E3F",
+            } }),
+        ] {
+            let fault = outcome_of(&wrong.to_string()).unwrap_err();
+            assert_eq!(fault.code, Code::BadCommand, "{wrong}");
+        }
+    }
 }

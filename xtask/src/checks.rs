@@ -46,6 +46,13 @@ fn node_tests() -> anyhow::Result<()> {
         );
     };
     eprintln!("node {version}");
+    if !wasm::node_packages()? {
+        bail!(
+            "the tests of wasm-bindings need npm, which comes with Node.js; on Debian `apt-get install npm`"
+        );
+    }
+    // Two engines meet at the server itself.
+    run(cargo().args(["build", "--locked", "--package", "syncline-server"]))?;
     let mut tests: Vec<_> = std::fs::read_dir(root().join("wasm-bindings/test"))?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.to_string_lossy().ends_with(".test.mjs"))

@@ -77,25 +77,41 @@ pub(crate) fn build() -> anyhow::Result<PathBuf> {
 /// Makes a module smaller with `wasm-opt`, which is an npm package: without Node or npm it stays as it
 /// is, which works and is larger.
 fn optimise(module: &Path) -> anyhow::Result<()> {
-    let bin = root().join("wasm-bindings/node_modules/binaryen/bin/wasm-opt");
-    let have = |program: &str| output(command(program).arg("--version")).is_some();
-    if !have("node") || (!bin.exists() && !have("npm")) {
-        eprintln!("wasm-opt: skipped, Node and npm are not there; the module works and is larger");
+    let skipped = match node_packages() {
+        Ok(true) => None,
+        Ok(false) => Some("Node or npm is missing".to_owned()),
+        Err(error) => Some(format!("{error:#}")),
+    };
+    if let Some(why) = skipped {
+        eprintln!("wasm-opt: SKIPPED, {why}; the module works and is a fifth larger");
         return Ok(());
-    }
-    if !bin.exists() {
-        run(command("npm").args(["ci", "--prefix", "wasm-bindings", "--no-audit", "--no-fund"]))?;
     }
     let smaller = module.with_extension("opt");
     run(command("node")
-        .args(["--stack-size=65500"])
-        .arg(&bin)
+        .args(["--stack-size=65500", "wasm-bindings/node_modules/binaryen/bin/wasm-opt"])
         .args(WASM_OPT)
         .arg(module)
         .arg("-o")
         .arg(&smaller))?;
     std::fs::rename(&smaller, module)?;
     Ok(())
+}
+
+/// Sees to it that the npm packages are there that building and testing take; says whether they are.
+pub(crate) fn node_packages() -> anyhow::Result<bool> {
+    if output(command("node").arg("--version")).is_none() {
+        return Ok(false);
+    }
+    let all = ["binaryen/bin/wasm-opt", "ws/package.json"];
+    let packages = root().join("wasm-bindings/node_modules");
+    if all.iter().all(|file| packages.join(file).exists()) {
+        return Ok(true);
+    }
+    if output(command("npm").arg("--version")).is_none() {
+        return Ok(false);
+    }
+    run(command("npm").args(["ci", "--prefix", "wasm-bindings", "--no-audit", "--no-fund"]))?;
+    Ok(true)
 }
 
 fn tell_sizes(output: &Path) -> anyhow::Result<()> {

@@ -58,7 +58,9 @@ impl FromStr for TextPlace {
         if let Some(field) = fields.find(|field| field.as_str() == name) {
             return Ok(Self::Post(field));
         }
-        serde_json::from_str(name).map(Self::Json).map_err(|_| NotATextPlace)
+        let value: Result<serde_json::Value, _> = serde_json::from_str(name);
+        let path = value.and_then(serde_json::from_value);
+        path.map(Self::Json).map_err(|_| NotATextPlace)
     }
 }
 

@@ -125,3 +125,67 @@ fn comments_content(comments: &CommentsView) -> Value {
 const fn millis(at: Timestamp) -> u64 {
     at.0
 }
+
+#[cfg(test)]
+mod tests {
+    use automerge::TextEncoding;
+
+    use super::*;
+    use crate::document::{Command, fill_in, genesis};
+    use crate::ids::{Address, Facet};
+
+    /// What a document shows in which these users did these things.
+    fn view(facet: Facet, commands: &[(&str, Value)]) -> View {
+        let address = Address::new("town", "one", facet).unwrap();
+        let mut doc = genesis::document(&address, TextEncoding::UnicodeCodePoint);
+        for (number, (user, short)) in (1..).zip(commands) {
+            let mut command = short.clone();
+            fill_in(&mut command, user, Timestamp(number), Ulid::new(Timestamp(number), 1));
+            let command: Command = serde_json::from_value(command).unwrap();
+            let mut tx = doc.transaction();
+            command.apply(&mut tx).unwrap();
+            tx.commit();
+        }
+        View::read(facet, &doc)
+    }
+
+    #[test]
+    fn likes_are_counts_for_anybody_and_say_whose_they_are_for_a_user() {
+        let like = json!({ "likes": { "like": {} } });
+        let view = view(Facet::Likes, &[("ada", like.clone()), ("bob", like)]);
+        let anybody = content(&view, Viewer::Anybody);
+        assert_eq!(anybody["targets"], json!({ "post": { "like": 2 } }));
+        assert_eq!(summary(&view), anybody);
+        for (name, mine) in [("ada", true), ("eve", false)] {
+            let user = UserId::new(name).unwrap();
+            let shown = content(&view, Viewer::User(&user));
+            let expected = json!({ "post": { "like": { "count": 2, "mine": mine } } });
+            assert_eq!(shown["targets"], expected);
+            assert_eq!(shown["counters"], json!({ "views": 0, "shares": 0 }));
+        }
+    }
+
+    #[test]
+    fn a_hidden_post_is_shown_to_the_user_who_has_the_document_and_to_nobody_else() {
+        let create = json!({ "post": { "create": { "title": "T", "body": "B" } } });
+        let hide = json!({ "post": { "set_status": { "status": "hidden" } } });
+        let view = view(Facet::Post, &[("ada", create), ("ada", hide)]);
+        let shown = content(&view, Viewer::Anybody);
+        assert_eq!((&shown["status"], shown.get("body")), (&json!("hidden"), None));
+        assert_eq!(summary(&view), json!({ "title": null, "status": "hidden" }));
+        let ada = UserId::new("ada").unwrap();
+        assert_eq!(content(&view, Viewer::User(&ada))["body"], "B");
+    }
+
+    #[test]
+    fn a_deleted_comment_keeps_its_place_and_shows_no_text() {
+        let add = json!({ "comments": { "add": { "body": "Hi" } } });
+        let id = Ulid::new(Timestamp(1), 1).to_string();
+        let delete = json!({ "comments": { "delete": { "id": id } } });
+        let view = view(Facet::Comments, &[("ada", add), ("ada", delete)]);
+        let shown = content(&view, Viewer::Anybody);
+        assert_eq!((&shown["count"], &shown["thread"][0]["depth"]), (&json!(0), &json!(0)));
+        let comment = &shown["thread"][0];
+        assert_eq!((&comment["body"], &comment["deleted"]), (&Value::Null, &json!(2)));
+    }
+}

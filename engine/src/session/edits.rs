@@ -126,7 +126,7 @@ impl Session {
                 return Ok(id);
             }
         }
-        let _done = self.execute(now, id, address, command)?;
+        self.execute(now, id, address, command)?;
         if window > Duration::ZERO {
             let typing = Typing { until: now + window, gathered: None };
             self.typing.insert(address.clone(), typing);

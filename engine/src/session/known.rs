@@ -9,7 +9,6 @@ use crate::replica::Pending;
 
 /// What [`Session::execute`], [`Session::undo`] and [`Session::redo`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use]
 pub enum Execution {
     /// The command was carried out.
     Done,

@@ -399,8 +399,10 @@ pub(super) fn parse_change(bytes: &[u8]) -> Option<Change> {
     Change::try_from(bytes).ok()
 }
 
+/// By way of a value, as commands of apps are read: one reader is enough for a browser to download.
 fn parse_command(json: &str) -> Option<Command> {
-    serde_json::from_str(json).ok()
+    let value: serde_json::Value = serde_json::from_str(json).ok()?;
+    serde_json::from_value(value).ok()
 }
 
 fn key(address: &Address, rest: &str) -> Vec<u8> {

@@ -13,6 +13,7 @@ use crate::wire::frame::{
 use crate::wire::{CloseCode, ServerFrame};
 
 mod feeds;
+mod known;
 mod presence;
 
 pub(super) struct Bench {
@@ -418,7 +419,7 @@ fn work_beyond_the_quota_is_refused_and_nothing_of_it_stays() {
         number += 1;
         let id = Ulid::new(bench.now, number.into());
         match bench.session.execute(bench.now, id, &address(), like(number)) {
-            Ok(()) => bench.drain(),
+            Ok(_) => bench.drain(),
             Err(refused) => break refused,
         }
     };
@@ -805,6 +806,8 @@ fn what_was_typed_is_carried_out_before_anything_else() {
     types(&mut bench, "ij", 9);
     bench.session.undo(bench.now, Ulid::new(bench.now, 901), &post()).unwrap();
     assert_eq!(body(&bench), ">abcdefghi", "what was gathered is one command to undo");
+    // Other names than before.
+    bench.now = bench.now + Duration::from_millis(1);
     types(&mut bench, "jk", 10);
     bench.tell(Input::Shutdown);
     assert_eq!(body(&bench), ">abcdefghijk");

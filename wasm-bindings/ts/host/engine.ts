@@ -30,7 +30,8 @@ export interface Engine {
   close(now: number, address: string): void;
   /**
    * Carries a command out (JSON as the HTTP API takes it: who, when and new ids may be left out). `id` names it; one
-   * that is known already is not carried out again. Answers the id.
+   * that is known already is not carried out again (`Session::known`). Answers the id, or that of the command that it
+   * became part of.
    */
   execute(now: number, address: string, command: string, id: string | undefined): string;
   /** One text edit of many (`Session::execute_typed`). */
@@ -50,9 +51,9 @@ export interface Engine {
 
   /** JSON of what a document shows, `undefined` if it is not read yet. A post, likes or json as the HTTP API shows it (likes with `{count, mine}` for each reaction). */
   view(address: string): string | undefined;
-  /** JSON `[id, depth][]` in the order of the thread. */
-  thread(address: string): string;
-  /** JSON of one comment, without `pending`; `undefined` if there is none. */
+  /** JSON `[id, depth][]` in the order of the thread; `undefined` if the document is not read yet. */
+  thread(address: string): string | undefined;
+  /** JSON of one comment, without `depth` (which the thread has) and `pending`; `undefined` if there is none. */
   comment(address: string, id: string): string | undefined;
   /** JSON `{id, command}[]`: commands without an end. */
   pending(address: string): string;
@@ -87,13 +88,16 @@ export interface Engine {
   readStream(now: number, address: string, from: number): number;
   /** JSON `{offset, text, restarted}` of what has come since. */
   takeText(now: number, reader: number): string | undefined;
-  /** JSON `{offset, origin, status, failed}`. */
+  /**
+   * JSON `{offset, origin, status, failed}`, each `null` if there is none: origin `{producer, asked_by, created}`, status
+   * `{interrupted_by, stalled_since, outcome}`, failed `{code, message}`; an outcome is `{type, reason?, address?, comment?}`.
+   */
   streamReader(reader: number): string | undefined;
   leaveReading(now: number, reader: number): void;
   writeStream(now: number, address: string, create: boolean, askedBy: string | undefined): void;
   /** How many bytes (UTF-8) were taken. */
   appendStream(now: number, address: string, text: string): number;
-  /** JSON of the outcome: `{type, reason?, comment?}`. */
+  /** JSON of the outcome: `{type, reason?, comment?: {address, comment}}`. */
   endStream(now: number, address: string, outcome: string): void;
   /** JSON `{origin, written, durable, status, failed}`. */
   streamWriter(address: string): string | undefined;
