@@ -333,7 +333,10 @@ impl World {
             if there == 0 && confirmed && !may_be_lost {
                 found.push(("lost", format!("{address}: {id} was confirmed and is not there")));
             }
-            if there > 0 && refused && !confirmed && !client.store_destroyed && !self.destroyed {
+            // Where names are believed a hostile client can hand back what it overheard.
+            let may_be_back =
+                client.store_destroyed || self.destroyed || self.oracle.believed.contains(address);
+            if there > 0 && refused && !confirmed && !may_be_back {
                 found.push(("refused", format!("{address}: {id} was refused and is there")));
             }
         }

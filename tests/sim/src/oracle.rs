@@ -75,6 +75,8 @@ pub(crate) struct Oracle {
     names: BTreeMap<(Address, ActorId, u64), ChangeHash>,
     /// Changes that a backup does not have, with who held them when it came back: client and life.
     pub(crate) lost: BTreeMap<(Address, ChangeHash), Vec<(usize, u64)>>,
+    /// Documents in which something was taken back from somebody by his word alone.
+    pub(crate) believed: BTreeSet<Address>,
     /// Changes that were refused for what they are.
     pub(crate) refused: BTreeSet<(Address, ChangeHash)>,
     /// Every text that a stream ever had on disk, none of which begins another.
@@ -132,6 +134,9 @@ impl Oracle {
             self.complain("names", what);
         }
         // Where names are believed, so is what is handed back.
+        if entry.command.is_none() && !self.law.asks_tokens {
+            self.believed.insert(address.clone());
+        }
         let must_prove = self.law.asks_tokens && entry.author.as_str() != "server";
         if entry.command.is_none() && must_prove && other.is_none() {
             self.complain(
