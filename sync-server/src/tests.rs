@@ -109,7 +109,13 @@ impl Machine for Script {
             | Input::Compacted { .. }
             | Input::RolledOver { .. }
             | Input::PostsRead { .. }
-            | Input::Summarised { .. } => {}
+            | Input::Summarised { .. }
+            | Input::SpaceDeleted { .. }
+            | Input::SpaceEmptied { .. }
+            | Input::UserLeaves { .. }
+            | Input::UserForgotten
+            | Input::Rewrite { .. }
+            | Input::Rewritten { .. } => {}
         }
     }
 
