@@ -91,9 +91,11 @@ async fn measure(people: usize) -> Figures {
             let space = SPACE.to_owned();
             client.say(Enter { space, visible: true, sayings: Vec::new() }).await;
             let handle = client
-                .hear_until(|frame| match frame {
-                    ServerFrame::Entered(entered) => Some(entered.handle),
-                    other => panic_unless_presence(&other),
+                .hear_until(|frame| {
+                    let ServerFrame::Entered(entered) = frame else {
+                        return panic_unless_presence(&frame);
+                    };
+                    Some(entered.handle)
                 })
                 .await;
             (number, client, handle)
