@@ -169,7 +169,9 @@ mod tests {
         }
         assert!(!head.contains("unsafe-inline") && !head.contains("'unsafe-eval'"), "{head}");
         let tag = head.lines().find_map(|line| line.strip_prefix("etag: ")).expect("a version");
-        for known in [tag.to_owned(), format!("\"other\", {tag}")] {
+        // The head was put in lower case; this letter means something only as a capital.
+        let tag = tag.replacen("w/", "W/", 1);
+        for known in [tag.clone(), format!("\"other\", {tag}")] {
             let (head, body) = ask("GET /", &format!("if-none-match: {known}\r\n")).await;
             assert!(head.starts_with("http/1.1 304") && body.is_empty(), "{head}");
         }
