@@ -475,12 +475,12 @@ async fn streams_are_verified_carried_over_and_forgotten_with_the_rest_of_the_da
     // A stream is somebody's text: it goes with its writer, and with its space.
     run_json(data_command(&copy, &["forget-user", "agent", "--json"])).await;
     run_json(data_command(&data, &["delete-space", "town", "--json"])).await;
-    for emptied in [&copy, &data] {
+    for (emptied, expected) in [(&copy, Code::NoStream), (&data, Code::SpaceDeleted)] {
         let server = ServerProcess::start(emptied, &[]).await;
         let ada = join(&server.url(), "ada").await;
         let gone = within(ada.read_stream(&stream("answer"), 0)).await.err();
         let code = gone.as_ref().and_then(StreamError::code);
-        assert_eq!(code, Some(Code::NoStream), "{gone:?}");
+        assert_eq!(code, Some(expected), "{gone:?}");
         ada.close().await;
         assert_eq!(server.terminate().await, Some(0));
     }
