@@ -277,6 +277,8 @@ impl StreamWriter {
         let id = comment_id(&self.address, self.origin.created);
         let document = comments.document();
         document.live().await?;
+        // What was said in an earlier try may still be refused.
+        document.settled().await?;
         if comments.with(|view| view.comment(id).is_none()) {
             let resolution = comments.add_as(id, parent, body)?.await?;
             match resolution {

@@ -172,6 +172,35 @@ export class TopicStore<T> implements Store<T>, Watched {
   }
 }
 
+/**
+ * Waits until a store shows what `is` answers `true` to; rejected with what that throws, or when there will be no host
+ * any more.
+ */
+export function reached<T>(link: Link, store: Store<T>, is: (value: T) => boolean): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let over = false;
+    const look = () => {
+      if (over) return;
+      try {
+        if (is(store.getSnapshot())) resolve();
+        else if (link.over) throw link.over;
+        else return;
+      } catch (error) {
+        reject(error);
+      }
+      over = true;
+      for (const release of releases) release();
+    };
+    const releases = [
+      store.subscribe(look),
+      link.handle(({ type }) => {
+        if (type === "ended") look();
+      }),
+    ];
+    look();
+  });
+}
+
 /** A timer that must not keep a process of Node alive. */
 export function unref(timer: ReturnType<typeof setTimeout> | ReturnType<typeof setInterval>): void {
   (timer as { unref?: () => void }).unref?.();

@@ -5,7 +5,7 @@ import { parsed } from "./documents/handle.js";
 import type { StreamUpdate, WriterState } from "./host/streams.js";
 import type { Link } from "./link.js";
 import { share } from "./share.js";
-import type { TopicStore } from "./store.js";
+import { reached, type TopicStore } from "./store.js";
 import type { Comments, Pending, StreamReader, StreamView, StreamWriter } from "./types.js";
 
 const WAITING: StreamView = { phase: "waiting", text: "" };
@@ -180,7 +180,11 @@ export class Writer implements StreamWriter {
   async #commit({ address, parent }: { address: string; parent?: string }): Promise<{ address: string; comment: string }> {
     const text = await this.#read(this.#from + this.#kept.length);
     const comments = this.open(address);
-    await comments.ready;
+    // What was said in an earlier try may still be refused.
+    await reached(this.link, comments.status, ({ live, pending, problem }) => {
+      if (problem) throw new SynclineError(problem.code, problem.message);
+      return live && pending === 0;
+    });
     const id = await this.link.ask({ ask: "comment", address: this.address, created: this.origin.created }) as string;
     const added: Pending = comments.add(text, { id, ...(parent === undefined ? {} : { parent }) });
     const resolution = await added;
@@ -189,19 +193,15 @@ export class Writer implements StreamWriter {
   }
 
   /** The stream's text, once so many bytes of it are on the server's disk. */
-  #read(bytes: number): Promise<string> {
+  async #read(bytes: number): Promise<string> {
     const reader = new StreamHandle(this.link, this.address);
-    return new Promise((resolve, reject) => {
-      const look = () => {
-        const { phase, text, code, message } = reader.getSnapshot();
-        if (phase === "failed") reject(new SynclineError(code ?? "no_stream", message ?? "the stream can't be read"));
-        else if (new TextEncoder().encode(text).length < bytes) return;
-        else resolve(text);
-        queueMicrotask(() => unsubscribe());
-      };
-      const unsubscribe = reader.subscribe(look);
-      look();
+    let all = "";
+    await reached(this.link, reader, ({ phase, text, code, message }) => {
+      if (phase === "failed") throw new SynclineError(code ?? "no_stream", message ?? "the stream can't be read");
+      all = text;
+      return new TextEncoder().encode(text).length >= bytes;
     });
+    return all;
   }
 
   async #end(outcome: Record<string, unknown>): Promise<void> {

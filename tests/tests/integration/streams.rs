@@ -256,6 +256,35 @@ async fn st7_the_result_is_committed_once_by_whoever_gets_to_it() {
 }
 
 #[tokio::test]
+async fn st7_a_stream_names_no_comment_that_was_refused() {
+    let dir = tempdir().expect("a directory");
+    let settings = ["--owners", "olga"];
+    let server = ServerProcess::start(&dir.path().join("server"), &settings).await;
+    let agent = join(&server.url(), "agent").await;
+    let address = stream("answer");
+    let mut writer = within(agent.create_stream(&address, None)).await.expect("it is made");
+    within(writer.append("42")).await.expect("it is taken");
+    within(writer.flush()).await.expect("it is stored");
+    let comments = within(agent.comments("hall", "question")).await.expect("it opens");
+    within(comments.document().live()).await.expect("it is caught up");
+    // An earlier try is on its way when the agent loses the right to comment there.
+    agent.set_online(false);
+    let id = syncline_engine::stream::comment_id(&address, writer.origin().created);
+    drop(comments.add_as(id, None, "42").expect("it is taken"));
+    let rules = ["rules", "hall", "--role", "agent=viewer", "--user", "olga", "--json", "--server"];
+    let (url, data) = (server.url(), dir.path().join("olga"));
+    let data = data.to_str().expect("a path in UTF-8");
+    run_json(syncline(&[&rules[..], &[url.as_str(), "--data", data]].concat())).await;
+    let committing = writer.commit(&comments, None, "42");
+    agent.set_online(true);
+    let error = within(committing).await.expect_err("the comment is refused");
+    assert!(matches!(error, StreamError::Commit(_)), "{error:?}");
+    let mut reader = within(agent.read_stream(&address, 0)).await.expect("it is there");
+    assert_eq!(within(reader.next()).await.expect("it reads").expect("there is text").text, "42");
+    assert_eq!(reader.status().expect("all is read").outcome, None);
+}
+
+#[tokio::test]
 async fn st9_the_server_ends_what_nobody_ends() {
     let dir = tempdir().expect("a directory");
     let settings = ["--stream-interrupt-ms", "50", "--stream-abandon-ms", "200"];

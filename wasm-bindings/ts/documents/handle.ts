@@ -5,7 +5,7 @@ import { SynclineError } from "../errors.js";
 import type { How } from "../host/messages.js";
 import type { Link } from "../link.js";
 import { share } from "../share.js";
-import type { TopicStore } from "../store.js";
+import { reached, type TopicStore } from "../store.js";
 import { SharedText } from "../text.js";
 import type {
   Command, DocumentHandle, DocumentStatus, Pending, RemoteSelection, Store, TextBinding,
@@ -53,23 +53,9 @@ export abstract class Handle<T> implements DocumentHandle<T> {
   }
 
   get ready(): Promise<void> {
-    const store = this.#status;
-    const ready = new Promise<void>((resolve, reject) => {
-      const look = () => {
-        const { ready, problem } = store.getSnapshot();
-        const { over } = this.parts.link;
-        if (!ready && !problem && !over) return false;
-        if (ready) resolve();
-        else reject(over ?? new SynclineError(problem!.code, problem!.message));
-        return true;
-      };
-      const unsubscribe = store.subscribe(() => look() && end());
-      const unhandle = this.parts.link.handle(({ type }) => type === "ended" && look() && end());
-      const end = () => {
-        unsubscribe();
-        unhandle();
-      };
-      if (look()) end();
+    const ready = reached(this.parts.link, this.#status, ({ ready, problem }) => {
+      if (!ready && problem) throw new SynclineError(problem.code, problem.message);
+      return ready;
     });
     // Who asks for it decides whether a failure is of interest.
     ready.catch(() => {});
