@@ -226,8 +226,8 @@ impl Summary {
         }
     }
 
-    /// As JSON, for people and for programs that don't speak frames; `null` until the post has been
-    /// created.
+    /// As JSON, for people and for programs that don't speak frames, times in milliseconds since 1970;
+    /// `null` until the post has been created.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
         let Some(post) = &self.post else { return serde_json::Value::Null };
@@ -237,9 +237,9 @@ impl Summary {
             likes.reactions.into_iter().map(|(name, count)| (name, count.into())).collect();
         serde_json::json!({
             "id": self.id,
-            "active_ms": self.active.0,
+            "active": self.active.0,
             "author": post.author.as_str(),
-            "created_ms": post.created.0,
+            "created": post.created.0,
             "status": post.status.as_str(),
             "title": post.title,
             "likes": likes.likes,

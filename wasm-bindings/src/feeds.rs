@@ -31,25 +31,7 @@ impl Driven {
             }
             FeedStatus::Waiting | _ => json!({ "phase": "waiting" }),
         };
-        view["posts"] = feed.posts().filter_map(post).collect();
+        view["posts"] = feed.posts().map(Summary::to_json).collect();
         Some(view)
     }
-}
-
-fn post(summary: &Summary) -> Option<Value> {
-    let post = summary.post.as_ref()?;
-    let likes = summary.likes.clone().unwrap_or_default();
-    let reactions: serde_json::Map<_, _> =
-        likes.reactions.into_iter().map(|(name, count)| (name, count.into())).collect();
-    Some(json!({
-        "id": summary.id,
-        "active": summary.active.0,
-        "author": post.author.as_str(),
-        "created": post.created.0,
-        "status": post.status.as_str(),
-        "title": post.title,
-        "likes": likes.likes,
-        "reactions": reactions,
-        "comments": summary.comments.unwrap_or_default().comments,
-    }))
 }
