@@ -9,7 +9,7 @@ import { apply, ofSplice } from "../ts/ot.js";
 import { SharedText } from "../ts/text.js";
 import type { Splice, TextBinding } from "../ts/types.js";
 import { Ulids } from "../ts/ulid.js";
-import { random, randomText, type Pick } from "./support/random.js";
+import { between, random, randomText, type Pick } from "./support/random.js";
 
 const ADDRESS = "town/square/post";
 
@@ -106,8 +106,8 @@ class Editor {
   }
 
   type(pick: Pick): void {
-    const index = pick(this.copy.length + 1);
-    const deleted = pick(Math.min(this.copy.length - index, 3) + 1);
+    const index = between(this.copy, pick(this.copy.length + 1));
+    const deleted = between(this.copy, index + pick(Math.min(this.copy.length - index, 3) + 1)) - index;
     const inserted = randomText(pick, 3);
     this.copy = apply(this.copy, ofSplice({ index, deleted, inserted }))!;
     this.binding.splice(index, deleted, inserted);
@@ -161,8 +161,9 @@ test("whatever is delivered when, all end with the same text", () => {
         case 3: editor.deliverDown(); break;
         case 4: host.store(); break;
         default: {
-          const index = pick(host.text.length + 1);
-          host.foreign({ index, deleted: pick(Math.min(2, host.text.length - index) + 1), inserted: randomText(pick, 2) });
+          const index = between(host.text, pick(host.text.length + 1));
+          const end = between(host.text, index + pick(Math.min(2, host.text.length - index) + 1));
+          host.foreign({ index, deleted: end - index, inserted: randomText(pick, 2) });
         }
       }
     }
@@ -227,4 +228,20 @@ test("an edit that is refused is taken back, and what was typed on top of it sta
   settle([editor], host);
   converged([editor], host);
   expect(host.text).toBe("two");
+});
+
+test("no character is torn apart, and what is none becomes the one that stands for it", () => {
+  const host = new TestHost(new Disk());
+  const [editor, other] = [new Editor(), new Editor()];
+  for (const one of [editor, other]) one.join(host);
+  settle([editor, other], host);
+  editor.binding.splice(0, 0, "a😀b");
+  for (const [index, deleted] of [[2, 0], [0, 2], [2, 2]] as const) {
+    expect(() => editor.binding.splice(index, deleted, "x"), `${index}, ${deleted}`)
+      .toThrowError(expect.objectContaining({ code: "bad_command" }));
+  }
+  editor.binding.splice(4, 0, "\ud83d");
+  settle([editor, other], host);
+  expect(host.text).toBe("a😀b\ufffd");
+  expect([editor.binding.text, other.binding.text, other.copy]).toEqual([host.text, host.text, host.text]);
 });

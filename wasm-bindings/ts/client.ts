@@ -82,7 +82,7 @@ export class SynclineClient implements Client {
     this.#tokens = getToken && new Tokens(getToken, (token) => this.setToken(token), (message) => {
       this.#events.problem.tell({ code: "unauthenticated", message: `there is no token: ${message}` });
     });
-    this.#connector = new Connector(crypto.randomUUID(), options, {
+    this.#connector = new Connector(this.#ids.next(), options, {
       attach: (port, leads) => this.#attach(port, leads),
       detach: () => link.detach(),
       receive: link.receive,

@@ -13,6 +13,7 @@ import { Tabs } from "./host/tabs.js";
 import { Dialler, endpointOf } from "./host/transport.js";
 import { load } from "./host/wasm.js";
 import type { ClientOptions, Storage } from "./types.js";
+import { Ulids } from "./ulid.js";
 
 /** How often an engine that failed is started again; once it has run for so long, failures before do not count. */
 const RESTARTS_MAX = 3;
@@ -179,7 +180,7 @@ export class Connector {
       send: (message) => host.say(port, message),
       read: (topic) => host.read(port, topic),
     }, true);
-    this.#tabs?.serve(crypto.randomUUID(), host);
+    this.#tabs?.serve(new Ulids().next(), host);
     host.setNetwork(platform().network);
     host.setOnline(this.online && this.events.mayConnect());
   }

@@ -65,12 +65,17 @@ export class SharedText {
     this.link.send({ type: "read_text", address: this.address, place: this.place, known });
   }
 
-  splice(from: Binding, splice: Splice): void {
+  splice(from: Binding, index: number, deleted: number, typed: string): void {
+    // What is no character has no place in a text: the engine puts this one for it, of the same length.
+    const inserted = typed.replace(HALVES, "\ufffd");
+    const splice = { index, deleted, inserted };
     const op = ofSplice(splice);
     const text = apply(this.text, op);
-    const { index, deleted } = splice;
     if (text === undefined || !isCount(index) || !isCount(deleted) || index > this.text.length) {
       throw new SynclineError("bad_command", `no edit at ${index} of ${deleted} in a text of ${this.text.length}`);
+    }
+    if (isWithin(this.text, index) || isWithin(this.text, index + deleted)) {
+      throw new SynclineError("bad_command", `an edit at ${index} of ${deleted} tears a character apart`);
     }
     this.text = text;
     this.#typed = compose(this.#typed, op);
@@ -238,7 +243,7 @@ class Binding implements TextBinding {
   splice(index: number, deleted: number, inserted: string): void {
     if (this.#closed) throw new SynclineError("closed", "the binding is closed");
     if (deleted === 0 && inserted === "") return;
-    this.shared.splice(this, { index, deleted, inserted });
+    this.shared.splice(this, index, deleted, inserted);
   }
 
   flush(): void {
@@ -250,6 +255,14 @@ class Binding implements TextBinding {
     this.#closed = true;
     this.shared.leave(this);
   }
+}
+
+/** Halves of surrogate pairs without their others. */
+const HALVES = /\p{Surrogate}/gu;
+
+/** Whether a place lies between the two halves of a character. */
+function isWithin(text: string, index: number): boolean {
+  return (text.codePointAt(index - 1) ?? 0) > 0xffff;
 }
 
 function isCount(number: number): boolean {

@@ -264,7 +264,7 @@ export interface TextBinding {
   readonly text: string;
   /** Someone else's edits, in positions of {@link text} as it was before them. */
   onSplices(listener: (splices: readonly Splice[]) => void): () => void;
-  /** This user's edit. Many in a row become few changes. */
+  /** This user's edit, which begins and ends between characters (`bad_command`). Many in a row become few changes. */
   splice(index: number, deleted: number, inserted: string): void;
   /** Ends what is gathered: when the editor loses the focus. */
   flush(): void;
@@ -446,7 +446,10 @@ export interface PostSummary {
   readonly title: string;
   readonly likes: number;
   readonly reactions: Readonly<Record<string, number>>;
+  /** Comments that are not deleted. */
   readonly comments: number;
+  /** Comments that are. */
+  readonly deleted: number;
 }
 
 export interface FeedView {

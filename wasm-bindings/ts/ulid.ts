@@ -1,4 +1,7 @@
-/** ULIDs: names that sort by when they were made, larger than any made here before. */
+/**
+ * ULIDs: names that sort by when they were made, larger than any made here before. Also where a page is not served
+ * securely, which has no `crypto.randomUUID`.
+ */
 
 const ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const ID = /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/;

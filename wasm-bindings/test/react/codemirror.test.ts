@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { setLink, synclineMarks, synclineText, toggleBold } from "../../ts/codemirror/index.js";
 import type { Post, TextBinding } from "../../ts/types.js";
 import { client, eventually, until } from "../support/clients.js";
-import { random, randomText } from "../support/random.js";
+import { between, random, randomText } from "../support/random.js";
 import { Server } from "../support/server.js";
 
 let server: Server;
@@ -30,11 +30,6 @@ async function twoAt(at: string, body: string) {
   await mine.addEditor("bob");
   await until(theirs, ({ editors }) => editors.includes("bob"));
   return { ada, bob, mine, theirs };
-}
-
-/** A place that is not within a character of two code units, where no user's caret stands. */
-function whole(text: string, at: number): number {
-  return /^[\udc00-\udfff]/.test(text.slice(at)) ? at + 1 : at;
 }
 
 function edit(post: Post, binding: TextBinding = post.text("body")) {
@@ -59,8 +54,8 @@ test.each([1, 2, 3, 4])("two editors of one text end equal, whatever both write 
   for (let step = 0; step < 60; step += 1) {
     const { view } = pick(2) === 0 ? a : b;
     const text = view.state.sliceDoc();
-    const from = whole(text, pick(text.length + 1));
-    const to = whole(text, Math.min(text.length, from + pick(4)));
+    const from = between(text, pick(text.length + 1));
+    const to = between(text, Math.min(text.length, from + pick(4)));
     view.dispatch({ changes: { from, to, insert: randomText(pick, 3) } });
     if (pick(4) === 0) await new Promise((resolve) => setTimeout(resolve));
   }

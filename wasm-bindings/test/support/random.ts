@@ -20,6 +20,11 @@ export function randomText(pick: Pick, most = 12): string {
   return Array.from({ length: pick(most + 1) }, () => LETTERS[pick(LETTERS.length)]).join("");
 }
 
+/** A place between two characters of a text, at or before the one that is given. */
+export function between(text: string, index: number): number {
+  return (text.codePointAt(index - 1) ?? 0) > 0xffff ? index - 1 : index;
+}
+
 export function randomOp(pick: Pick, text: string): Op {
   let op: Op = [];
   let length = text.length;
