@@ -18,6 +18,7 @@ pub mod machine;
 pub mod policy;
 pub mod presence;
 pub mod rate;
+pub mod read_json;
 pub mod reading;
 pub mod replica;
 pub mod session;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::Address;
 use crate::limits::{PRESENCE_KEY_BYTES_MAX, PRESENCE_VALUE_BYTES_MAX};
+use crate::read_json::read_json;
 
 /// Announced by a session itself while its user does nothing: since when, in milliseconds since the
 /// Unix epoch. Whoever does not announce it is active.
@@ -71,8 +72,7 @@ impl Selection {
     /// Reads what somebody announces under [`CURSOR`].
     #[must_use]
     pub fn read(value: &str) -> Option<Self> {
-        let value: serde_json::Value = serde_json::from_str(value).ok()?;
-        serde_json::from_value(value).ok()
+        read_json(value).ok()
     }
 
     /// As it is announced.

@@ -12,6 +12,7 @@ use syncline_engine::codes::Code;
 use syncline_engine::document::{Command, View, fill_in};
 use syncline_engine::ids::{Address, Ids, Ulid, UserId};
 use syncline_engine::machine::Machine as _;
+use syncline_engine::read_json::read_json;
 use syncline_engine::session::{CommandId, Config, Effect, Identity, Input, META_PREFIX, Session};
 
 use crate::fault::Fault;
@@ -54,8 +55,7 @@ impl Driven {
     /// # Errors
     /// If the JSON does not read, the user's name is none, or what is stored is damaged.
     pub fn start(start: &str, stored: &Entries, random: &[u8; 64]) -> Result<Self, Fault> {
-        let value: Result<Value, _> = serde_json::from_str(start);
-        let start: Start = value.and_then(serde_json::from_value).map_err(|error| {
+        let start: Start = read_json(start).map_err(|error| {
             Fault::new(Code::BadCommand, format!("the configuration does not read: {error}"))
         })?;
         let user = UserId::new(&start.user)
@@ -117,7 +117,8 @@ impl Driven {
     }
 
     /// Carries out a command of which who, when and new ids may be left out, unless one of that name is
-    /// known; answers the name of the command that it is or became part of. The id of a new comment sorts after every comment seen so far, whatever the clock says.
+    /// known; answers the name of the command that it is or became part of. The id of a new comment
+    /// sorts after every comment seen so far, whatever the clock says.
     ///
     /// # Errors
     /// If it does not read, or the session does not take it on.

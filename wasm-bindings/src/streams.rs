@@ -6,6 +6,7 @@ use syncline_engine::clock::Timestamp;
 use syncline_engine::codes::Code;
 use syncline_engine::ids::{Facet, StreamAddress, UserId};
 use syncline_engine::limits::STREAM_REASON_BYTES_MAX;
+use syncline_engine::read_json::read_json;
 use syncline_engine::session::{InterruptId, ReaderId, StreamError};
 use syncline_engine::stream::{Committed, Origin, Outcome, Status, comment_id};
 
@@ -164,9 +165,7 @@ pub fn stream_comment(address: &str, created_ms: u64) -> Result<String, Fault> {
 
 fn outcome_of(json: &str) -> Result<Outcome, Fault> {
     let bad = |why: String| Fault::new(Code::BadCommand, why);
-    let value: Result<Value, _> = serde_json::from_str(json);
-    let end: End =
-        value.and_then(serde_json::from_value).map_err(|error| bad(error.to_string()))?;
+    let end: End = read_json(json).map_err(|error| bad(error.to_string()))?;
     Ok(match end {
         End::Finished { comment } => Outcome::Finished {
             result: comment

@@ -9,6 +9,7 @@ use automerge::{Automerge, ObjId, ObjType, ROOT, ReadDoc, ScalarValueRef, ValueR
 use super::json::{PathSegment, find};
 use super::post::TextField;
 use super::text::width_of;
+use crate::read_json::read_json;
 
 /// The name of the place before the first character.
 const START: &str = "s";
@@ -58,9 +59,7 @@ impl FromStr for TextPlace {
         if let Some(field) = fields.find(|field| field.as_str() == name) {
             return Ok(Self::Post(field));
         }
-        let value: Result<serde_json::Value, _> = serde_json::from_str(name);
-        let path = value.and_then(serde_json::from_value);
-        path.map(Self::Json).map_err(|_| NotATextPlace)
+        read_json(name).map(Self::Json).map_err(|_| NotATextPlace)
     }
 }
 

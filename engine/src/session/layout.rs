@@ -24,9 +24,9 @@ use super::{Ending, StoreWrite};
 use crate::change::reader;
 use crate::clock::Timestamp;
 use crate::codes::Code;
-use crate::document::Command;
 use crate::ids::{Address, ChangeHash, Cursor, Epoch, OutboxId, SessionId, Tip, Ulid};
 use crate::policy::Capabilities;
+use crate::read_json::read_json;
 use crate::replica::{Pending, Resolution, Stored};
 use crate::wire::frame::Proof;
 use crate::wire::{decode_stored, encode_stored};
@@ -212,7 +212,7 @@ fn read_ending(key: &[u8], value: &[u8]) -> Option<(u64, Ending)> {
     let ending = Ending {
         id: Ulid(stored.id),
         address: stored.address.parse().ok()?,
-        command: parse_command(&stored.command)?,
+        command: read_json(&stored.command).ok()?,
         resolution: stored.resolution.into(),
         at: Timestamp(stored.at),
         taken: stored.taken,
@@ -381,7 +381,7 @@ pub(super) fn read_document(
             stored.outbox.push(Pending {
                 id: Ulid(command.id),
                 number: u64::from_str_radix(number, 16).map_err(|_| damaged(key))?,
-                command: parse_command(&command.command).ok_or_else(|| damaged(key))?,
+                command: read_json(&command.command).map_err(|_| damaged(key))?,
                 change: parse_change(&command.change).ok_or_else(|| damaged(key))?,
                 announced: command.announced,
             });
@@ -397,12 +397,6 @@ pub(super) fn read_document(
 pub(super) fn parse_change(bytes: &[u8]) -> Option<Change> {
     reader::read(bytes).ok()?;
     Change::try_from(bytes).ok()
-}
-
-/// By way of a value, as commands of apps are read: one reader is enough for a browser to download.
-fn parse_command(json: &str) -> Option<Command> {
-    let value: serde_json::Value = serde_json::from_str(json).ok()?;
-    serde_json::from_value(value).ok()
 }
 
 fn key(address: &Address, rest: &str) -> Vec<u8> {
