@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
-use crate::page;
+use crate::npm;
 use crate::run::{cargo, command, output, root, run};
 
 const TESTS: &str = "tests/browser";
@@ -16,20 +16,13 @@ no Chromium was found. Either install one, such as Debian's:
   apt-get install -y --no-install-recommends chromium
 or say where one is: CHROMIUM=/path/to/chromium cargo xtask browser";
 
-/// Runs the tests whose names contain `only`, or all.
+/// Runs the tests whose names contain `only`, or all, on the page as it is built.
 pub(crate) fn test(only: Option<&str>) -> anyhow::Result<()> {
-    page::need_node()?;
     let chromium = chromium()?;
-    page::build()?;
     let server = ["--locked", "--package", "syncline-server", "--features", "demo"];
     run(cargo().arg("test").args(server).args(["--test", "demo"]))?;
     // The binary comes with its test; it has the page.
-    page::install(TESTS)?;
-    let mut tests: Vec<_> = std::fs::read_dir(root().join(TESTS))?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.to_string_lossy().ends_with(".test.mjs"))
-        .collect();
-    tests.sort();
+    npm::install(TESTS)?;
     let mut node = command("node");
     node.args(["--test", "--test-concurrency=1", "--test-reporter=spec"]);
     if let Some(only) = only {
@@ -39,7 +32,7 @@ pub(crate) fn test(only: Option<&str>) -> anyhow::Result<()> {
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     let server =
         target.join("debug/syncline-server").with_extension(std::env::consts::EXE_EXTENSION);
-    run(node.args(tests).env("CHROMIUM", chromium).env("SYNCLINE_SERVER", server))
+    run(node.args(npm::tests(TESTS)?).env("CHROMIUM", chromium).env("SYNCLINE_SERVER", server))
 }
 
 /// Finds a Chromium, or gets Debian's where that may be done.

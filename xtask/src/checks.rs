@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use anyhow::bail;
-
-use crate::run::{cargo, command, need_build_tools, output, root, run, step};
-use crate::{browser, bugs, fuzz, openapi, sim, wasm, web};
+use crate::run::{cargo, need_build_tools, run, step};
+use crate::{browser, bugs, fuzz, openapi, page, sim, web};
 
 pub(crate) fn fmt() -> anyhow::Result<()> {
     run(cargo().args(["fmt", "--all", "--check"]))?;
@@ -25,7 +23,7 @@ pub(crate) fn docs() -> anyhow::Result<()> {
         .env("RUSTDOCFLAGS", "-D warnings"))
 }
 
-/// All tests. The wasm build comes last: it is the slowest to set up.
+/// All tests. What takes Node.js comes last: it is the slowest to set up.
 pub(crate) fn test() -> anyhow::Result<()> {
     need_build_tools()?;
     step("Rust tests", || run(cargo().args(["test", "--workspace", "--locked"])))?;
@@ -33,32 +31,12 @@ pub(crate) fn test() -> anyhow::Result<()> {
     step("benchmarks run", || {
         run(cargo().args(["test", "--package", "syncline-tests", "--benches", "--locked"]))
     })?;
-    step("wasm build", || wasm::build().map(drop))?;
-    step("Node tests", node_tests)?;
-    step("npm package", web::package)?;
+    step("npm package", || {
+        web::build()?;
+        web::test()
+    })?;
+    step("demo page", page::build_on_package)?;
     step("browser tests", || browser::test(None))
-}
-
-fn node_tests() -> anyhow::Result<()> {
-    let Some(version) = output(command("node").arg("--version")) else {
-        bail!(
-            "the tests of wasm-bindings need Node.js 20 or later; it is `apt-get install nodejs` or https://nodejs.org"
-        );
-    };
-    eprintln!("node {version}");
-    if !wasm::node_packages()? {
-        bail!(
-            "the tests of wasm-bindings need npm, which comes with Node.js; on Debian `apt-get install npm`"
-        );
-    }
-    // Two engines meet at the server itself.
-    run(cargo().args(["build", "--locked", "--package", "syncline-server"]))?;
-    let mut tests: Vec<_> = std::fs::read_dir(root().join("wasm-bindings/test"))?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.to_string_lossy().ends_with(".test.mjs"))
-        .collect();
-    tests.sort();
-    run(command("node").arg("--test").args(tests))
 }
 
 /// What a submission must pass.

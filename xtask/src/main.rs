@@ -7,6 +7,7 @@ mod bugs;
 mod checks;
 mod demo;
 mod fuzz;
+mod npm;
 mod openapi;
 mod page;
 mod run;
@@ -60,11 +61,11 @@ fn task(arguments: &[&str]) -> anyhow::Result<()> {
         ["demo", "--exit"] => demo::demo(demo::AtTheEnd::Stop),
         ["test"] => checks::test(),
         ["demo-page"] => page::build(),
-        ["browser"] => browser::test(None),
-        ["browser", name] => browser::test(Some(name)),
+        ["browser"] => page::build().and_then(|()| browser::test(None)),
+        ["browser", name] => page::build().and_then(|()| browser::test(Some(name))),
         ["wasm"] => wasm::build().map(drop),
         ["bindgen", input, output] => wasm::bindgen(input, output),
-        ["web"] => web::web(),
+        ["web"] => web::build().and_then(|()| web::test()),
         ["fmt"] => checks::fmt(),
         ["clippy"] => checks::clippy(),
         ["docs"] => checks::docs(),

@@ -7,8 +7,11 @@ use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
+use crate::npm;
 use crate::run::{cargo, command, output, root, run};
 
+/// The folder of the crate and of the npm package around it.
+pub(crate) const PACKAGE: &str = "wasm-bindings";
 const TARGET: &str = "wasm32-unknown-unknown";
 const DEBIAN_PACKAGES: &[&str] =
     &["rustc-web", "cargo-web", "rust-web-src", "libstd-rust-web-dev", "lld"];
@@ -77,13 +80,8 @@ pub(crate) fn build() -> anyhow::Result<PathBuf> {
 /// Makes a module smaller with `wasm-opt`, which is an npm package: without Node or npm it stays as it
 /// is, which works and is larger.
 fn optimise(module: &Path) -> anyhow::Result<()> {
-    let skipped = match node_packages() {
-        Ok(true) => None,
-        Ok(false) => Some("Node or npm is missing".to_owned()),
-        Err(error) => Some(format!("{error:#}")),
-    };
-    if let Some(why) = skipped {
-        eprintln!("wasm-opt: SKIPPED, {why}; the module works and is a fifth larger");
+    if let Err(why) = npm::install(PACKAGE) {
+        eprintln!("wasm-opt: SKIPPED, {why:#}; the module works and is a fifth larger");
         return Ok(());
     }
     let smaller = module.with_extension("opt");
@@ -95,23 +93,6 @@ fn optimise(module: &Path) -> anyhow::Result<()> {
         .arg(&smaller))?;
     std::fs::rename(&smaller, module)?;
     Ok(())
-}
-
-/// Sees to it that the npm packages are there that building and testing take; says whether they are.
-pub(crate) fn node_packages() -> anyhow::Result<bool> {
-    if output(command("node").arg("--version")).is_none() {
-        return Ok(false);
-    }
-    let all = ["binaryen/bin/wasm-opt", "ws/package.json"];
-    let packages = root().join("wasm-bindings/node_modules");
-    if all.iter().all(|file| packages.join(file).exists()) {
-        return Ok(true);
-    }
-    if output(command("npm").arg("--version")).is_none() {
-        return Ok(false);
-    }
-    run(command("npm").args(["ci", "--prefix", "wasm-bindings", "--no-audit", "--no-fund"]))?;
-    Ok(true)
 }
 
 fn tell_sizes(output: &Path) -> anyhow::Result<()> {

@@ -3,51 +3,34 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 
-use crate::run::{cargo, command, output, root, run, step};
-use crate::wasm;
+use crate::run::{cargo, command, root, run, step};
+use crate::wasm::PACKAGE;
+use crate::{npm, wasm};
 
-const WHAT_TO_DO: &str = "\
-the npm package is built and tested with Node.js 20 or later and npm, which are not here:
-  apt-get install nodejs npm, or https://nodejs.org";
-const PACKAGE: &str = "wasm-bindings";
 /// Where the packed package is tried.
 const TRIAL: &str = "target/web-trial";
 
-/// Builds the engine and everything around it, and tests it.
-pub(crate) fn web() -> anyhow::Result<()> {
-    need_npm()?;
+/// Builds the engine and everything around it.
+pub(crate) fn build() -> anyhow::Result<()> {
+    npm::need()?;
     step("engine for the web", || wasm::build().map(drop))?;
-    package()
+    npm::install(PACKAGE)?;
+    step("package", || npm::script(PACKAGE, "build"))
 }
 
-/// The same once the engine is built.
-pub(crate) fn package() -> anyhow::Result<()> {
-    need_npm()?;
+/// Tests what is built: the engine under Node, the package, and what npm would publish.
+pub(crate) fn test() -> anyhow::Result<()> {
+    // They meet at the server itself.
     step("server for the tests", || {
         run(cargo().args(["build", "--locked", "--package", "syncline-server"]))
     })?;
-    step("npm ci", || npm(&["ci", "--no-audit", "--no-fund"]))?;
-    step("package", || npm(&["run", "build"]))?;
-    step("types", || npm(&["run", "types"]))?;
-    step("tests of the package", || npm(&["test"]))?;
+    let engine = npm::tests("wasm-bindings/test")?;
+    step("engine under Node", || run(command("node").arg("--test").args(engine)))?;
+    step("types", || npm::script(PACKAGE, "types"))?;
+    step("tests of the package", || npm::npm(PACKAGE, &["test"]))?;
     step("packed package", try_packed)
-}
-
-fn need_npm() -> anyhow::Result<()> {
-    let version = |program: &str| output(command(program).arg("--version"));
-    match (version("node"), version("npm")) {
-        (Some(node), Some(npm)) => {
-            eprintln!("node {node}, npm {npm}");
-            Ok(())
-        }
-        _ => bail!(WHAT_TO_DO),
-    }
-}
-
-fn npm(arguments: &[&str]) -> anyhow::Result<()> {
-    run(command("npm").current_dir(root().join(PACKAGE)).args(arguments))
 }
 
 /// Packs the package as npm would publish it, installs it where nothing else is, and runs it: in Node by both kinds
