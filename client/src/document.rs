@@ -1,6 +1,7 @@
 //! Handles of open documents, what happens in them, and commands on their way. Must never know what
 //! the content of a document means.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -10,7 +11,7 @@ use std::task::{Context, Poll};
 use futures_util::Stream;
 use syncline_engine::codes::Code;
 use syncline_engine::document::{Command, Event, TextPlace, View, genesis};
-use syncline_engine::ids::{Address, Facet, NameError, UserId};
+use syncline_engine::ids::{Address, ChangeHash, Facet, NameError, UserId};
 use syncline_engine::policy::Refusal;
 use syncline_engine::session::{CommandId, Config, DocumentStatus, Resolution, Session, UndoError};
 use tokio::sync::broadcast::error::RecvError;
@@ -313,6 +314,13 @@ impl Document {
     pub fn caret_index(&self, text: &TextPlace, caret: &str) -> Option<usize> {
         let of = |session: &Session| session.replica(self.address())?.caret_index(text, caret);
         self.shared.driver.with_session(of).flatten()
+    }
+
+    /// The newest changes in it, sorted, with what is pending. Two replicas with equal heads hold the same document, byte for byte.
+    #[must_use]
+    pub fn heads(&self) -> BTreeSet<ChangeHash> {
+        let of = |session: &Session| Some(session.replica(self.address())?.heads());
+        self.shared.driver.with_session(of).flatten().unwrap_or_default()
     }
 
     /// What happens in it from here on.

@@ -275,6 +275,12 @@ impl Replica {
         &self.doc
     }
 
+    /// The newest changes of [`document`](Self::document), sorted. Where they are equal the documents are, byte for byte.
+    #[must_use]
+    pub fn heads(&self) -> BTreeSet<ChangeHash> {
+        heads_of(&self.doc)
+    }
+
     /// How far the server's log is known.
     #[must_use]
     pub const fn cursor(&self) -> Option<Cursor> {

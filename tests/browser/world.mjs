@@ -1,16 +1,18 @@
 // What the tests stand on: real server processes that can be killed and come back, a real Chromium, and people in it.
 // Everything waits for a condition; what does not come within PATIENCE fails the test.
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdtemp, mkdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
+import { promisify } from "node:util";
 import { chromium } from "playwright-core";
 
 export const PATIENCE = 60_000;
 const ROOT = path.resolve(import.meta.dirname, "../..");
+const CLI = process.env.SYNCLINE_CLI ?? path.join(ROOT, "target/debug/syncline");
 const SERVER = process.env.SYNCLINE_SERVER ?? path.join(ROOT, "target/debug/syncline-server");
 export const PICTURES = path.join(ROOT, "target/web/pictures");
 
@@ -63,6 +65,55 @@ export class Server {
 
   async stop() {
     await this.kill();
+    await rm(this.#data, { recursive: true, force: true });
+  }
+}
+
+/** Somebody at a terminal, with a device of his own: the program `syncline`. */
+export class Native {
+  #options;
+  #data;
+
+  static async at(server, user) {
+    const native = new Native();
+    native.#data = await mkdtemp(path.join(tmpdir(), "syncline-native-"));
+    native.#options = ["--server", server.url, "--user", user, "--data", native.#data, "--json"];
+    return native;
+  }
+
+  /** Runs a command to its end; answers what it said, line by line. */
+  async lines(...command) {
+    const { stdout } = await promisify(execFile)(CLI, [...command, ...this.#options], { timeout: PATIENCE });
+    return stdout.trim().split("\n").map((line) => JSON.parse(line));
+  }
+
+  /** The same for what it said last. */
+  async run(...command) {
+    return (await this.lines(...command)).at(-1);
+  }
+
+  /** The heads of a post's documents, as they are on this device in the end. */
+  async heads(address, ...options) {
+    return (await this.lines("export", address, ...options)).map(({ heads }) => heads);
+  }
+
+  /** Looks on until it is told to end. */
+  async watch(address) {
+    const child = spawn(CLI, ["watch", address, ...this.#options], { stdio: ["ignore", "pipe", "inherit"] });
+    const ended = once(child, "exit");
+    let said = "";
+    child.stdout.setEncoding("utf8").on("data", (text) => { said += text; });
+    await once(child.stdout, "data");
+    return {
+      says: async (text) => await eventually(`"${text}" at the terminal`, () => said.includes(text)),
+      end: async () => {
+        child.kill("SIGINT");
+        await ended;
+      },
+    };
+  }
+
+  async leave() {
     await rm(this.#data, { recursive: true, force: true });
   }
 }

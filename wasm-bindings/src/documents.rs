@@ -174,10 +174,8 @@ impl Driven {
     /// If the address is none.
     pub fn heads(&self, address: &str) -> Result<Vec<String>, Fault> {
         let replica = self.session.replica(&address.parse()?);
-        let heads = replica.map(|replica| replica.document().get_heads()).unwrap_or_default();
-        let mut heads: Vec<String> = heads.iter().map(|head| hex::encode(head.0)).collect();
-        heads.sort_unstable();
-        Ok(heads)
+        let heads = replica.map(Replica::heads).unwrap_or_default();
+        Ok(heads.iter().map(ToString::to_string).collect())
     }
 
     /// How commands ended of which the app was told nothing, or which it did not take.

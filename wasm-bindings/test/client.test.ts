@@ -86,6 +86,15 @@ test("listeners are told once for many changes, and after a change only", async 
   release();
 });
 
+test("who subscribes to a document is told where it stands, too", async () => {
+  const ada = client(server.url, "ada", { storage: "memory" });
+  const comments = ada.comments(post);
+  expect(comments.status.getSnapshot()).toMatchObject({ ready: false, live: false });
+  const release = comments.subscribe(() => {});
+  await eventually(() => comments.status.getSnapshot().live, "it is live");
+  release();
+});
+
 test("what is not acceptable is refused with a code, at once", async () => {
   const ada = client(server.url, "ada", { storage: "memory" });
   await expect(async () => await ada.comments(post).add("")).rejects.toMatchObject({ name: "SynclineError", code: "bad_command" });

@@ -8,7 +8,10 @@
 
 /** Something that changes and can be looked at: fits `useSyncExternalStore` as it is. */
 export interface Store<T> {
-  /** What is shown now. The same object until something in it changes; parts that did not change stay the same objects. */
+  /**
+   * What is shown now. The same object until something in it changes; parts that did not change stay the same objects.
+   * It is kept up to date while somebody subscribes, and is what it was last otherwise.
+   */
   getSnapshot(): T;
   /** What a server renders: never changes, touches no browser API. */
   getServerSnapshot(): T;
@@ -221,6 +224,7 @@ export interface DocumentStatus {
 export interface DocumentHandle<T> extends Store<T> {
   /** `space/id/facet`. */
   readonly address: string;
+  /** Up to date while somebody subscribes to it or to the document. */
   readonly status: Store<DocumentStatus>;
   /** Resolves once it is read from the store; rejected if it can't be opened. */
   readonly ready: Promise<void>;

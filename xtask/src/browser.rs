@@ -21,7 +21,8 @@ pub(crate) fn test(only: Option<&str>) -> anyhow::Result<()> {
     let chromium = chromium()?;
     let server = ["--locked", "--package", "syncline-server", "--features", "demo"];
     run(cargo().arg("test").args(server).args(["--test", "demo"]))?;
-    // The binary comes with its test; it has the page.
+    // The binary comes with its test; it has the page. Who is at a terminal uses the other program.
+    run(cargo().args(["build", "--locked", "--package", "syncline-client", "--bin", "syncline"]))?;
     npm::install(TESTS)?;
     let mut node = command("node");
     node.args(["--test", "--test-concurrency=1", "--test-reporter=spec"]);
@@ -30,9 +31,11 @@ pub(crate) fn test(only: Option<&str>) -> anyhow::Result<()> {
     }
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let server =
-        target.join("debug/syncline-server").with_extension(std::env::consts::EXE_EXTENSION);
-    run(node.args(npm::tests(TESTS)?).env("CHROMIUM", chromium).env("SYNCLINE_SERVER", server))
+    let program =
+        |name| target.join("debug").join(name).with_extension(std::env::consts::EXE_EXTENSION);
+    let (server, cli) = (program("syncline-server"), program("syncline"));
+    node.args(npm::tests(TESTS)?).env("CHROMIUM", chromium);
+    run(node.env("SYNCLINE_SERVER", server).env("SYNCLINE_CLI", cli))
 }
 
 /// Finds a Chromium, or gets Debian's where that may be done.

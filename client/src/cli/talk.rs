@@ -519,7 +519,11 @@ pub(crate) async fn export(args: ExportArgs) -> anyhow::Result<bool> {
         let (document, live) = connection.document(address).await?;
         let content = render::document_json(&document.view());
         let (facet, name) = (address.facet().as_str(), address.to_string());
-        println!("{}", json!({"address": name, "facet": facet, "live": live, "content": content}));
+        let heads: Vec<_> = document.heads().iter().map(ToString::to_string).collect();
+        let line = json!({
+            "address": name, "facet": facet, "live": live, "heads": heads, "content": content,
+        });
+        println!("{line}");
     }
     connection.client.close().await;
     Ok(true)

@@ -49,7 +49,12 @@ export abstract class Handle<T> implements DocumentHandle<T> {
     this.#status = link.store({ topic: ["status", address], initial: UNREAD, reduce: parsed, document: address });
     this.status = this.#status;
     this.undoable = link.store({ topic: ["undoable", address], initial: NOTHING, reduce: parsed, document: address });
-    ({ getSnapshot: this.getSnapshot, getServerSnapshot: this.getServerSnapshot, subscribe: this.subscribe } = this.#view);
+    ({ getSnapshot: this.getSnapshot, getServerSnapshot: this.getServerSnapshot } = this.#view);
+    // Who looks at a document expects to be told truly where it stands, too.
+    this.subscribe = (listener) => {
+      const releases = [this.#view.subscribe(listener), this.#status.hold()];
+      return () => releases.forEach((release) => release());
+    };
   }
 
   get ready(): Promise<void> {
