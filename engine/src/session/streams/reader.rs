@@ -69,8 +69,26 @@ impl Reader {
         self.tail.clear();
     }
 
-    /// Takes in what of a piece follows what it has.
+    /// Whether a piece is other text than what it has there. As far as it is remembered: what is not was compared when it was
+    /// asked for.
+    fn differs_from(&self, offset: u64, text: &str) -> bool {
+        let begin = self.at - self.tail.len() as u64;
+        let end = self.at.min(offset.saturating_add(text.len() as u64));
+        let both = begin.max(offset)..end;
+        let part = |of: &[u8], at: u64| {
+            let (from, to) = (both.start.checked_sub(at)?, both.end.checked_sub(at)?);
+            Some(of.get(usize::try_from(from).ok()?..usize::try_from(to).ok()?)?.to_vec())
+        };
+        !both.is_empty() && part(&self.tail, begin) != part(text.as_bytes(), offset)
+    }
+
+    /// Takes in what of a piece follows what it has. Answers whether there is something new.
     fn hear(&mut self, offset: u64, text: &str) -> bool {
+        // A reader that is ahead of another was not asked for, and so its text was not compared.
+        if self.differs_from(offset, text) {
+            self.begin_anew();
+            return true;
+        }
         let known = self.at.checked_sub(offset).and_then(|known| usize::try_from(known).ok());
         let Some(fresh) = known.and_then(|known| text.get(known..)) else { return false };
         if fresh.is_empty() || !self.has_room() {
@@ -273,10 +291,15 @@ impl Session {
     /// The server said how a stream stands that is read.
     pub(super) fn reading_status(&mut self, handle: u32, end: u64, status: &Status) {
         let open = Stage::Open(handle);
-        for (_, subscription) in
-            self.streams.subscriptions.iter_mut().filter(|(_, s)| s.stage == open)
-        {
-            subscription.status = Some((end, status.clone()));
+        let mut subscriptions = self.streams.subscriptions.iter_mut();
+        let Some((address, subscription)) = subscriptions.find(|(_, s)| s.stage == open) else {
+            return;
+        };
+        subscription.status = Some((end, status.clone()));
+        // Streams do not shrink: who has more than there is has what the server lost.
+        let readers = self.streams.readers.values_mut();
+        for reader in readers.filter(|reader| reader.address == *address && reader.at > end) {
+            reader.begin_anew();
         }
     }
 

@@ -272,6 +272,41 @@ fn st5_a_reader_that_has_other_text_than_the_server_begins_anew() {
 }
 
 #[test]
+fn st5_a_reader_ahead_of_another_begins_anew_where_the_server_has_less_or_other_text() {
+    for text in ["", "The", "Something else"] {
+        let mut bench = Bench::met();
+        let ahead = bench.reads(0);
+        bench.server_says(opened(false, 0, 0, ""));
+        bench.text(0, "The answer");
+        assert_eq!(bench.takes(ahead), Some((0, "The answer".to_owned(), false)));
+        let behind = bench.reads(0);
+        bench.come_back();
+        // The question is about the place of the hindmost, and its answer says nothing of the other's.
+        assert_eq!(bench.frames(), [read(0, 0)]);
+        bench.server_says(opened(false, 0, 0, ""));
+        let told = |bench: &mut Bench| {
+            if !text.is_empty() {
+                bench.text(0, text);
+            }
+            bench.server_says(status(text.len() as u64, None));
+        };
+        told(&mut bench);
+        if !text.is_empty() {
+            assert_eq!(bench.frames(), [read(0, 0)], "{text}");
+            bench.server_says(opened(false, 0, 0, ""));
+            told(&mut bench);
+            assert_eq!(bench.takes(behind), Some((0, text.to_owned(), false)));
+        }
+        assert_eq!(bench.takes(ahead), Some((0, text.to_owned(), true)));
+        assert_eq!((bench.takes(ahead), bench.takes(behind)), (None, None));
+        assert!(bench.session.stream_reader(ahead).unwrap().status.is_some());
+        bench.text(text.len() as u64, "!");
+        assert_eq!(bench.takes(ahead), Some((text.len() as u64, "!".to_owned(), false)));
+        assert_eq!((bench.frames(), bench.hung_up), (Vec::new(), 0));
+    }
+}
+
+#[test]
 fn readers_of_one_stream_share_it_and_one_that_takes_nothing_is_waited_for() {
     let mut bench = Bench::met();
     let slow = bench.reads(0);
