@@ -43,7 +43,7 @@ pub enum SpaceStatus {
 /// Something that this client announces.
 #[derive(Debug, Clone)]
 struct Mine {
-    /// `None` once it is taken back, until that is said.
+    /// `None` once it is taken back.
     value: Option<String>,
     ttl: Option<Duration>,
     until: Option<Timestamp>,
@@ -132,11 +132,27 @@ impl OpenSpace {
             }
         }
         self.mine.insert(key.to_owned(), Mine { value, ttl, until, unsaid: true });
+        self.forget_taken_back();
         Ok(())
     }
 
+    /// What has lapsed is taken back: that is to be said if the value was not, since it took the place of what
+    /// may have been said before it.
     fn forget_lapsed(&mut self, now: Timestamp) {
-        self.mine.retain(|_, mine| mine.until.is_none_or(|until| until > now));
+        let has_lapsed = |mine: &Mine| mine.until.is_some_and(|until| until <= now);
+        for mine in self.mine.values_mut().filter(|mine| has_lapsed(mine)) {
+            *mine = Mine { value: None, ttl: None, until: None, unsaid: mine.unsaid };
+        }
+    }
+
+    /// Lets go of what is taken back, once there is much of it. Until then it is kept because what was said may not
+    /// have counted. Who enters says all that counts, and so takes nothing back before.
+    fn forget_taken_back(&mut self) {
+        let apart = matches!(self.status, SpaceStatus::Apart | SpaceStatus::Outside { .. });
+        let done = |mine: &Mine| mine.value.is_none() && (apart || !mine.unsaid);
+        if self.mine.values().filter(|mine| done(mine)).count() > PRESENCE_KEYS_MAX {
+            self.mine.retain(|_, mine| !done(mine));
+        }
     }
 
     /// Everything that is announced, as it is said on entering.
@@ -159,7 +175,7 @@ impl OpenSpace {
             sayings.push(WireSaying { key, seq: *seq, value, ttl_ms });
             mine.unsaid = false;
         }
-        self.mine.retain(|_, mine| mine.value.is_some());
+        self.forget_taken_back();
         sayings
     }
 

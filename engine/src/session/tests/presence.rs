@@ -276,6 +276,56 @@ fn what_was_refused_for_its_rate_is_said_again_pr7() {
 }
 
 #[test]
+fn what_was_taken_back_or_has_lapsed_is_taken_back_again_where_that_did_not_count_pr7() {
+    let mut bench = Bench::in_town();
+    let wait = |bench: &mut Bench, ms| {
+        bench.server_says(NotAnnounced {
+            handle: 3,
+            code: Code::TooManyAnnouncements.number(),
+            message: String::new(),
+            retry_after_ms: Some(ms),
+        });
+    };
+    for key in ["a", "b", "c"] {
+        bench.announce(key, Some("1"), None);
+    }
+    bench.pass(Duration::from_secs(1));
+    assert_eq!(bench.announced().len(), 3);
+    bench.announce("a", None, None);
+    bench.announce("b", Some("2"), Some(2));
+    bench.pass(Duration::from_secs(1));
+    assert_eq!(bench.announced().len(), 2);
+    wait(&mut bench, 3_000);
+    // This one lapses before it can be said at all.
+    bench.announce("c", Some("2"), Some(2));
+    bench.pass(Duration::from_secs(4));
+    let said: Vec<_> = bench.announced().into_iter().map(|s| (s.key, s.value)).collect();
+    assert_eq!(said, ["a", "b", "c"].map(|key| (key.to_owned(), None)));
+    bench.pass(Duration::from_secs(4));
+    assert_eq!(bench.announced(), []);
+}
+
+#[test]
+fn what_is_taken_back_does_not_pile_up_pr7() {
+    let mut bench = Bench::in_town();
+    for number in 0..100 {
+        let key = format!("k{number}");
+        bench.announce(&key, Some("1"), None);
+        bench.announce(&key, None, None);
+        bench.pass(Duration::from_millis(200));
+    }
+    bench.sent.clear();
+    bench.server_says(NotAnnounced {
+        handle: 3,
+        code: Code::TooManyAnnouncements.number(),
+        message: String::new(),
+        retry_after_ms: Some(1),
+    });
+    bench.pass(Duration::from_secs(1));
+    assert!((1..=17).contains(&bench.announced().len()), "the last ones");
+}
+
+#[test]
 fn what_can_not_be_announced_is_refused_here_pr7() {
     let mut bench = Bench::in_town();
     for number in 0..16 {
