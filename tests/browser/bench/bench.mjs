@@ -245,8 +245,8 @@ async function measure(world, into, round) {
     await tools.send("Profiler.setSamplingInterval", { interval: 200 });
     await tools.send("Profiler.start");
   }
-  await page.goto(url);
-  const { at, longest } = await evaluate(page, "interactive", ([told, count]) => globalThis.bench.interactive(told, count), [told, count]);
+  await page.goto(`${url}#${encodeURIComponent(JSON.stringify({ options: told, count }))}`);
+  const { at, longest } = await evaluate(page, "interactive", () => globalThis.bench.opened);
   if (profiling) {
     const { profile } = await tools.send("Profiler.stop");
     await mkdir(options.profile, { recursive: true });
@@ -276,7 +276,7 @@ async function keys(page, tools, into) {
     await evaluate(page, "a key", (count) => globalThis.bench.pressed(count), pressed + 1);
   }
   // With everything that a key entails later: storing, sending, being told that it was stored.
-  await evaluate(page, "a settled text", () => globalThis.bench.leave());
+  await evaluate(page, "a settled text", () => globalThis.bench.settle());
   const after = await busy(tools);
   const seen = await page.evaluate((count) => globalThis.bench.pressed(count), KEYS.length);
   for (const { paint, work } of seen) {
@@ -306,7 +306,7 @@ async function others(page, { crowd, url, server, address }, into) {
       const appears = evaluate(page, "a comment", (count) => globalThis.bench.watchComments(count), shown + 1 + said);
       const at = await writer.evaluate(() => globalThis.bench.say("One more, from somebody else."));
       (said === 0 ? into.commentFirst : into.comment).push(await appears - at);
-      await evaluate(writer, "a settled comment", () => globalThis.bench.leave());
+      await evaluate(writer, "a settled comment", () => globalThis.bench.settle());
     }
 
     // The first time, a session prepares for writing in a document.

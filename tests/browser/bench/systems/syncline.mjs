@@ -46,7 +46,7 @@ export async function open(options, view, changed) {
     add: (body) => void comments.add(body),
     connect: () => reader.connect(),
     isSettled: () => reader.sync.getSnapshot().synced,
-    // In sync says that it is stored.
+    // Own changes that are in sync are stored; for what others made `leave` waits.
     stored: async () => {},
     leave: () => reader.close(),
   };
