@@ -1,6 +1,6 @@
 // Measures Syncline, automerge-repo and Yjs in a real Chromium, on the same document and by the same page, in turn.
 // `--runs N` rounds (default 15), `--comments N` (default 2,000), `--json` for machines, `--profile DIR` for CPU profiles of the way to
-// interactive. Everything is on loopback; each wait has a limit; what was started is stopped whatever happens.
+// interactive, which come from the last round. Everything is on loopback; each wait has a limit; what was started is stopped whatever happens.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
@@ -252,7 +252,7 @@ async function measure(world, into, round) {
     await mkdir(options.profile, { recursive: true });
     await writeFile(path.join(options.profile, `${world.name}.cpuprofile`), JSON.stringify(profile));
   }
-  // The profiled round is one more than is counted, where there are several.
+  // A profile slows down what it looks at: its round does not count, where there are others.
   if (!profiling || runs === 1) {
     into.interactive.push(at);
     into.longest.push(longest);
