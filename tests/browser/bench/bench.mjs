@@ -35,6 +35,9 @@ const FLAGS = [
   "--disable-backgrounding-occluded-windows",
 ];
 
+// Signals are this script's, which has more to stop than browsers.
+const LAUNCH = { executablePath: CHROMIUM, headless: true, args: FLAGS, handleSIGINT: false, handleSIGTERM: false, handleSIGHUP: false };
+
 const SYSTEMS = {
   syncline: {
     label: "Syncline",
@@ -93,7 +96,7 @@ async function main() {
   undo.push(() => rm(temporary, { recursive: true, force: true, maxRetries: 5 }));
   const pages = await bundle(path.join(temporary, "pages"));
   const origin = await host(pages);
-  const crowd = await chromium.launch({ executablePath: CHROMIUM, headless: true, args: FLAGS });
+  const crowd = await chromium.launch(LAUNCH);
   undo.push(() => crowd.close());
   const worlds = [];
   for (const [name, system] of Object.entries(SYSTEMS)) {
@@ -175,7 +178,7 @@ async function prepare({ name, system, temporary, crowd, url }) {
   const address = await evaluate(seeding, "the seed", ([server, authors, count]) => globalThis.bench.seed(server, authors, count), [
     server, AUTHORS, server ? count : 0,
   ]);
-  const disk = await chromium.launchPersistentContext(path.join(temporary, `${name}-browser`), { executablePath: CHROMIUM, headless: true, args: FLAGS });
+  const disk = await chromium.launchPersistentContext(path.join(temporary, `${name}-browser`), LAUNCH);
   undo.push(() => disk.close());
   const options = { server, address, user: "reader", disk: true };
   const visit = await open(disk, url);
