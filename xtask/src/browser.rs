@@ -1,13 +1,20 @@
-//! `cargo xtask browser`: the demo page in a real Chromium, against real server processes.
+//! `cargo xtask browser`: the demo page in a real Chromium, against real server processes; and
+//! `cargo xtask browser-bench`: Syncline there beside other systems.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
-use crate::npm;
-use crate::run::{cargo, command, output, root, run};
+use crate::run::{cargo, command, need_build_tools, output, root, run};
+use crate::{npm, web};
 
 const TESTS: &str = "tests/browser";
+/// A package of its own: tests do without what Syncline is compared with.
+const BENCH: &str = "tests/browser/bench";
+/// Tells the scripts which server to start; the benchmark's caller may name one in place of the release build.
+const SERVER: &str = "SYNCLINE_SERVER";
+/// Tells them which program somebody at a terminal uses.
+const CLI: &str = "SYNCLINE_CLI";
 /// Under which names a Chromium may be found.
 const BROWSERS: &[&str] =
     &["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"];
@@ -29,13 +36,43 @@ pub(crate) fn test(only: Option<&str>) -> anyhow::Result<()> {
     if let Some(only) = only {
         node.arg("--test-name-pattern").arg(only);
     }
+    node.args(npm::tests(TESTS)?).env("CHROMIUM", chromium);
+    run(node.env(SERVER, built("debug", "syncline-server")).env(CLI, built("debug", "syncline")))
+}
+
+/// Measures the package and a release server, with the arguments of `bench.mjs`. `--as-built` takes both
+/// as they are; `SYNCLINE_SERVER` names another server.
+pub(crate) fn bench(arguments: &[&str]) -> anyhow::Result<()> {
+    let chromium = chromium()?;
+    let as_built = arguments.contains(&"--as-built");
+    if !as_built {
+        web::build()?;
+    }
+    let server = match std::env::var_os(SERVER) {
+        Some(named) => named.into(),
+        None => {
+            if !as_built {
+                need_build_tools()?;
+                let release = ["build", "--release", "--locked", "--package", "syncline-server"];
+                run(cargo().args(release))?;
+            }
+            built("release", "syncline-server")
+        }
+    };
+    npm::install(BENCH)?;
+    let arguments = arguments.iter().filter(|&&argument| argument != "--as-built");
+    run(command("node")
+        .arg(root().join(BENCH).join("bench.mjs"))
+        .args(arguments)
+        .env("CHROMIUM", chromium)
+        .env(SERVER, server))
+}
+
+/// Where cargo puts a program.
+fn built(profile: &str, program: &str) -> PathBuf {
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let program =
-        |name| target.join("debug").join(name).with_extension(std::env::consts::EXE_EXTENSION);
-    let (server, cli) = (program("syncline-server"), program("syncline"));
-    node.args(npm::tests(TESTS)?).env("CHROMIUM", chromium);
-    run(node.env("SYNCLINE_SERVER", server).env("SYNCLINE_CLI", cli))
+    target.join(profile).join(program).with_extension(std::env::consts::EXE_EXTENSION)
 }
 
 /// Finds a Chromium, or gets Debian's where that may be done.

@@ -28,6 +28,8 @@ Usage: cargo xtask TASK
   test              all tests: Rust, then the wasm build under Node, then the npm package and the demo page
   demo-page         build the page of examples/demo into target/web/demo
   browser [NAME]    build the page and test it in a Chromium with real servers; all tests, or those of a name
+  browser-bench     measure Syncline, automerge-repo and Yjs in a Chromium: --runs N (15), --comments N (2000), --json,
+                    --profile DIR; --as-built builds nothing. `--runs 1 --comments 50` takes half a minute
   wasm              build wasm-bindings and its JavaScript into target/wasm/web
   web               build the npm package, test it with the engine and a server, pack it and try that
   fmt               check the formatting
@@ -63,6 +65,7 @@ fn task(arguments: &[&str]) -> anyhow::Result<()> {
         ["demo-page"] => page::build(),
         ["browser"] => page::build().and_then(|()| browser::test(None)),
         ["browser", name] => page::build().and_then(|()| browser::test(Some(name))),
+        ["browser-bench", rest @ ..] => browser::bench(rest),
         ["wasm"] => wasm::build().map(drop),
         ["bindgen", input, output] => wasm::bindgen(input, output),
         ["web"] => web::build().and_then(|()| web::test()),

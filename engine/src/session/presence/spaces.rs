@@ -167,7 +167,10 @@ impl OpenSpace {
     pub(super) fn unsaid(&mut self, now: Timestamp, seq: &mut u64) -> Vec<WireSaying> {
         self.forget_lapsed(now);
         let mut sayings = Vec::new();
-        for (key, mine) in self.mine.iter_mut().filter(|(_, mine)| mine.unsaid) {
+        let mut unsaid: Vec<_> = self.mine.iter_mut().filter(|(_, mine)| mine.unsaid).collect();
+        // What is taken back makes room for the rest. What is too much for once comes next time.
+        unsaid.sort_by_key(|(_, mine)| mine.value.is_some());
+        for (key, mine) in unsaid.into_iter().take(2 * PRESENCE_KEYS_MAX) {
             *seq += 1;
             let left = mine.until.map(|until| until.since(now).as_millis());
             let ttl_ms = left.map(|left| u32::try_from(left).unwrap_or(u32::MAX));
