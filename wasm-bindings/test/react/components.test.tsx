@@ -144,6 +144,7 @@ test("a stream is shown as it grows and can be stopped", async () => {
   expect(await writer.interrupted).toBe("ada");
   await writer.finish();
   await waitFor(() => expect(screen.queryByRole("button", { name: "Stop" })).toBeNull());
+  await screen.findByText("Stopped by ada");
 });
 
 describe("a text that several write", () => {

@@ -76,6 +76,8 @@ export function CollaborativeText(props: CollaborativeTextProps) {
     };
   }, [status.ready, handle, text, space, content]);
 
+  // What can't be opened is not on its way.
+  const loading = !open && (status.ready || status.problem === undefined);
   const others = [...new Set(selections.map(({ user }) => user))];
   return (
     <div className={classes("syncline", "syncline-text", className)} data-multiline={multiline}>
@@ -83,8 +85,8 @@ export function CollaborativeText(props: CollaborativeTextProps) {
       <div className="syncline-text-frame">
         <div className="syncline-text-stack" style={{ "--_rows": multiline ? rows : 1 } as object}>
           <textarea
-            ref={field} id={`${id}field`} rows={1} defaultValue="" readOnly={readOnly || !open} aria-busy={!open} aria-describedby={`${id}others`}
-            aria-multiline={multiline} placeholder={open ? placeholder : labels.loading} dir="auto"
+            ref={field} id={`${id}field`} rows={1} defaultValue="" readOnly={readOnly || !open} aria-busy={loading} aria-describedby={`${id}others`}
+            aria-multiline={multiline} placeholder={loading ? labels.loading : open ? placeholder : undefined} dir="auto"
             onKeyDown={(event) => { if (!multiline && event.key === "Enter" && !event.nativeEvent.isComposing) event.preventDefault(); }}
             onPaste={(event) => { if (!multiline) pasteInOneLine(event); }}
           />
@@ -93,7 +95,7 @@ export function CollaborativeText(props: CollaborativeTextProps) {
       </div>
       <Spoken id={`${id}others`}>{others.length > 0 ? labels.others(others) : ""}</Spoken>
       {status.problem !== undefined && (
-        <p className="syncline-problem" role="alert"><Icon name="alert" />{reason(labels.reasons, status.problem.code, status.problem.message)}</p>
+        <p className="syncline-problem" role="alert"><Icon name="alert" /><span>{reason(labels.reasons, status.problem.code, status.problem.message)}</span></p>
       )}
     </div>
   );

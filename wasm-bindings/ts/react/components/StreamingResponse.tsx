@@ -73,13 +73,14 @@ function stateOf(view: StreamView, labels: Labels["stream"]): string {
     case "failed": return `${labels.failed}: ${view.outcome.reason}`;
     case "interrupted": return view.interruptedBy === undefined ? labels.wasStopped : labels.stopped(view.interruptedBy);
     case "abandoned": return labels.abandoned;
-    case "finished": case undefined: return labels.finished;
+    // Writers end what was asked to stop where it is, and call that finished.
+    case "finished": case undefined: return view.interruptedBy === undefined ? labels.finished : labels.stopped(view.interruptedBy);
   }
 }
 
-function toneOf({ phase, outcome }: StreamView) {
+function toneOf({ phase, outcome, interruptedBy }: StreamView) {
   if (phase === "failed" || outcome?.type === "failed" || outcome?.type === "abandoned") return "bad";
-  if (phase === "ended") return outcome?.type === "interrupted" ? "quiet" : "good";
+  if (phase === "ended") return outcome?.type === "interrupted" || interruptedBy !== undefined ? "quiet" : "good";
   return phase === "stalled" ? "quiet" : "busy";
 }
 
