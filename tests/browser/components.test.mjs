@@ -15,7 +15,7 @@ after(async () => {
 });
 
 /** The gallery, or one view of it, with a server of its own; handed to `use`, and closed afterwards. */
-async function visit(view, options, use) {
+async function visit(view, { place = "/", ...options }, use) {
   const server = await Server.start("--owners", "owner", "--cors-origins", gallery.url);
   const context = await chromium.newContext({ viewport: { width: 1200, height: 900 }, reducedMotion: "reduce", ...options });
   context.setDefaultTimeout(PATIENCE);
@@ -23,7 +23,7 @@ async function visit(view, options, use) {
   try {
     const page = await context.newPage();
     listen(page, complaints);
-    await page.goto(`${gallery.url}/?${new URLSearchParams({ server: server.url, ...(view === null ? {} : { view }) })}`);
+    await page.goto(`${gallery.url}${place}?${new URLSearchParams({ server: server.url, ...(view === null ? {} : { view }) })}`);
     await page.waitForFunction(() => document.documentElement.dataset.settled !== undefined);
     await use(page, server);
   } catch (error) {
@@ -235,5 +235,27 @@ test("an answer that could not be read is read on once it may be", async () => {
       return await answer.getByText("For my eyes only.").count() > 0;
     });
     await answer.getByRole("alert").waitFor({ state: "detached" });
+  });
+});
+
+test("what a server rendered is taken over without a complaint, and goes live", async () => {
+  await visit(null, { place: "/rendered" }, async (page) => {
+    const served = await (await fetch(`${gallery.url}/rendered`)).text();
+    for (const words of ["Untitled", "Not connected", "Loading comments", "Write a comment", "People here"]) assert.ok(served.includes(words), words);
+    await page.getByRole("region", { name: "Details" }).getByText("Connected", { exact: true }).first().waitFor();
+    await page.evaluate(async () => {
+      const bob = globalThis.person("bob");
+      await bob.post("town/hydrated").create({ title: "Taken over", body: "Alive." });
+      await bob.comments("town/hydrated").add("From afar");
+    });
+    await page.getByRole("heading", { name: "Taken over" }).waitFor();
+    await page.getByText("From afar", { exact: true }).waitFor();
+    await page.getByRole("textbox", { name: "Write a comment" }).fill("From here");
+    await page.getByRole("button", { name: "Comment", exact: true }).click();
+    await page.evaluate(async () => {
+      await globalThis.until(globalThis.person("bob").comments("town/hydrated"), ({ count }) => count === 2);
+    });
+    // React threw nothing of it away to begin anew.
+    assert.ok(await page.evaluate(() => globalThis.rendered.length > 20 && ["section", "h1", "textarea"].every((name) => globalThis.rendered.some((one) => one.localName === name && one.isConnected))));
   });
 });
