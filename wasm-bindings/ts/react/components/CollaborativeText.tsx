@@ -1,11 +1,12 @@
 /** A text field that several people write in at once, with the others' carets in it. */
-import { useEffect, useId, useLayoutEffect, useRef, useState, type ClipboardEvent } from "react";
+import { useEffect, useId, useRef, useState, type ClipboardEvent } from "react";
 import type { DocumentHandle } from "../../types.js";
 import { spaceOf } from "../address.js";
 import { useLabels } from "../context.js";
 import { usePlacedText, type TextPlace } from "../hooks/useCursors.js";
 import { useEntered } from "../hooks/usePresence.js";
 import { reason, type LabelsOf } from "../labels.js";
+import { useIsomorphicLayoutEffect } from "../layout.js";
 import { cell, useStore } from "../store.js";
 import { Mirror } from "../text/Mirror.js";
 import { bindTextarea } from "../text/textarea.js";
@@ -24,9 +25,6 @@ export type CollaborativeTextProps = TextPlace & {
   readonly labels?: LabelsOf<"text">;
   readonly className?: string;
 };
-
-/** Browsers warn of layout effects on a server, where none of this has anything to do. */
-const useIsomorphicLayoutEffect = typeof window === "undefined" ? useEffect : useLayoutEffect;
 
 function pasteInOneLine(event: ClipboardEvent<HTMLTextAreaElement>): void {
   const text = event.clipboardData.getData("text/plain");

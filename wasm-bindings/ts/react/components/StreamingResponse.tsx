@@ -1,9 +1,10 @@
 /** A text while it is written: follows its end, can be stopped, and read on after a failure. */
-import { useCallback, useEffect, useLayoutEffect, useRef, useState, type ReactNode } from "react";
+import { useCallback, useEffect, useRef, useState, type ReactNode } from "react";
 import type { StreamView } from "../../types.js";
 import { useLabels } from "../context.js";
 import { useStreamingResponse } from "../hooks/useStreamingResponse.js";
 import { reason, type Labels, type LabelsOf } from "../labels.js";
+import { useIsomorphicLayoutEffect } from "../layout.js";
 import { Avatar, Dot, Icon, Spoken, classes } from "./parts.js";
 
 export interface StreamingResponseProps {
@@ -99,7 +100,7 @@ function useFollowedEnd(content: string) {
     setAtEnd(true);
     if (current !== null) current.scrollTop = current.scrollHeight;
   }, []);
-  useLayoutEffect(() => {
+  useIsomorphicLayoutEffect(() => {
     const { current } = scroller;
     if (current !== null && following.current) current.scrollTop = current.scrollHeight;
   }, [content]);
