@@ -259,3 +259,36 @@ test("what a server rendered is taken over without a complaint, and goes live", 
     assert.ok(await page.evaluate(() => globalThis.rendered.length > 20 && ["section", "h1", "textarea"].every((name) => globalThis.rendered.some((one) => one.localName === name && one.isConnected))));
   });
 });
+
+test("undo and redo put the caret where the edit was, whichever tab leads", async () => {
+  await visit("tab", {}, async (leader) => {
+    await leader.evaluate(async () => {
+      await globalThis.person("ada").post("town/tab").create({ title: "Tabs", body: "one two three" });
+    });
+    const follower = await leader.context().newPage();
+    await follower.goto(leader.url());
+    for (const [page, leads] of [[follower, false], [leader, true]]) {
+      await page.waitForFunction((leads) => globalThis.person?.("ada").connection.getSnapshot().leads === leads, leads);
+      await page.bringToFront();
+      const field = page.getByRole("textbox", { name: "Shared" });
+      const shows = (value) => eventually(value, async () => (await field.inputValue()) === value && !(await field.getAttribute("readonly")));
+      const caret = () => field.evaluate(({ selectionStart, selectionEnd }) => [selectionStart, selectionEnd]);
+      await shows("one two three");
+      await field.focus();
+      await field.evaluate((field) => field.setSelectionRange(3, 3));
+      await page.keyboard.insertText(" and a half");
+      await shows("one and a half two three");
+      await page.waitForFunction(() => globalThis.person("ada").post("town/tab").getSnapshot().body.includes("half"));
+      await page.keyboard.press("Control+End");
+      await page.keyboard.press("Control+z");
+      await shows("one two three");
+      assert.deepEqual(await caret(), [3, 3], `after undo, leading: ${leads}`);
+      await page.keyboard.press("Control+End");
+      await page.keyboard.press("Control+y");
+      await shows("one and a half two three");
+      assert.deepEqual(await caret(), [14, 14], `after redo, leading: ${leads}`);
+      await page.keyboard.press("Control+z");
+      await shows("one two three");
+    }
+  });
+});

@@ -85,9 +85,12 @@ const VIEWS = {
   refusals: () => <Section name="Refusals" client={person("kim")}><RefusalToasts /></Section>,
 };
 
+/** One of several tabs of the same person. */
+const Tab = () => <Section name="Tab"><CollaborativeText address={`${SPACE}/tab`} field="body" label="Shared" /></Section>;
+
 const view = new URLSearchParams(location.search).get("view");
-const shown = view === null ? Object.values(VIEWS) : [VIEWS[view]];
-await settle();
+const shown = view === null ? Object.values(VIEWS) : [VIEWS[view] ?? Tab];
+if (view !== "tab") await settle();
 await until(person("ada").connection, ({ phase }) => phase === "connected");
 createRoot(document.getElementById("gallery")).render(
   <StrictMode><h1>Syncline’s components</h1>{shown.map((View, index) => <View key={index} />)}</StrictMode>,

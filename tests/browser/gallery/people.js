@@ -1,12 +1,15 @@
 // Who is in the gallery: clients of one page, each as apart from the others as if it were another device.
 import { createClient } from "syncline";
 
-const server = new URLSearchParams(location.search).get("server");
+const asked = new URLSearchParams(location.search);
+const server = asked.get("server");
+/** In a view of tabs they share a store and a connection, as an app's tabs do. */
+const apart = asked.get("view") === "tab" ? {} : { storage: "memory", shareTabs: false };
 const people = new Map();
 
 /** Somebody's client, the same each time. */
 export function person(user) {
-  if (!people.has(user)) people.set(user, createClient({ url: server, user, storage: "memory", shareTabs: false }));
+  if (!people.has(user)) people.set(user, createClient({ url: server, user, ...apart }));
   return people.get(user);
 }
 
