@@ -292,3 +292,42 @@ test("undo and redo put the caret where the edit was, whichever tab leads", asyn
     }
   });
 });
+
+for (const [name, read] of [["Shared", (field) => field.inputValue()], ["Editor", (field) => field.innerText()]]) {
+  test(`what is composed and what others write meanwhile are both there, in order: ${name}`, async () => {
+    await visit("tab", {}, async (page) => {
+      await page.evaluate(async () => {
+        const [ada, bob] = ["ada", "bob"].map(globalThis.person);
+        await ada.post("town/tab").create({ title: "Tabs", body: "one two" });
+        await ada.post("town/tab").addEditor("bob");
+        globalThis.bob = bob.post("town/tab");
+        globalThis.stop = globalThis.bob.subscribe(() => {});
+        await globalThis.until(globalThis.bob, ({ editors }) => editors.includes("bob"));
+      });
+      /** Bob writes something at the beginning; answers once ada's device has it. */
+      const meanwhile = (words) => page.evaluate(async (words) => {
+        await globalThis.bob.splice("body", 0, 0, words);
+        await globalThis.until(globalThis.person("ada").post("town/tab"), ({ body }) => body.startsWith(words));
+      }, words);
+      const field = page.getByRole("textbox", { name, exact: true });
+      await eventually("the text", async () => (await read(field)) === "one two");
+      await field.click();
+      await page.keyboard.press("Control+End");
+      const tools = await page.context().newCDPSession(page);
+      const compose = (text) => tools.send("Input.imeSetComposition", { text, selectionStart: text.length, selectionEnd: text.length });
+      await compose("か");
+      await eventually("what is composed", async () => (await read(field)).endsWith("か"));
+      await meanwhile("1 ");
+      await compose("かん");
+      await eventually("what is composed next", async () => (await read(field)).endsWith("かん"));
+      await meanwhile("2 ");
+      await tools.send("Input.insertText", { text: "漢" });
+      const whole = "2 1 one two漢";
+      await eventually(whole, async () => (await read(field)) === whole);
+      await page.evaluate(async (whole) => { await globalThis.until(globalThis.bob, ({ body }) => body === whole); }, whole);
+      // The caret is where it was in the text.
+      await page.keyboard.type("!");
+      await eventually("what is typed next", async () => (await read(field)) === `${whole}!`);
+    });
+  });
+}

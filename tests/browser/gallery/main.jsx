@@ -1,11 +1,14 @@
 // All components in their states, one beneath the other; `?view=NAME` shows one alone. The tests come to them by the
 // names of their sections.
-import { StrictMode } from "react";
+import { EditorState } from "@codemirror/state";
+import { EditorView } from "@codemirror/view";
+import { StrictMode, useEffect, useRef } from "react";
 import { createRoot } from "react-dom/client";
 import {
   CollaborativeText, ConnectionStatus, LikeButton, ParticipantsList, RealTimeComments, RefusalToasts, StreamingResponse,
   SynclineProvider, TypingIndicators,
 } from "syncline/react";
+import { synclineText } from "syncline/codemirror";
 import "syncline/react/styles.css";
 import "./gallery.css";
 import { person, told, until } from "./people.js";
@@ -85,8 +88,35 @@ const VIEWS = {
   refusals: () => <Section name="Refusals" client={person("kim")}><RefusalToasts /></Section>,
 };
 
+const TAB = `${SPACE}/tab`;
+
+/** An editor of the same text, as an app makes one. */
+function Editor() {
+  const parent = useRef(null);
+  useEffect(() => {
+    const post = person("ada").post(TAB);
+    let close = () => {};
+    let over = false;
+    post.ready.then(() => {
+      if (over) return;
+      const binding = post.text("body");
+      const extensions = [synclineText(binding, { history: post }), EditorView.contentAttributes.of({ "aria-label": "Editor" })];
+      const view = new EditorView({ parent: parent.current, state: EditorState.create({ doc: binding.text, extensions }) });
+      close = () => {
+        view.destroy();
+        binding.close();
+      };
+    });
+    return () => {
+      over = true;
+      close();
+    };
+  }, []);
+  return <div ref={parent} />;
+}
+
 /** One of several tabs of the same person. */
-const Tab = () => <Section name="Tab"><CollaborativeText address={`${SPACE}/tab`} field="body" label="Shared" /></Section>;
+const Tab = () => <Section name="Tab"><CollaborativeText address={TAB} field="body" label="Shared" /><Editor /></Section>;
 
 const view = new URLSearchParams(location.search).get("view");
 const shown = view === null ? Object.values(VIEWS) : [VIEWS[view] ?? Tab];
