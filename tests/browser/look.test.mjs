@@ -1,12 +1,9 @@
 // How the page looks and whether everybody can use it: axe on each page, light and dark, pictures for people to look
 // at, and nothing left behind by pages that were left.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
-import { Person, Server, browser, comment, editor, eventually, picture, postAt, synced, write } from "./world.mjs";
+import { Person, Server, browser, comment, editor, eventually, findings, picture, postAt, synced, write } from "./world.mjs";
 
-const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true };
 const DESKTOP = { viewport: { width: 1200, height: 860 } };
 const MOUNTS = 200;
@@ -19,16 +16,6 @@ after(async () => {
   await chromium?.close();
   await server?.stop();
 });
-
-/** What axe finds serious or critical, in words. */
-async function findings(page) {
-  // As from the browser's own console: the page's policy allows no foreign scripts.
-  await page.evaluate(AXE);
-  const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
-  return violations
-    .filter(({ impact }) => impact === "serious" || impact === "critical")
-    .map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`).join(" | ")}`);
-}
 
 /** A town with people in it and something going on. Answers the address of the post to look at. */
 async function town() {

@@ -2,8 +2,9 @@
 // Everything waits for a condition; what does not come within PATIENCE fails the test.
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { mkdtemp, mkdir, rm } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
@@ -15,6 +16,8 @@ const ROOT = path.resolve(import.meta.dirname, "../..");
 const CLI = process.env.SYNCLINE_CLI ?? path.join(ROOT, "target/debug/syncline");
 const SERVER = process.env.SYNCLINE_SERVER ?? path.join(ROOT, "target/debug/syncline-server");
 export const PICTURES = path.join(ROOT, "target/web/pictures");
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 const FLAGS = [
   "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -141,11 +144,7 @@ export class Person {
 
   async tab(place = "#/", space = "town") {
     const page = await this.context.newPage();
-    page.on("pageerror", (error) => this.complaints.push(String(error.stack ?? error)));
-    page.on("console", (message) => {
-      // A connection that can't be made is told by the browser itself, and is no mistake of the page.
-      if (message.type() === "error" && !/Failed to load resource|WebSocket connection|net::ERR/.test(message.text())) this.complaints.push(message.text());
-    });
+    listen(page, this.complaints);
     await page.goto(`${this.server.url}/?user=${this.user}&space=${space}${place}`);
     await started(page);
     return page;
@@ -155,6 +154,15 @@ export class Person {
     await this.context.close();
     if (this.complaints.length > 0) throw new Error(`${this.user}'s pages complained:\n${this.complaints.join("\n")}`);
   }
+}
+
+/** Gathers what a page complains about. */
+export function listen(page, complaints) {
+  page.on("pageerror", (error) => complaints.push(String(error.stack ?? error)));
+  page.on("console", (message) => {
+    // A connection that can't be made is told by the browser itself, and is no mistake of the page.
+    if (message.type() === "error" && !/Failed to load resource|WebSocket connection|net::ERR/.test(message.text())) complaints.push(message.text());
+  });
 }
 
 /** Waits until a page's client runs. */
@@ -243,7 +251,17 @@ export async function comments(page, address) {
 }
 
 /** Takes a picture into `target`, for people to look at. */
-export async function picture(page, name) {
+export async function picture(page, name, options = {}) {
   await mkdir(PICTURES, { recursive: true });
-  await page.screenshot({ path: path.join(PICTURES, `${name}.png`), animations: "disabled" });
+  await page.screenshot({ path: path.join(PICTURES, `${name}.png`), animations: "disabled", ...options });
+}
+
+/** What axe finds serious or critical on a page, in words; `rules` as axe takes them. */
+export async function findings(page, rules = {}) {
+  // As from the browser's own console: a page's policy may allow no foreign scripts.
+  await page.evaluate(AXE);
+  const { violations } = await page.evaluate((rules) => globalThis.axe.run(document, { resultTypes: ["violations"], rules }), rules);
+  return violations
+    .filter(({ impact }) => impact === "serious" || impact === "critical")
+    .map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`).join(" | ")}`);
 }

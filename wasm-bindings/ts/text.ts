@@ -79,7 +79,7 @@ export class SharedText {
     }
     this.text = text;
     this.#typed = compose(this.#typed, op);
-    for (const binding of this.#bindings) if (binding !== from) binding.heard.tell([splice]);
+    for (const binding of this.#bindings) if (binding !== from) binding.heard.tell([splice], false);
     this.#send(false);
   }
 
@@ -137,7 +137,7 @@ export class SharedText {
         if (this.#version === undefined) return;
         this.#version = message.version;
         this.#base = apply(this.#base, message.op) ?? this.#base;
-        return this.#foreign(message.op);
+        return this.#foreign(message.op, message.turned);
       case "edited": return this.#edited(message);
       case "stored": {
         for (const kept of this.#kept) kept.stored ||= kept.id === message.id;
@@ -206,15 +206,15 @@ export class SharedText {
   }
 
   /** Somebody else's operation on the host's text, which has it already. */
-  #foreign(op: Op): void {
+  #foreign(op: Op, turned = false): void {
     if (op.length === 0) return;
     let past = op;
     for (const kept of this.#kept.slice().reverse()) [past, kept.inverse] = transform(past, kept.inverse);
-    this.#pass(op, 0);
+    this.#pass(op, 0, turned);
   }
 
   /** Takes an operation through what is on its way from a place in it, and shows it. */
-  #pass(op: Op, from: number): void {
+  #pass(op: Op, from: number, turned = false): void {
     let rest = op;
     for (const sent of this.#sent.slice(from)) [rest, sent.op] = transform(rest, sent.op);
     [rest, this.#typed] = transform(rest, this.#typed);
@@ -222,12 +222,12 @@ export class SharedText {
     if (text === undefined || rest.length === 0) return;
     this.text = text;
     const splices = toSplices(rest);
-    for (const binding of [...this.#bindings]) binding.heard.tell(splices);
+    for (const binding of [...this.#bindings]) binding.heard.tell(splices, turned);
   }
 }
 
 class Binding implements TextBinding {
-  readonly heard = new Listeners<[readonly Splice[]]>();
+  readonly heard = new Listeners<[readonly Splice[], boolean]>();
   #closed = false;
 
   constructor(private readonly shared: SharedText) {}
@@ -236,7 +236,7 @@ class Binding implements TextBinding {
     return this.shared.text;
   }
 
-  onSplices(listener: (splices: readonly Splice[]) => void): () => void {
+  onSplices(listener: (splices: readonly Splice[], turned: boolean) => void): () => void {
     return this.heard.add(listener);
   }
 

@@ -266,8 +266,11 @@ export interface Splice {
 export interface TextBinding {
   /** The text as it is with everything that was typed here. */
   readonly text: string;
-  /** Someone else's edits, in positions of {@link text} as it was before them. */
-  onSplices(listener: (splices: readonly Splice[]) => void): () => void;
+  /**
+   * Someone else's edits, in positions of {@link text} as it was before them; or, if `turned`, what an undo or redo of
+   * this client did.
+   */
+  onSplices(listener: (splices: readonly Splice[], turned: boolean) => void): () => void;
   /** This user's edit, which begins and ends between characters (`bad_command`). Many in a row become few changes. */
   splice(index: number, deleted: number, inserted: string): void;
   /** Ends what is gathered: when the editor loses the focus. */

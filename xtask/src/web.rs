@@ -34,7 +34,7 @@ pub(crate) fn test() -> anyhow::Result<()> {
 }
 
 /// Packs the package as npm would publish it, installs it where nothing else is, and runs it: in Node by both kinds
-/// of import, and built by Vite.
+/// of import, rendering on a server too, under the oldest React that it may have, and built by Vite.
 fn try_packed() -> anyhow::Result<()> {
     let trial = root().join(TRIAL);
     if trial.exists() {
@@ -42,7 +42,7 @@ fn try_packed() -> anyhow::Result<()> {
     }
     std::fs::create_dir_all(&trial)?;
     let packed = pack(&trial)?;
-    for name in ["node", "vite"] {
+    for name in ["node", "react18", "vite"] {
         let from = root().join(PACKAGE).join("test/packed").join(name);
         let to = trial.join(name);
         copy(&from, &to).with_context(|| format!("copying {}", from.display()))?;

@@ -67,6 +67,22 @@ describe("comments", () => {
     expect(screen.getByRole("heading", { name: "1 comment" })).toBeTruthy();
   });
 
+  test("are liked one by one", async () => {
+    const [ada, bob] = [person("ada"), person("bob")];
+    const at = `${newSpace()}/one`;
+    await until(bob.comments(at).status, ({ live }) => live);
+    const id = bob.newId();
+    await bob.comments(at).add("First", { id });
+    show(ada, <RealTimeComments address={at} />);
+    const comment = within(await screen.findByRole("article", { name: "Comment by bob" }));
+    await until(ada.likes(at).status, ({ live }) => live);
+    click(comment.getByRole("button", { name: /^Like/ }));
+    await comment.findByRole("button", { name: "Like, 1 person", pressed: true });
+    await until(bob.likes(at), ({ targets }) => targets[id]?.["like"]?.count === 1);
+    click(comment.getByRole("button", { name: "Like, 1 person" }));
+    await until(bob.likes(at), ({ targets }) => targets[id] === undefined);
+  });
+
   test("say who types, and what is not sent yet", async () => {
     const [ada, bob] = [person("ada"), person("bob")];
     const space = newSpace();
@@ -128,6 +144,7 @@ test("a stream is shown as it grows and can be stopped", async () => {
   expect(await writer.interrupted).toBe("ada");
   await writer.finish();
   await waitFor(() => expect(screen.queryByRole("button", { name: "Stop" })).toBeNull());
+  await screen.findByText("Stopped by ada");
 });
 
 describe("a text that several write", () => {

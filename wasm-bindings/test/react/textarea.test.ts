@@ -11,13 +11,13 @@ import { random, randomOp, randomText, type Pick } from "../support/random.js";
 
 /** A shared text in one place: what the field hands over is in it at once. */
 class Shared implements TextBinding {
-  readonly listeners = new Set<(splices: readonly Splice[]) => void>();
+  readonly listeners = new Set<(splices: readonly Splice[], turned: boolean) => void>();
   flushes = 0;
   /** What somebody does as soon as an edit is handed over, on the spot. */
   during: (() => void) | undefined;
   constructor(public text: string) {}
 
-  onSplices(listener: (splices: readonly Splice[]) => void): () => void {
+  onSplices(listener: (splices: readonly Splice[], turned: boolean) => void): () => void {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
   }
@@ -37,7 +37,7 @@ class Shared implements TextBinding {
 
   remote(...splices: Splice[]): void {
     for (const { index, deleted, inserted } of splices) this.change(index, deleted, inserted);
-    for (const listener of [...this.listeners]) listener(splices);
+    for (const listener of [...this.listeners]) listener(splices, false);
   }
 }
 

@@ -11,11 +11,11 @@ export class LikesHandle extends Handle<LikesView> implements Likes {
   }
 
   like(target = "post", reaction = "like"): Pending {
-    return this.command({ likes: { like: { target, reaction } } });
+    return this.command({ likes: { like: { target: named(target), reaction } } });
   }
 
   unlike(target = "post", reaction = "like"): Pending {
-    return this.command({ likes: { unlike: { target, reaction } } });
+    return this.command({ likes: { unlike: { target: named(target), reaction } } });
   }
 
   toggle(target = "post", reaction = "like"): Pending {
@@ -26,4 +26,9 @@ export class LikesHandle extends Handle<LikesView> implements Likes {
   count(counter: "views" | "shares", by = 1): Pending {
     return this.command({ likes: { count: { counter, by } } });
   }
+}
+
+/** A target as commands name it; in views it is the plain name. */
+function named(target: string): string | { readonly comment: string } {
+  return target === "post" ? target : { comment: target };
 }

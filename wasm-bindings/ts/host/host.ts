@@ -33,6 +33,8 @@ export class Host {
   readonly #spaces = new Spaces((call) => this.#core.happened(call));
   readonly #streams = new Streams(() => this.#core);
   readonly #texts: Texts;
+  /** Whose undo or redo is being carried out. */
+  #turns: ClientPort | undefined;
   readonly #outbox = new Outbox({
     asked: () => this.#core.asked,
     written: () => this.#core.written,
@@ -203,6 +205,8 @@ export class Host {
   #execute(port: ClientPort, { id, address, command, how }: Extract<ToHost, { type: "execute" }>): void {
     this.#outbox.own(id, port);
     const go = () => {
+      // What it does to texts is told before this is over.
+      this.#turns = how === "plain" ? undefined : port;
       try {
         this.#core.input((engine, now) => {
           if (how === "plain") engine.execute(now, address, command, id);
@@ -211,6 +215,8 @@ export class Host {
       } catch (error) {
         this.#failed(port, id, error);
         return;
+      } finally {
+        this.#turns = undefined;
       }
       this.#outbox.accepted(id);
     };
@@ -295,7 +301,7 @@ export class Host {
     this.#topics.touch(["view", address], ids);
     this.#topics.touch(["undoable", address]);
     this.#topics.touchAll("selections", (name) => name === address);
-    this.#texts.changed(address, events, local ? this.#outbox.doing(address) : []);
+    this.#texts.changed(address, events, local ? this.#outbox.doing(address) : [], local ? this.#turns : undefined);
   }
 
   #touchPending(address: string): void {

@@ -90,7 +90,8 @@ export type FromHost =
   /** How a text is, and which of the edits that were asked about are in it; `edited`: all that became versions. */
   | { type: "text"; address: string; place: string; version: number; text: string | null; known: readonly string[] | "edited" }
   /** An operation on a watched text, which makes it the next version. */
-  | { type: "op"; address: string; place: string; version: number; op: Op }
+  /** What happened to a text; `turned` if it is what an undo or redo of the client did. */
+  | { type: "op"; address: string; place: string; version: number; op: Op; turned: boolean }
   /** The client's own edit has become this version, and is part of this command. */
   | { type: "edited"; address: string; place: string; version: number; id: string; command: string }
   | { type: "answer"; number: number; value?: unknown; code?: string; message?: string }

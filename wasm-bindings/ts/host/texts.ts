@@ -27,6 +27,13 @@ interface Past {
   readonly by: ClientPort | undefined;
 }
 
+/** Where a version comes from. */
+interface Origin {
+  readonly by?: ClientPort;
+  readonly own?: { readonly id: string; readonly command: string };
+  readonly turns?: ClientPort | undefined;
+}
+
 class Text {
   readonly readers = new Set<ClientPort>();
   version = 0;
@@ -44,8 +51,8 @@ class Text {
     return count === 0 ? [] : this.past.slice(-count);
   }
 
-  /** Makes the next version. */
-  step(op: Op, by?: ClientPort, own?: { readonly id: string; readonly command: string }): void {
+  /** Makes the next version. Of an edit, `by` is whose it is, and `own` what it is called; of an undo or redo, `turns` is whose it is. */
+  step(op: Op, { by, own, turns }: Origin = {}): void {
     const text = apply(this.text, op);
     if (text === undefined) return;
     this.text = text;
@@ -55,7 +62,7 @@ class Text {
     const { address, place, version } = this;
     for (const reader of this.readers) {
       if (reader === by && own) reader.receive({ type: "edited", address, place, version, ...own });
-      else reader.receive({ type: "op", address, place, version, op });
+      else reader.receive({ type: "op", address, place, version, op, turned: reader === turns });
     }
   }
 }
@@ -132,18 +139,18 @@ export class Texts {
       this.engine.failed(port, id, error);
       return false;
     }
-    text.step(done, port, { id, command: part });
+    text.step(done, { by: port, own: { id, command: part } });
     return true;
   }
 
-  /** Whether a document's view changed in a text that somebody holds, and how. */
-  changed(address: string, events: readonly DocumentEvent[], commands: readonly string[]): void {
+  /** Whether a document's view changed in a text that somebody holds, and how; `turns` is who undid or redid something by it. */
+  changed(address: string, events: readonly DocumentEvent[], commands: readonly string[], turns?: ClientPort): void {
     for (const text of this.#texts.values()) {
       if (text.address !== address) continue;
       // The gathered edits are carried out before anything else changes the document.
       const own = commands.length > 0 && commands.some((id) => text.ahead.delete(id));
       if (own) continue;
-      for (const op of text.ahead.size > 0 ? this.#diffed(text) : this.#told(text, events)) text.step(op);
+      for (const op of text.ahead.size > 0 ? this.#diffed(text) : this.#told(text, events)) text.step(op, { turns });
     }
   }
 

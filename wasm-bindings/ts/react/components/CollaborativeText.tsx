@@ -1,11 +1,12 @@
 /** A text field that several people write in at once, with the others' carets in it. */
-import { useEffect, useId, useLayoutEffect, useRef, useState, type ClipboardEvent } from "react";
+import { useEffect, useId, useRef, useState, type ClipboardEvent } from "react";
 import type { DocumentHandle } from "../../types.js";
 import { spaceOf } from "../address.js";
 import { useLabels } from "../context.js";
 import { usePlacedText, type TextPlace } from "../hooks/useCursors.js";
 import { useEntered } from "../hooks/usePresence.js";
 import { reason, type LabelsOf } from "../labels.js";
+import { useIsomorphicLayoutEffect } from "../layout.js";
 import { cell, useStore } from "../store.js";
 import { Mirror } from "../text/Mirror.js";
 import { bindTextarea } from "../text/textarea.js";
@@ -24,9 +25,6 @@ export type CollaborativeTextProps = TextPlace & {
   readonly labels?: LabelsOf<"text">;
   readonly className?: string;
 };
-
-/** Browsers warn of layout effects on a server, where none of this has anything to do. */
-const useIsomorphicLayoutEffect = typeof window === "undefined" ? useEffect : useLayoutEffect;
 
 function pasteInOneLine(event: ClipboardEvent<HTMLTextAreaElement>): void {
   const text = event.clipboardData.getData("text/plain");
@@ -76,6 +74,8 @@ export function CollaborativeText(props: CollaborativeTextProps) {
     };
   }, [status.ready, handle, text, space, content]);
 
+  // What can't be opened is not on its way.
+  const loading = !open && (status.ready || status.problem === undefined);
   const others = [...new Set(selections.map(({ user }) => user))];
   return (
     <div className={classes("syncline", "syncline-text", className)} data-multiline={multiline}>
@@ -83,8 +83,8 @@ export function CollaborativeText(props: CollaborativeTextProps) {
       <div className="syncline-text-frame">
         <div className="syncline-text-stack" style={{ "--_rows": multiline ? rows : 1 } as object}>
           <textarea
-            ref={field} id={`${id}field`} rows={1} defaultValue="" readOnly={readOnly || !open} aria-busy={!open} aria-describedby={`${id}others`}
-            aria-multiline={multiline} placeholder={open ? placeholder : labels.loading} dir="auto"
+            ref={field} id={`${id}field`} rows={1} defaultValue="" readOnly={readOnly || !open} aria-busy={loading} aria-describedby={`${id}others`}
+            aria-multiline={multiline} placeholder={loading ? labels.loading : open ? placeholder : undefined} dir="auto"
             onKeyDown={(event) => { if (!multiline && event.key === "Enter" && !event.nativeEvent.isComposing) event.preventDefault(); }}
             onPaste={(event) => { if (!multiline) pasteInOneLine(event); }}
           />
@@ -93,7 +93,7 @@ export function CollaborativeText(props: CollaborativeTextProps) {
       </div>
       <Spoken id={`${id}others`}>{others.length > 0 ? labels.others(others) : ""}</Spoken>
       {status.problem !== undefined && (
-        <p className="syncline-problem" role="alert"><Icon name="alert" />{reason(labels.reasons, status.problem.code, status.problem.message)}</p>
+        <p className="syncline-problem" role="alert"><Icon name="alert" /><span>{reason(labels.reasons, status.problem.code, status.problem.message)}</span></p>
       )}
     </div>
   );

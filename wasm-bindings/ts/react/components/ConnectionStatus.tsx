@@ -78,7 +78,7 @@ function Detailed(parts: Parts) {
         </div>
       </header>
       {problem !== undefined && (
-        <p className="syncline-problem"><Icon name="alert" />{reason(labels.reasons, problem.code, problem.message)}</p>
+        <p className="syncline-problem"><Icon name="alert" /><span>{reason(labels.reasons, problem.code, problem.message)}</span></p>
       )}
       <Facts {...parts} />
       <footer>

@@ -4,7 +4,6 @@ import type { Comment } from "../../types.js";
 import { useClient, useLabels } from "../context.js";
 import { useComments } from "../hooks/useDocuments.js";
 import { useConnectionStatus } from "../hooks/useConnectionStatus.js";
-import { useRefused } from "../hooks/useSyncStatus.js";
 import { useTypingIndicators } from "../hooks/useTypingIndicators.js";
 import { reason, type LabelsOf } from "../labels.js";
 import { CommentItem, type CommentActions } from "./comments/CommentItem.js";
@@ -12,6 +11,7 @@ import { Composer } from "./comments/Composer.js";
 import { NewComments } from "./comments/NewComments.js";
 import { RefusedComments, editsOf } from "./comments/RefusedComments.js";
 import { shownThread } from "./comments/thread.js";
+import { useGiven } from "./comments/useGiven.js";
 import { Icon, classes } from "./parts.js";
 import { Typing } from "./TypingIndicators.js";
 
@@ -34,39 +34,38 @@ export function RealTimeComments({ address, likes = true, readOnly = false, mayC
   const { view, status, handle } = useComments(address);
   const { connected } = useConnectionStatus({ countdown: false });
   const { typing, setTyping } = useTypingIndicators(handle.address);
-  const { refused, retry, dismiss } = useRefused(handle.address);
+  const { refused, give, retry, dismiss } = useGiven(handle);
   const edits = useMemo(() => editsOf(refused), [refused]);
   const thread = useMemo(() => shownThread(view.thread), [view.thread]);
   const [open, setOpen] = useState<{ readonly id: string; readonly as: "reply" | "edit" | "delete" } | null>(null);
   const list = useRef<HTMLOListElement>(null);
 
-  const send = useCallback((body: string) => { handle.add(body).then(undefined, () => {}); }, [handle]);
+  const send = useCallback((body: string) => give({ comments: { add: { body } } }), [give]);
   const mine = useCallback((comment: Comment) => comment.author === client.user, [client]);
   const may = mayChange ?? mine;
   const actions = useMemo<CommentActions>(() => ({
     open: (id, as) => setOpen(as === null ? null : { id, as }),
     reply(parent, body) {
-      const id = client.newId();
-      handle.add(body, { parent, id }).then(undefined, () => {});
+      give({ comments: { add: { body, parent } } });
       setOpen(null);
     },
     edit(id, body) {
-      handle.edit(id, body).then(undefined, () => {});
+      give({ comments: { edit: { id, body } } });
       setOpen(null);
     },
     delete(id) {
-      handle.delete(id).then(undefined, () => {});
+      give({ comments: { delete: { id } } });
       setOpen(null);
       list.current?.focus();
     },
     retry, dismiss, setTyping,
-  }), [client, handle, retry, dismiss, setTyping]);
+  }), [give, retry, dismiss, setTyping]);
 
   return (
     <section className={classes("syncline", "syncline-comments", className)} aria-label={labels.region} aria-busy={!status.ready}>
       <h2 className="syncline-figures">{status.ready ? labels.heading(view.count) : labels.loading}</h2>
       {status.problem !== undefined && (
-        <p className="syncline-problem"><Icon name="alert" />{reason(labels.reasons, status.problem.code, status.problem.message)}</p>
+        <p className="syncline-problem"><Icon name="alert" /><span>{reason(labels.reasons, status.problem.code, status.problem.message)}</span></p>
       )}
       {!readOnly && <Composer kind="comment" label={labels.field} labels={labels} disabled={!status.ready} setTyping={setTyping} send={send} />}
       {status.ready && thread.length === 0 && <p className="syncline-empty">{labels.empty}</p>}

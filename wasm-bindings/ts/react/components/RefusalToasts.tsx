@@ -38,7 +38,7 @@ interface ToastProps {
   readonly one: RefusedCommand;
   readonly labels: Labels["refusals"];
   dismiss(id: string): void;
-  retry(one: RefusedCommand): void;
+  retry(one: RefusedCommand): unknown;
 }
 
 function Toast({ one, labels, dismiss, retry }: ToastProps) {

@@ -1,9 +1,10 @@
 /** A text while it is written: follows its end, can be stopped, and read on after a failure. */
-import { useCallback, useEffect, useLayoutEffect, useRef, useState, type ReactNode } from "react";
+import { useCallback, useEffect, useRef, useState, type ReactNode } from "react";
 import type { StreamView } from "../../types.js";
 import { useLabels } from "../context.js";
 import { useStreamingResponse } from "../hooks/useStreamingResponse.js";
 import { reason, type Labels, type LabelsOf } from "../labels.js";
+import { useIsomorphicLayoutEffect } from "../layout.js";
 import { Avatar, Dot, Icon, Spoken, classes } from "./parts.js";
 
 export interface StreamingResponseProps {
@@ -73,13 +74,14 @@ function stateOf(view: StreamView, labels: Labels["stream"]): string {
     case "failed": return `${labels.failed}: ${view.outcome.reason}`;
     case "interrupted": return view.interruptedBy === undefined ? labels.wasStopped : labels.stopped(view.interruptedBy);
     case "abandoned": return labels.abandoned;
-    case "finished": case undefined: return labels.finished;
+    // Writers end what was asked to stop where it is, and call that finished.
+    case "finished": case undefined: return view.interruptedBy === undefined ? labels.finished : labels.stopped(view.interruptedBy);
   }
 }
 
-function toneOf({ phase, outcome }: StreamView) {
+function toneOf({ phase, outcome, interruptedBy }: StreamView) {
   if (phase === "failed" || outcome?.type === "failed" || outcome?.type === "abandoned") return "bad";
-  if (phase === "ended") return outcome?.type === "interrupted" ? "quiet" : "good";
+  if (phase === "ended") return outcome?.type === "interrupted" || interruptedBy !== undefined ? "quiet" : "good";
   return phase === "stalled" ? "quiet" : "busy";
 }
 
@@ -98,7 +100,7 @@ function useFollowedEnd(content: string) {
     setAtEnd(true);
     if (current !== null) current.scrollTop = current.scrollHeight;
   }, []);
-  useLayoutEffect(() => {
+  useIsomorphicLayoutEffect(() => {
     const { current } = scroller;
     if (current !== null && following.current) current.scrollTop = current.scrollHeight;
   }, [content]);

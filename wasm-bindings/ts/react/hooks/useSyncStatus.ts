@@ -15,8 +15,11 @@ export interface UsedRefused {
   readonly refused: readonly RefusedCommand[];
   dismiss(id: string): void;
   dismissAll(): void;
-  /** Gives the command once more, as a new one, and dismisses the old. */
-  retry(refused: RefusedCommand): void;
+  /**
+   * Gives the command once more, as a new one, and dismisses the old as soon as the new one is stored. If it is not
+   * taken on, the old one stays, and the promise is rejected with the reason; nobody has to wait for it.
+   */
+  retry(refused: RefusedCommand): Promise<void>;
 }
 
 /** What was rolled back; `address` (`space/id/facet`) leaves only one document's. */
@@ -30,8 +33,9 @@ export function useRefused(address?: string): UsedRefused {
   const dismiss = useCallback((id: string) => client.dismiss(id), [client]);
   const dismissAll = useCallback(() => refused.forEach(({ id }) => client.dismiss(id)), [client, refused]);
   const retry = useCallback((one: RefusedCommand) => {
-    documentAt(client, one.address).command(again(one.command)).then(undefined, () => {});
-    client.dismiss(one.id);
+    const dismissed = documentAt(client, one.address).command(again(one.command)).stored.then(() => client.dismiss(one.id));
+    dismissed.catch(() => {});
+    return dismissed;
   }, [client]);
   return useMemo(() => ({ refused, dismiss, dismissAll, retry }), [refused, dismiss, dismissAll, retry]);
 }

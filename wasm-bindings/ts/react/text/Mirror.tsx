@@ -2,10 +2,11 @@
  * Draws others' selections over a text field: a copy of its text, laid out like it and unseen, in which carets and
  * marked stretches stand. Takes no input and is silent to screen readers.
  */
-import { useMemo } from "react";
+import { useEffect, useMemo, useRef } from "react";
 import type { RemoteSelection } from "../../types.js";
 import { hueStyle } from "../components/parts.js";
 import { positionShown, shown } from "./edits.js";
+import { followWidth } from "./flags.js";
 
 interface MirrorProps {
   readonly text: string;
@@ -14,8 +15,13 @@ interface MirrorProps {
 
 export function Mirror({ text, selections }: MirrorProps) {
   const pieces = useMemo(() => cut(text, selections), [text, selections]);
+  const mirror = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    const { current } = mirror;
+    return current === null || selections.length === 0 ? undefined : followWidth(current);
+  }, [pieces, selections]);
   return (
-    <div className="syncline-mirror" aria-hidden="true">
+    <div ref={mirror} className="syncline-mirror" aria-hidden="true">
       {pieces.map((piece) => (
         <Stretch key={piece.key} piece={piece} />
       ))}

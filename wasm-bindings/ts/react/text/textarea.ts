@@ -32,11 +32,11 @@ export interface BoundField {
 
 /** `binding` stays the caller's to close. */
 export function bindTextarea(field: HTMLTextAreaElement, binding: TextBinding, events: FieldEvents): BoundField {
-  const state: State = { field, binding, events, known: binding.text, lag: new Lag(binding), composing: false, undoing: false };
+  const state: State = { field, binding, events, known: binding.text, lag: new Lag(binding), composing: false, turning: false };
   field.value = shown(state.known);
   events.changed(state.known);
 
-  const stop = binding.onSplices((splices) => hear(state, splices));
+  const stop = binding.onSplices((splices, turned) => hear(state, splices, turned));
   const listening = new AbortController();
   const on = <K extends keyof HTMLElementEventMap>(name: K, listener: (event: HTMLElementEventMap[K]) => void) =>
     field.addEventListener(name, listener, { signal: listening.signal });
@@ -93,8 +93,8 @@ interface State {
   /** Others' edits that the field does not show yet. */
   readonly lag: Lag;
   composing: boolean;
-  /** Whether the edits that come are those of an undo. */
-  undoing: boolean;
+  /** Whether an undo or redo was asked for here: another tab may be the one to carry it out, so that it comes later. */
+  turning: boolean;
 }
 
 /** Undo and redo as the platforms have them. */
@@ -108,32 +108,32 @@ export function historyKey(event: KeyboardEvent): "undo" | "redo" | undefined {
 function turn(state: State, which: "undo" | "redo"): void {
   settle(state);
   state.binding.flush();
-  state.undoing = true;
-  try {
-    state.events[which]();
-  } finally {
-    state.undoing = false;
-  }
+  state.turning = true;
+  state.events[which]();
 }
 
 /** Others' edits, or those of an undo. */
-function hear(state: State, splices: readonly Splice[]): void {
-  state.lag.hear(splices);
+function hear(state: State, splices: readonly Splice[], turned: boolean): void {
+  const { lag, composing } = state;
+  const goThere = turned && state.turning && !composing && !lag.sending && lag.over;
+  lag.hear(splices);
+  if (turned) state.turning = false;
   // Before them an edit of the same moment, whose event has not come yet.
-  if (!state.composing && !state.lag.sending) settle(state);
+  if (!composing && !lag.sending) settle(state, goThere);
 }
 
 /** Reads off what the user did to the field and hands it over, then shows what came meanwhile. */
-function settle(state: State): void {
+function settle(state: State, goThere = false): void {
   const { field, events, lag } = state;
   const edit = difference(shown(state.known), field.value, field.selectionEnd);
   if (edit !== null) {
     const own = inText(state.known, edit);
     state.known = applied(state.known, own);
     lag.send(ofSplice(own));
+    state.turning = false;
     events.typed();
   }
-  if (!lag.over) show(state, lag.take());
+  if (!lag.over) show(state, lag.take(), goThere);
   else if (edit !== null) {
     events.changed(state.known);
     tell(state);
@@ -146,13 +146,13 @@ function inText(text: string, { index, deleted, inserted }: Splice): Splice {
   return { index: start, deleted: positionIn(text, index + deleted) - start, inserted };
 }
 
-/** Puts edits into the field; the selection and what is in view stay where they are in the text. */
-function show(state: State, splices: readonly Splice[]): void {
+/** Puts edits into the field; the selection and what is in view stay where they are in the text, or go to where the edits are. */
+function show(state: State, splices: readonly Splice[], goThere: boolean): void {
   const { field } = state;
   let { anchor, head } = selectionOf(state);
   for (const splice of splices) {
     state.known = applied(state.known, splice);
-    if (state.undoing) anchor = head = splice.index + splice.inserted.length;
+    if (goThere) anchor = head = splice.index + splice.inserted.length;
     else [anchor, head] = [moved(anchor, splice), moved(head, splice)];
   }
   const next = shown(state.known);

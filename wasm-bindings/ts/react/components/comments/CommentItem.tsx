@@ -5,6 +5,8 @@ import { reason, type Labels } from "../../labels.js";
 import { LikeButton } from "../LikeButton.js";
 import { Ago, Avatar, Icon, classes } from "../parts.js";
 import { Composer } from "./Composer.js";
+import { Copy } from "./Copy.js";
+import { wordsOf } from "./RefusedComments.js";
 
 export interface CommentActions {
   open(id: string, as: "reply" | "edit" | "delete" | null): void;
@@ -87,16 +89,21 @@ function Edit({ comment, body, actions, labels }: ItemProps & { readonly body: s
 
 function RefusedEdit({ refusedEdit, actions, labels }: ItemProps) {
   if (refusedEdit === undefined) return null;
-  const { resolution, command } = refusedEdit;
+  const { resolution } = refusedEdit;
+  const words = wordsOf(refusedEdit);
   const why = resolution.type === "refused" ? reason(labels.reasons, resolution.code, resolution.message) : reason(labels.reasons, resolution.type, undefined);
-  const wasEdit = "edit" in (command["comments"] as object);
   return (
-    <p className="syncline-problem" role="status">
-      <Icon name="alert" />
-      <span>{wasEdit ? labels.refusedEdit : labels.refusedDelete}: {why}</span>
-      <button type="button" className="syncline-link" onClick={() => actions.retry(refusedEdit)}>{labels.tryAgain}</button>
-      <button type="button" className="syncline-link" onClick={() => actions.dismiss(refusedEdit.id)}>{labels.dismiss}</button>
-    </p>
+    <div className="syncline-refused-edit">
+      <div role="status">
+        <p className="syncline-problem"><Icon name="alert" /><span>{words === undefined ? labels.refusedDelete : labels.refusedEdit}: {why}</span></p>
+        {words !== undefined && <p className="syncline-comment-body" dir="auto">{words}</p>}
+      </div>
+      <div className="syncline-actions">
+        <button type="button" className="syncline-link" onClick={() => actions.retry(refusedEdit)}>{labels.tryAgain}</button>
+        {words !== undefined && <Copy text={words} labels={labels} />}
+        <button type="button" className="syncline-link" onClick={() => actions.dismiss(refusedEdit.id)}>{labels.dismiss}</button>
+      </div>
+    </div>
   );
 }
 

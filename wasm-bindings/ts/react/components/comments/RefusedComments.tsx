@@ -2,12 +2,19 @@
 import type { RefusedCommand } from "../../../types.js";
 import { reason, type Labels } from "../../labels.js";
 import { Icon } from "../parts.js";
+import { Copy } from "./Copy.js";
 
 type Fields = Readonly<Record<string, unknown>>;
 
 function fields({ command }: RefusedCommand, verb: "add" | "edit" | "delete"): Fields | undefined {
   const found = (command as { comments?: Readonly<Record<string, Fields>> }).comments?.[verb];
   return typeof found === "object" ? found : undefined;
+}
+
+/** What a refused command was to say; nothing for one that deletes. */
+export function wordsOf(one: RefusedCommand): string | undefined {
+  const body = (fields(one, "add") ?? fields(one, "edit"))?.["body"];
+  return typeof body === "string" ? body : undefined;
 }
 
 /** The newest refused edit or deletion of each comment. */
@@ -37,9 +44,10 @@ export function RefusedComments({ refused, labels, retry, dismiss }: RefusedProp
         return (
           <li key={one.id}>
             <p className="syncline-problem"><Icon name="alert" /><span><strong>{labels.refused}.</strong> {why}</span></p>
-            <p className="syncline-comment-body" dir="auto">{String(fields(one, "add")?.["body"] ?? "")}</p>
+            <p className="syncline-comment-body" dir="auto">{wordsOf(one)}</p>
             <div className="syncline-actions">
               <button type="button" className="syncline-link" onClick={() => retry(one)}>{labels.tryAgain}</button>
+              <Copy text={wordsOf(one) ?? ""} labels={labels} />
               <button type="button" className="syncline-link" onClick={() => dismiss(one.id)}>{labels.dismiss}</button>
             </div>
           </li>
