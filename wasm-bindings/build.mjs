@@ -54,17 +54,37 @@ async function modules() {
     ...common, entryPoints, outdir: dist, format: "esm", splitting: true, chunkNames: "chunk-[hash]",
   });
   await build({ ...common, ...commonJs, entryPoints: ["ts/index.ts"], outfile: join(dist, "cjs/index.cjs"), format: "cjs" });
-  if (entryPoints["react/index"]) {
-    await build({
-      ...common, ...commonJs, entryPoints: ["ts/react/index.ts"], outfile: join(dist, "cjs/react.cjs"), format: "cjs", plugins: [besideClient],
-    });
+  for (const name of ["react", "codemirror"]) {
+    if (!entryPoints[`${name}/index`]) continue;
+    const entry = { entryPoints: [`ts/${name}/index.ts`], outfile: join(dist, `cjs/${name}.cjs`) };
+    await build({ ...common, ...commonJs, ...entry, format: "cjs", plugins: [besideClient] });
   }
+  await Promise.all(["react/index.js", "cjs/react.cjs"].map((file) => onlyForClients(join(dist, file))));
   return metafile;
 }
 
-function declarations() {
-  const tsc = spawnSync("npx", ["tsc", "-p", "tsconfig.build.json"], { cwd: here, stdio: "inherit" });
-  if (tsc.status !== 0) throw new Error("the declarations could not be made");
+/** Server components may import it, and leave it to the client. */
+async function onlyForClients(file) {
+  await writeFile(file, `"use client";\n${await readFile(file, "utf8")}`);
+  const map = JSON.parse(await readFile(`${file}.map`, "utf8"));
+  // Everything is a line further down.
+  await writeFile(`${file}.map`, JSON.stringify({ ...map, mappings: `;${map.mappings}` }));
+}
+
+async function declarations() {
+  const tsc = (...options) => {
+    const { status } = spawnSync("npx", ["tsc", "-p", "tsconfig.build.json", ...options], { cwd: here, stdio: "inherit" });
+    if (status !== 0) throw new Error("the declarations could not be made");
+  };
+  tsc();
+  // What is required is declared as CommonJS, which the folder's own package.json says it is.
+  tsc("--outDir", join(dist, "cjs/types"));
+  await writeFile(join(dist, "cjs/package.json"), '{ "type": "commonjs" }\n');
+  await writeFile(join(dist, "react/styles.css.d.ts"), "export {};\n");
+}
+
+async function licences() {
+  for (const name of ["LICENSE-APACHE", "LICENSE-MIT"]) await copyFile(join(here, "..", name), join(dist, name));
 }
 
 async function engine(module) {
@@ -72,7 +92,8 @@ async function engine(module) {
   await copyFile(module, join(dist, "wasm/syncline.wasm"));
   const base64 = (await readFile(module)).toString("base64");
   await writeFile(join(dist, "wasm/inline.js"), `export default Uint8Array.from(atob("${base64}"),(c)=>c.charCodeAt(0));\n`);
-  await writeFile(join(dist, "wasm/inline.d.ts"), "/** The engine itself, for `createClient({ wasm })` where files beside the code are not served. */\ndeclare const engine: Uint8Array<ArrayBuffer>;\nexport default engine;\n");
+  await writeFile(join(dist, "wasm/inline.d.ts"), "/** The engine itself, for `createClient({ wasm })` where files beside the code are not served. */\ndeclare const engine: BufferSource;\nexport default engine;\n");
+  await writeFile(join(dist, "wasm/syncline.wasm.d.ts"), "/** Where the engine's file is, for `createClient({ wasm })` with a bundler that answers an import of a file with its address. */\ndeclare const address: string;\nexport default address;\n");
 }
 
 async function styles() {
@@ -118,7 +139,8 @@ async function weigh(metafile) {
 const module = await glue(process.env.SYNCLINE_WEB ?? defaultDirectory);
 await rm(dist, { recursive: true, force: true });
 const metafile = await modules();
-declarations();
+await declarations();
+await licences();
 await engine(module);
 await styles();
 await weigh(metafile);
