@@ -1,4 +1,5 @@
-//! `cargo xtask browser`: the demo page in a real Chromium, against real server processes.
+//! `cargo xtask browser`: the demo page, and the components of the package as it is built, in a real Chromium,
+//! against real server processes.
 
 use std::path::{Path, PathBuf};
 
