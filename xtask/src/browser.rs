@@ -1,5 +1,5 @@
-//! `cargo xtask browser`: the demo page in a real Chromium, against real server processes; and
-//! `cargo xtask browser-bench`: Syncline there beside other systems.
+//! `cargo xtask browser`: the demo page, and the components of the package as it is built, in a real Chromium,
+//! against real server processes; and `cargo xtask browser-bench`: Syncline there beside other systems.
 
 use std::path::{Path, PathBuf};
 
