@@ -80,7 +80,12 @@ async function declarations() {
   // What is required is declared as CommonJS, which the folder's own package.json says it is.
   tsc("--outDir", join(dist, "cjs/types"));
   await writeFile(join(dist, "cjs/package.json"), '{ "type": "commonjs" }\n');
-  await writeFile(join(dist, "react/styles.css.d.ts"), "export {};\n");
+  // Files that only bundlers can import, by either kind of import.
+  const address = "/** Where the engine's file is, for `createClient({ wasm })` with a bundler that answers an import of a file with its address. */\ndeclare const address: string;\nexport default address;\n";
+  for (const folder of [dist, join(dist, "cjs/types")]) {
+    await writeFile(join(folder, "styles.d.ts"), "export {};\n");
+    await writeFile(join(folder, "wasm.d.ts"), address);
+  }
 }
 
 async function licences() {
@@ -93,7 +98,6 @@ async function engine(module) {
   const base64 = (await readFile(module)).toString("base64");
   await writeFile(join(dist, "wasm/inline.js"), `export default Uint8Array.from(atob("${base64}"),(c)=>c.charCodeAt(0));\n`);
   await writeFile(join(dist, "wasm/inline.d.ts"), "/** The engine itself, for `createClient({ wasm })` where files beside the code are not served. */\ndeclare const engine: BufferSource;\nexport default engine;\n");
-  await writeFile(join(dist, "wasm/syncline.wasm.d.ts"), "/** Where the engine's file is, for `createClient({ wasm })` with a bundler that answers an import of a file with its address. */\ndeclare const address: string;\nexport default address;\n");
 }
 
 async function styles() {

@@ -42,7 +42,7 @@ fn try_packed() -> anyhow::Result<()> {
     }
     std::fs::create_dir_all(&trial)?;
     let packed = pack(&trial)?;
-    for name in ["node", "react18", "vite"] {
+    for name in ["node", "react18", "types", "vite"] {
         let from = root().join(PACKAGE).join("test/packed").join(name);
         let to = trial.join(name);
         copy(&from, &to).with_context(|| format!("copying {}", from.display()))?;
