@@ -240,17 +240,17 @@ impl World {
 
     /// Whether a client that had no answer to a command was told that the rules refuse it, or one that goes
     /// before it. Nothing proves that such a command was accepted once: its client pushes it again
-    /// (PU5), and it is judged by what its author may do by then.
+    /// (PU5), and it is judged by what its author may do by then, and by what others have made.
     fn was_refused(&self, holder: &Holder) -> bool {
         let endings = &self.clients[holder.client].endings;
         let told = holder.unanswered.iter().filter_map(|id| endings.get(id)).flatten();
         told.map(|ending| &ending.resolution).any(|resolution| match resolution {
             Resolution::Refused { code: Code::Forbidden, .. } => self.setup.token_ms.is_some(),
             // An honest client is told anything else only if one of the two sides has gone astray.
-            Resolution::Refused { .. }
-            | Resolution::Confirmed
-            | Resolution::NoEffect
-            | Resolution::Superseded => false,
+            Resolution::Refused { code, .. } => {
+                matches!(code, Code::NotFound | Code::NotAuthor | Code::NoEffect)
+            }
+            Resolution::Confirmed | Resolution::NoEffect | Resolution::Superseded => false,
         })
     }
 
