@@ -8,10 +8,11 @@
 
 use automerge::ReadDoc as _;
 use syncline_engine::hub;
-use syncline_engine::ids::{Address, ChangeHash, StreamAddress};
+use syncline_engine::ids::{Address, ChangeHash, StreamAddress, Ulid};
+use syncline_engine::replica::Replica;
 
 use crate::disk::Disk;
-use crate::oracle::Mirror;
+use crate::oracle::{Holder, Mirror};
 use crate::server::Backup;
 use crate::step::Action;
 use crate::world::{Event, World};
@@ -155,14 +156,24 @@ impl World {
         }
         self.destroyed |= !lost.is_empty();
         for (address, hash) in lost {
-            let name = automerge::ChangeHash(hash.0);
-            let has = |client: &&crate::client::Client| {
-                let replica = client.session.replica(&address);
-                !client.down
-                    && replica.is_some_and(|r| r.document().get_change_by_hash(&name).is_some())
-            };
-            let holders = self.clients.iter().filter(has).map(|c| (c.number, c.life)).collect();
+            let up = self.clients.iter().filter(|client| !client.down);
+            let holders = up.filter_map(|client| {
+                let replica = client.session.replica(&address)?;
+                let unanswered = held(replica, hash)?;
+                Some(Holder { client: client.number, life: client.life, unanswered })
+            });
+            let holders = holders.collect();
             self.oracle.lost.insert((address, hash), holders);
         }
     }
+}
+
+/// Whether a replica has a change; and the commands up to it that are without an answer, if its own is.
+fn held(replica: &Replica, hash: ChangeHash) -> Option<Vec<Ulid>> {
+    let name = automerge::ChangeHash(hash.0);
+    replica.document().get_change_by_hash(&name)?;
+    let own = replica.pending().find(|pending| pending.change.hash() == name);
+    let last = own.filter(|own| !own.announced).map_or(0, |own| own.number);
+    let open = replica.pending().filter(|p| !p.announced && p.number <= last);
+    Some(open.map(|pending| pending.id).collect())
 }

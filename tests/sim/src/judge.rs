@@ -10,6 +10,7 @@ use syncline_engine::session::{ConnectionStatus, DocumentStatus};
 use syncline_engine::storage::LogStore;
 
 use crate::client::Client;
+use crate::oracle::Holder;
 use crate::people::token;
 use crate::run::FOR_EVER;
 use crate::social::STREAMS_MAX;
@@ -221,15 +222,36 @@ impl World {
     /// What a backup did not have is back if anybody held it all the time.
     fn judge_losses(&mut self) {
         for ((address, hash), holders) in self.oracle.lost.clone() {
-            let holder = holders.iter().find(|(number, life)| self.clients[*number].life == *life);
+            let had_it = |holder: &&Holder| {
+                self.clients[holder.client].life == holder.life && !self.was_refused(holder)
+            };
+            let holder = holders.iter().find(had_it);
             if self.was_given_up(&address) {
                 continue;
             }
-            if let (Some((number, _)), false) = (holder, self.oracle.mirror.has(&address, hash)) {
-                let what = format!("{address}: {hash}, which client {number} had all the time");
+            if let (Some(Holder { client, .. }), false) =
+                (holder, self.oracle.mirror.has(&address, hash))
+            {
+                let what = format!("{address}: {hash}, which client {client} had all the time");
                 self.complain("lost", what);
             }
         }
+    }
+
+    /// Whether a client that had no answer to a command was told that the rules refuse it, or one that goes
+    /// before it. Nothing proves that such a command was accepted once: its client pushes it again
+    /// (PU5), and it is judged by what its author may do by then, and by what others have made.
+    fn was_refused(&self, holder: &Holder) -> bool {
+        let endings = &self.clients[holder.client].endings;
+        let told = holder.unanswered.iter().filter_map(|id| endings.get(id)).flatten();
+        told.map(|ending| &ending.resolution).any(|resolution| match resolution {
+            Resolution::Refused { code: Code::Forbidden, .. } => self.setup.token_ms.is_some(),
+            // An honest client is told anything else only if one of the two sides has gone astray.
+            Resolution::Refused { code, .. } => {
+                matches!(code, Code::NotFound | Code::NotAuthor | Code::NoEffect)
+            }
+            Resolution::Confirmed | Resolution::NoEffect | Resolution::Superseded => false,
+        })
     }
 
     /// Whether a client was told that the server does not take back what it has lost of a document:

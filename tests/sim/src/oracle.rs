@@ -7,7 +7,7 @@ use automerge::Automerge;
 use bytes::Bytes;
 use syncline_engine::change;
 use syncline_engine::codes::Code;
-use syncline_engine::ids::{ActorId, Address, ChangeHash, OutboxId, StreamAddress};
+use syncline_engine::ids::{ActorId, Address, ChangeHash, OutboxId, StreamAddress, Ulid};
 use syncline_engine::storage::{Append, Entry};
 use syncline_engine::wire::frame::{Ack, Changes, Reject, Subscribed};
 use syncline_engine::wire::{ClientFrame, ServerFrame, unpack};
@@ -64,6 +64,16 @@ pub(crate) struct Talk {
     pub(crate) streams: BTreeMap<u32, StreamAddress>,
 }
 
+/// A client that had a change when the server lost it.
+#[derive(Debug, Clone)]
+pub(crate) struct Holder {
+    pub(crate) client: usize,
+    pub(crate) life: u64,
+    /// Where it had no answer to the command of that change: this command, after those before it without
+    /// an answer. Empty where it knows that the change was accepted.
+    pub(crate) unanswered: Vec<Ulid>,
+}
+
 /// Knows everything that any server ever made durable.
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
@@ -73,8 +83,8 @@ pub(crate) struct Oracle {
     offline_window: u64,
     /// (document, actor, seq) names one change in the whole world, for ever.
     names: BTreeMap<(Address, ActorId, u64), ChangeHash>,
-    /// Changes that a backup does not have, with who held them when it came back: client and life.
-    pub(crate) lost: BTreeMap<(Address, ChangeHash), Vec<(usize, u64)>>,
+    /// Changes that a backup does not have, with who held them when it came back.
+    pub(crate) lost: BTreeMap<(Address, ChangeHash), Vec<Holder>>,
     /// Documents in which something was taken back from somebody by his word alone.
     pub(crate) believed: BTreeSet<Address>,
     /// Changes that were refused for what they are.
