@@ -45,6 +45,8 @@ pub(crate) struct Wire {
     pub(crate) talk: Talk,
     /// What its client announced last in a space that it has not entered or left since.
     announced: Option<Bytes>,
+    /// How often its client has entered or left a space.
+    stays: u32,
     /// What its client has proved to the server.
     pub(crate) proved: Option<Proved>,
 }
@@ -135,6 +137,7 @@ impl World {
             held_until: 0,
             talk: Talk::default(),
             announced: None,
+            stays: 0,
             proved: None,
         };
         self.network.wires.insert(id, wire);
@@ -190,7 +193,10 @@ impl World {
         if up {
             match message.get(1) {
                 // Enter and Leave: numbers may begin anew.
-                Some(12 | 13) => wire.announced = None,
+                Some(12 | 13) => {
+                    wire.announced = None;
+                    wire.stays += 1;
+                }
                 // Announce.
                 Some(14) => wire.announced = Some(message.clone()),
                 _ => {}
@@ -219,18 +225,21 @@ impl World {
         else {
             return false;
         };
-        let message = self.network.wires.get(&wire).and_then(|wire| wire.announced.clone());
-        let Some(message) = message else { return false };
-        self.at(ms, Event::SayAgain { wire, message });
+        let Some(Wire { announced: Some(message), stays, .. }) = self.network.wires.get(&wire)
+        else {
+            return false;
+        };
+        let (message, stays) = (message.clone(), *stays);
+        self.at(ms, Event::SayAgain { wire, message, stays });
         true
     }
 
     /// What a client announced some time ago arrives a second time, unless its numbers may have begun
     /// anew since.
-    pub(crate) fn arrive_again(&mut self, id: u64, message: Bytes) {
+    pub(crate) fn arrive_again(&mut self, id: u64, message: Bytes, stays: u32) {
         let Some(wire) = self.network.wires.get(&id) else { return };
         let under_way = wire.up.under_way.iter().any(|(_, m)| m.as_ptr() == message.as_ptr());
-        if wire.announced.is_some() && !under_way && self.server_hears(id) && wire.carries {
+        if wire.stays == stays && !under_way && self.server_hears(id) && wire.carries {
             self.tell_hub(hub::Input::Received { connection: ConnectionId(id), message });
         }
     }

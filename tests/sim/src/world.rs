@@ -92,6 +92,8 @@ pub(crate) enum Event {
     SayAgain {
         wire: u64,
         message: Bytes,
+        /// How often the client had entered or left spaces when it said that.
+        stays: u32,
     },
     /// Somebody looks at the clients whose connection has failed, and asks them to try again.
     LookAround,
@@ -376,7 +378,7 @@ impl World {
                     self.tell_hub(*input);
                 }
             }
-            Event::SayAgain { wire, message } => self.arrive_again(wire, message),
+            Event::SayAgain { wire, message, stays } => self.arrive_again(wire, message, stays),
             Event::StartServer => self.start_server(),
             Event::LookAround => self.look_around(),
         }
