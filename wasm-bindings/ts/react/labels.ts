@@ -18,6 +18,9 @@ export const reasons: Readonly<Record<string, string>> = {
   token_expired: "You have to sign in again.",
   rate_limited: "Too much at once. Try again in a moment.",
   no_webassembly: "This browser can’t run Syncline: it has no WebAssembly.",
+  engine_unavailable: "The engine could not be loaded. Reload the page to try again.",
+  engine_failed: "The engine has stopped. Reload the page to go on.",
+  closed: "It was closed on this page, which takes nothing on any more.",
 };
 
 /** A sentence about a code. */
@@ -80,6 +83,8 @@ export const english = {
     reactions: { like: "Like", love: "Love", laugh: "Funny", wow: "Surprising", sad: "Sad" } as Readonly<Record<string, string>>,
     add: "Add a reaction",
     picker: "Choose a reaction",
+    notTaken: "It was not counted.",
+    reasons,
     count: (name: string, count: number) => (count === 1 ? `${name}, 1 person` : `${name}, ${count} people`),
   },
   comments: {
@@ -114,6 +119,8 @@ export const english = {
     announce: (author: string, body: string) => `${author} commented: ${body}`,
     announceMany: (count: number) => `${count} new comments`,
     shortcut: "Ctrl + Enter",
+    tooLong: "It is too long: a comment has at most 32 KiB.",
+    blank: "Write something that can be read.",
     reasons,
   },
   typing: {

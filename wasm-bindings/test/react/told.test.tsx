@@ -1,0 +1,136 @@
+// @vitest-environment jsdom
+/** What does not work is said in words, and nothing that was written is lost. */
+
+import { act, fireEvent, render, screen, waitFor, within } from "@testing-library/react";
+import { describe, expect, test } from "vitest";
+
+import type { ConnectionStatus as Status, Storage } from "../../ts/index.js";
+import { LikeButton, RealTimeComments, SynclineProvider } from "../../ts/react/index.js";
+import { client, until } from "../support/clients.js";
+import { newSpace, person, show, theServer, useServer } from "./support.js";
+
+useServer();
+
+const write = (field: HTMLElement, value: string) => act(() => { fireEvent.change(field, { target: { value } }); });
+const click = (element: HTMLElement) => act(() => { fireEvent.click(element); });
+const said = (words: string | RegExp) => waitFor(() => {
+  const alerts = screen.queryAllByRole("alert").map(({ textContent }) => textContent ?? "");
+  expect(alerts.filter((alert) => (typeof words === "string" ? alert.includes(words) : words.test(alert)))).not.toEqual([]);
+});
+
+/** A store that takes nothing any more once `full` says so. */
+function disk() {
+  const stored = new Map<string, Uint8Array>();
+  const is = { full: false };
+  const key = (bytes: Uint8Array) => [...bytes].map((byte) => String.fromCharCode(byte)).join("");
+  const storage: Storage = {
+    async read(prefix) {
+      const all = [...stored].filter(([name]) => name.startsWith(key(prefix))).sort(([a], [b]) => (a < b ? -1 : 1));
+      return all.map(([name, value]) => [Uint8Array.from(name, (one) => one.charCodeAt(0)), value]);
+    },
+    async write(entries) {
+      if (is.full) throw new Error("the disk is full");
+      for (const [name, value] of entries) {
+        if (value === null) stored.delete(key(name));
+        else stored.set(key(name), value);
+      }
+    },
+    async close() {},
+  };
+  return { is, storage };
+}
+
+/** A client whose connection stands like this. */
+export function standing<T extends object>(of: T, status: Status): T {
+  const connection = { getSnapshot: () => status, getServerSnapshot: () => status, subscribe: () => () => {} };
+  return new Proxy(of, {
+    get(target, name) {
+      if (name === "connection") return connection;
+      const value: unknown = Reflect.get(target, name, target);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+}
+
+describe("comments", () => {
+  test("that the store could not take are shown with the reason, and nothing more can be written", async () => {
+    const { is, storage } = disk();
+    const ada = client(theServer().url, "ada", { storage, shareTabs: false });
+    const at = `${newSpace()}/one`;
+    show(ada, <><RealTimeComments address={at} /><LikeButton address={at} labels={{ group: "Post" }} /></>);
+    await until(ada.comments(at).status, ({ live }) => live);
+    const field = screen.getByRole<HTMLTextAreaElement>("textbox", { name: "Write a comment" });
+    write(field, "Precious");
+    is.full = true;
+    click(screen.getByRole("button", { name: "Comment" }));
+    await said("Not posted");
+    const card = within(screen.getByRole("list", { name: "Not posted" }));
+    expect(card.getByText("Precious")).toBeTruthy();
+    await waitFor(() => expect([field.disabled, (card.getByRole("button", { name: "Try again" }) as HTMLButtonElement).disabled]).toEqual([true, true]));
+    const post = within(screen.getByRole("group", { name: "Post" }));
+    expect((post.getByRole("button", { name: /^Like/ }) as HTMLButtonElement).disabled).toBe(true);
+  });
+
+  test("of a client that is closed are kept, and those of before in the field", async () => {
+    const ada = person("ada");
+    const at = `${newSpace()}/one`;
+    const closed = standing(ada, { phase: "idle", code: "closed", leads: false });
+    const of = (one: typeof ada) => <SynclineProvider client={one}><RealTimeComments address={at} /><LikeButton address={at} labels={{ group: "Post" }} /></SynclineProvider>;
+    const page = render(of(ada));
+    await until(ada.comments(at).status, ({ live }) => live);
+    await ada.close();
+    write(screen.getByRole("textbox", { name: "Write a comment" }), "Precious");
+    click(screen.getByRole("button", { name: "Comment" }));
+    await said("Not posted");
+    expect(within(screen.getByRole("list", { name: "Not posted" })).getByText("Precious")).toBeTruthy();
+    page.rerender(of(closed));
+    await waitFor(() => expect(screen.getByRole<HTMLTextAreaElement>("textbox", { name: "Write a comment" }).disabled).toBe(true));
+    await said("takes nothing on any more");
+  });
+
+  test("and likes say that they were not taken", async () => {
+    const ada = person("ada");
+    const at = `${newSpace()}/one`;
+    await until(ada.likes(at).status, ({ live }) => live);
+    const { connection } = ada;
+    show(standing(ada, connection.getSnapshot()), <LikeButton address={at} />);
+    await ada.close();
+    click(screen.getByRole("button", { name: /^Like/ }));
+    await said("It was not counted.");
+  });
+
+  test("stay with their post: a draft, an answer and a picker that are open do not follow to another", async () => {
+    const ada = person("ada");
+    const space = newSpace();
+    const of = (id: string) => <SynclineProvider client={ada}><RealTimeComments address={`${space}/${id}`} /><LikeButton address={`${space}/${id}`} labels={{ group: "Post" }} /></SynclineProvider>;
+    const page = render(of("a"));
+    await until(ada.comments(`${space}/a`).status, ({ live }) => live);
+    await act(() => ada.comments(`${space}/a`).add("First"));
+    await screen.findByRole("article");
+    write(screen.getByRole("textbox", { name: "Write a comment" }), "About A");
+    click(screen.getByRole("button", { name: "Reply" }));
+    click(within(screen.getByRole("group", { name: "Post" })).getByRole("button", { name: "Add a reaction" }));
+    page.rerender(of("b"));
+    expect([screen.getByRole<HTMLTextAreaElement>("textbox").value, screen.queryByRole("toolbar")]).toEqual(["", null]);
+    page.rerender(of("a"));
+    await screen.findByRole("article");
+    expect(screen.queryByRole("textbox", { name: "Reply to ada" })).toBeNull();
+  });
+
+  test("that are too long, or blank, say why they can’t be sent", async () => {
+    const ada = person("ada");
+    const at = `${newSpace()}/one`;
+    show(ada, <RealTimeComments address={at} />);
+    await until(ada.comments(at).status, ({ ready }) => ready);
+    const field = screen.getByRole("textbox", { name: "Write a comment" });
+    const send = screen.getByRole<HTMLButtonElement>("button", { name: "Comment" });
+    const described = (one: HTMLElement) => document.getElementById(one.getAttribute("aria-describedby") ?? "")?.textContent;
+    await waitFor(() => expect((field as HTMLTextAreaElement).disabled).toBe(false));
+    write(field, "x".repeat((32 << 10) + 1));
+    expect([send.disabled, described(field), described(send)]).toEqual([true, expect.stringContaining("too long"), expect.stringContaining("too long")]);
+    write(field, " \n\u200b\t");
+    expect([send.disabled, described(field)]).toEqual([true, "Write something that can be read."]);
+    write(field, "Hi");
+    expect([send.disabled, described(field)]).toEqual([false, undefined]);
+  });
+});
