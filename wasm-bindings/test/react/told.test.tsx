@@ -2,10 +2,10 @@
 /** What does not work is said in words, and nothing that was written is lost. */
 
 import { act, fireEvent, render, screen, waitFor, within } from "@testing-library/react";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 
-import type { ConnectionStatus as Status, Storage } from "../../ts/index.js";
-import { LikeButton, RealTimeComments, SynclineProvider } from "../../ts/react/index.js";
+import type { ConnectionStatus as Status, Problem, Storage } from "../../ts/index.js";
+import { CollaborativeText, LikeButton, RealTimeComments, SynclineProvider } from "../../ts/react/index.js";
 import { client, until } from "../support/clients.js";
 import { newSpace, person, show, theServer, useServer } from "./support.js";
 
@@ -132,5 +132,62 @@ describe("comments", () => {
     expect([send.disabled, described(field)]).toEqual([true, "Write something that can be read."]);
     write(field, "Hi");
     expect([send.disabled, described(field)]).toEqual([false, undefined]);
+  });
+});
+
+describe("a text", () => {
+  const type = (field: HTMLTextAreaElement, letter: string) => act(() => {
+    field.setRangeText(letter, 0, 0, "end");
+    fireEvent.input(field);
+  });
+
+  test("of a post that somebody else wrote is to be read, and says why, until its author makes this user an editor", async () => {
+    const [ada, bob] = [person("ada"), person("bob")];
+    const at = `${newSpace()}/one`;
+    await until(ada.post(at).status, ({ live }) => live);
+    await ada.post(at).create({ title: "T", body: "Ours" });
+    show(bob, <CollaborativeText address={at} field="body" label="Body" />);
+    const field = screen.getByRole<HTMLTextAreaElement>("textbox", { name: "Body" });
+    await waitFor(() => expect(field.value).toBe("Ours"));
+    await screen.findByText("Only its author and editors may change this.");
+    expect(field.readOnly).toBe(true);
+    await act(() => ada.post(at).addEditor("bob"));
+    await waitFor(() => expect(field.readOnly).toBe(false));
+    expect(screen.getByText("", { selector: "p[hidden]" })).toBeTruthy();
+  });
+
+  test("of no post is to be read, and says so, until there is one", async () => {
+    const ada = person("ada");
+    const at = `${newSpace()}/one`;
+    show(ada, <CollaborativeText address={at} field="body" label="Body" />);
+    const field = screen.getByRole<HTMLTextAreaElement>("textbox", { name: "Body" });
+    await screen.findByText("There is nothing to edit here yet.");
+    expect(field.readOnly).toBe(true);
+    await act(() => ada.post(at).create({ title: "T", body: "Mine" }));
+    await waitFor(() => expect([field.value, field.readOnly]).toEqual(["Mine", false]));
+  });
+
+  test("says that an edit was not taken, until the next", async () => {
+    const ada = person("ada");
+    const at = `${newSpace()}/one`;
+    await until(ada.document(at).status, ({ live }) => live);
+    await ada.document(at).putText(["notes"], "abc");
+    // Whoever the rules of the space bar is told so by the engine, as this one is.
+    const told = vi.spyOn(ada, "on");
+    show(ada, <CollaborativeText address={at} path={["notes"]} label="Notes" />);
+    const field = screen.getByRole<HTMLTextAreaElement>("textbox", { name: "Notes" });
+    await waitFor(() => expect([field.value, field.readOnly]).toEqual(["abc", false]));
+    const tell = (address: string) => act(() => {
+      for (const [event, listener] of told.mock.calls) {
+        if (event === "problem") (listener as (detail: Problem) => void)({ address, code: "forbidden", message: "you may not edit here" });
+      }
+    });
+    tell(`${at}/comments`);
+    expect(screen.queryByRole("alert")).toBeNull();
+    tell(`${at}/json`);
+    await said("Your edit was not taken. You are not allowed to do this here.");
+    type(field, "d");
+    await waitFor(() => expect(screen.queryByRole("alert")).toBeNull());
+    await until(ada.document(at), (view) => (view as { notes: string }).notes === "dabc");
   });
 });

@@ -163,6 +163,9 @@ export const english = {
   text: {
     others: (users: readonly string[]) => `${names(users, (count) => `${count} others`, "and")} also here`,
     loading: "Loading",
+    missing: "There is nothing to edit here yet.",
+    foreign: "Only its author and editors may change this.",
+    notTaken: "Your edit was not taken.",
     reasons,
   },
   refusals: {
