@@ -1,5 +1,5 @@
 /** Hooks for the four kinds of documents. */
-import { useEffect, useMemo } from "react";
+import { useCallback, useEffect, useMemo } from "react";
 import type { Comments, CommentsView, DocumentHandle, DocumentStatus, Json, JsonDocument, Likes, LikesView, Post, PostView } from "../../types.js";
 import { useClient } from "../context.js";
 import { useStore } from "../store.js";
@@ -55,8 +55,7 @@ export function useDocument<T extends Json = Json>(address: string, options?: Do
 /** How many of this user's steps can be undone and redone. */
 export function useUndo(handle: DocumentHandle<unknown>) {
   const { undo: undoable, redo: redoable } = useStore(handle.undoable);
-  return useMemo(
-    () => ({ undoable, redoable, undo: () => handle.undo(), redo: () => handle.redo() }),
-    [handle, undoable, redoable],
-  );
+  const undo = useCallback(() => handle.undo(), [handle]);
+  const redo = useCallback(() => handle.redo(), [handle]);
+  return useMemo(() => ({ undoable, redoable, undo, redo }), [undoable, redoable, undo, redo]);
 }
