@@ -5,7 +5,7 @@ import { act, fireEvent, render, screen, waitFor, within } from "@testing-librar
 import { describe, expect, test, vi } from "vitest";
 
 import type { ConnectionStatus as Status, Problem, Storage } from "../../ts/index.js";
-import { CollaborativeText, LikeButton, RealTimeComments, SynclineProvider } from "../../ts/react/index.js";
+import { CollaborativeText, ConnectionStatus, LikeButton, RealTimeComments, SynclineProvider } from "../../ts/react/index.js";
 import { client, until } from "../support/clients.js";
 import { newSpace, person, show, theServer, useServer } from "./support.js";
 
@@ -189,5 +189,43 @@ describe("a text", () => {
     type(field, "d");
     await waitFor(() => expect(screen.queryByRole("alert")).toBeNull());
     await until(ada.document(at), (view) => (view as { notes: string }).notes === "dabc");
+  });
+});
+
+describe("a connection", () => {
+  const BUTTONS = ["Reconnect now", "Go online", "Go offline"];
+  const stands = (status: Partial<Status>) => {
+    const page = show(standing(person("ada"), { phase: "failed", leads: false, ...status }), <><ConnectionStatus /><ConnectionStatus variant="detailed" /></>);
+    const answer = {
+      text: page.container.textContent ?? "",
+      buttons: BUTTONS.filter((name) => screen.queryAllByRole("button", { name }).length > 0),
+    };
+    page.unmount();
+    return answer;
+  };
+
+  test("that failed says what failed, and offers to try again only where that can help", () => {
+    const failures: [string, string, string[]][] = [
+      ["local_store", "What this device stores can’t be used.", []],
+      ["no_webassembly", "no WebAssembly", []],
+      ["engine_unavailable", "The engine could not be loaded.", []],
+      ["engine_failed", "The engine has stopped.", []],
+      ["unauthenticated", "The server does not let this device in", ["Reconnect now"]],
+      ["token_expired", "sign in again", ["Reconnect now"]],
+    ];
+    for (const [code, words, buttons] of failures) {
+      const { text, buttons: offered } = stands({ code, message: "so it went" });
+      expect([code, text.includes(words), text.includes("so it went"), offered]).toEqual([code, true, true, buttons]);
+      if (!code.startsWith("un") && code !== "token_expired") expect(text).not.toContain("let this device in");
+    }
+    const other = stands({ code: "bad_command", message: "a user’s name has no blanks" });
+    expect(other.text.split("a user’s name has no blanks").length, "once").toBe(2);
+    expect(other.text).not.toContain("let this device in");
+  });
+
+  test("of a client that is closed is closed, and can’t be opened again", () => {
+    const { text, buttons } = stands({ phase: "idle", code: "closed" });
+    expect(text).toContain("Closed");
+    expect([text.includes("until you connect"), buttons]).toEqual([false, []]);
   });
 });

@@ -56,8 +56,21 @@ export const english = {
       authenticating: "The server checks who you are.",
       connected: "Everything you do is sent at once.",
       reconnecting: "You can go on: changes are kept on this device until the server is back.",
-      failed: "The server does not let this device in.",
+      failed: "There is no connection, and it is not tried again.",
     } as Readonly<Record<ConnectionPhase, string>>,
+    /** Why it failed, by code; a code that is not here is told in its own sentence. */
+    failures: {
+      local_store: "What this device stores can’t be used. Nothing can be kept here.",
+      no_webassembly: "This browser can’t run Syncline: it has no WebAssembly, or it is switched off.",
+      engine_unavailable: "The engine could not be loaded. Reload the page to try again.",
+      engine_failed: "The engine has stopped. Reload the page to go on.",
+      unauthenticated: "The server does not let this device in: it does not accept who you are.",
+      token_expired: "The server does not let this device in: you have to sign in again.",
+      forbidden: "The server does not let this device in: you are not allowed to.",
+    } as Readonly<Record<string, string>>,
+    /** A client that was closed, instead of its phase. */
+    closed: "Closed",
+    closedHint: "Nothing is sent or received on this page any more.",
     reconnect: "Reconnect now",
     connect: "Go online",
     disconnect: "Go offline",
