@@ -4,7 +4,7 @@ import type { Comment } from "../../types.js";
 import { useClient, useLabels } from "../context.js";
 import { useComments } from "../hooks/useDocuments.js";
 import { useConnectionStatus } from "../hooks/useConnectionStatus.js";
-import { useTypingIndicators } from "../hooks/useTypingIndicators.js";
+import { useTypingIn } from "../hooks/useTypingIndicators.js";
 import { useKey } from "../identity.js";
 import { reason, type LabelsOf } from "../labels.js";
 import { overOf } from "../over.js";
@@ -41,7 +41,7 @@ function Thread({ address, likes = true, readOnly = false, mayChange, labels: ow
   const { view, status, handle } = useComments(address);
   const connection = useConnectionStatus({ countdown: false });
   const over = overOf(connection);
-  const { typing, setTyping } = useTypingIndicators(handle.address);
+  const { typing, setTyping } = useTypingIn(handle.address);
   const { refused, give, retry, dismiss } = useGiven(handle);
   const edits = useMemo(() => editsOf(refused), [refused]);
   const thread = useMemo(() => shownThread(view.thread), [view.thread]);

@@ -1,7 +1,7 @@
 /** What this device still has to send. */
 import type { RefusedCommand, SyncStatus } from "../../types.js";
 import { useCallback, useMemo } from "react";
-import { documentAt } from "../address.js";
+import { documentAt, isAt } from "../address.js";
 import { useClient } from "../context.js";
 import { useStore } from "../store.js";
 
@@ -28,7 +28,7 @@ export function useRefused(address?: string): UsedRefused {
   const all = useStore(client.refused);
   const mine = useCallback(
     // Of `space/id` all facets are meant.
-    (one: RefusedCommand) => address === undefined || one.address === address || one.address.startsWith(`${address}/`),
+    (one: RefusedCommand) => address === undefined || isAt(one.address, address),
     [address],
   );
   const refused = useMemo(() => (address === undefined ? all : all.filter(mine)), [all, address, mine]);
