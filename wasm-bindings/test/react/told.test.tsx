@@ -6,6 +6,7 @@ import { describe, expect, test, vi } from "vitest";
 
 import type { ConnectionStatus as Status, Problem, Storage } from "../../ts/index.js";
 import { CollaborativeText, ConnectionStatus, LikeButton, RealTimeComments, SynclineProvider } from "../../ts/react/index.js";
+import { Ago } from "../../ts/react/components/parts.js";
 import { client, until } from "../support/clients.js";
 import { newSpace, person, show, theServer, useServer } from "./support.js";
 
@@ -228,4 +229,27 @@ describe("a connection", () => {
     expect(text).toContain("Closed");
     expect([text.includes("until you connect"), buttons]).toEqual([false, []]);
   });
+});
+
+test("how long ago something was is right within seconds", async () => {
+  const ada = person("ada");
+  const now = vi.spyOn(Date, "now");
+  const ages: [number, string][] = [[4_000, "now"], [59_000, "now"], [61_000, "1 min. ago"], [125_000, "2 min. ago"], [3_700_000, "1 hr. ago"]];
+  try {
+    // A moment that is as far from a whole minute as can be.
+    now.mockReturnValue(1_800_000_058_000);
+    for (const [age, words] of ages) {
+      const page = render(<SynclineProvider client={ada} locale="en"><Ago at={1_800_000_058_000 - age} /></SynclineProvider>);
+      expect([age, page.container.textContent]).toEqual([age, words]);
+      page.unmount();
+    }
+  } finally {
+    now.mockRestore();
+  }
+});
+
+test("a post that can’t be opened can’t be liked, and says why", async () => {
+  show(person("ada"), <LikeButton address="not an address" />);
+  await waitFor(() => expect(screen.queryAllByRole("alert")).toHaveLength(1));
+  expect(screen.getAllByRole<HTMLButtonElement>("button").every(({ disabled }) => disabled)).toBe(true);
 });

@@ -56,7 +56,7 @@ function Response({ address, children, interruptible = true, labels: own, classN
         <p className="syncline-problem" role="alert">
           <Icon name="alert" />
           <span>{problem ?? reason(labels.reasons, view.code, view.message ?? labels.unreadable)}</span>
-          {unreadable && <button type="button" className="syncline-button" onClick={resume}>{labels.resume}</button>}
+          {unreadable && view.code !== "bad_address" && view.code !== "closed" && <button type="button" className="syncline-button" onClick={resume}>{labels.resume}</button>}
         </p>
       )}
     </section>
