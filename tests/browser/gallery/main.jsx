@@ -25,16 +25,18 @@ const CONNECTIONS = [
   { phase: "connecting" }, { phase: "offline" }, { phase: "idle" }, { phase: "paused" },
   { phase: "reconnecting", attempt: 4, nextAttemptAt: Date.now() + MINUTE_MS },
   { phase: "failed", code: "unauthenticated", message: "the token is not valid" },
+  { name: "without a store", phase: "failed", code: "local_store", message: "the disk is full" },
+  { name: "closed", phase: "idle", code: "closed" },
 ];
 
 function Connections() {
   return (
     <div className="tiles">
       <Section name="Connected"><ConnectionStatus /><ConnectionStatus variant="detailed" /></Section>
-      {CONNECTIONS.map((status) => {
+      {CONNECTIONS.map(({ name, ...status }) => {
         const sync = { ...person("ada").sync.getSnapshot(), pending: 3, synced: false };
         return (
-          <Section key={status.phase} name={`Connection ${status.phase}`} client={told(person("ada"), { connection: { leads: true, ...status }, sync })}>
+          <Section key={name ?? status.phase} name={`Connection ${name ?? status.phase}`} client={told(person("ada"), { connection: { leads: true, ...status }, sync })}>
             <ConnectionStatus /><ConnectionStatus variant="detailed" />
           </Section>
         );

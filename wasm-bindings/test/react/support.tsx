@@ -39,10 +39,8 @@ export function newSpace(): string {
 
 /** Shows something to a user, as strictly as React can. */
 export function show(of: SynclineClient, children: ReactNode): RenderResult {
-  const wrapper = ({ children }: { children: ReactNode }) => (
-    <StrictMode><SynclineProvider client={of}>{children}</SynclineProvider></StrictMode>
-  );
-  return render(<>{children}</>, { wrapper });
+  // Outermost: React runs effects twice only where what it puts in place is within strict mode.
+  return render(<StrictMode><SynclineProvider client={of}>{children}</SynclineProvider></StrictMode>);
 }
 
 /** A hook in a component: what it answered last, and how often the component was drawn. */

@@ -1,6 +1,7 @@
 /** The provider: which client a tree of components speaks through, and in which words. */
-import { createContext, useContext, useMemo, type ReactNode } from "react";
-import type { Client } from "../types.js";
+import { createContext, useContext, useEffect, useMemo, useState, type ReactNode } from "react";
+import type { Client, ClientOptions } from "../types.js";
+import { drawn } from "./owned.js";
 import { english, type Labels, type LabelsOf } from "./labels.js";
 
 interface Surroundings {
@@ -14,8 +15,19 @@ const Context = createContext<Surroundings | null>(null);
 /** The words of components: whichever are given replace the English ones. */
 export type PartialLabels = { readonly [K in keyof Labels]?: Partial<Labels[K]> };
 
-export interface SynclineProviderProps {
-  readonly client: Client;
+export type SynclineProviderProps = Shown & (
+  | { readonly client: Client; readonly options?: undefined }
+  | {
+      /**
+       * Of what to make a client, which is closed when the provider is gone. Only what the first drawing gives counts,
+       * but for `url`, `user` and `name`: with another of these the client is another.
+       */
+      readonly options: ClientOptions;
+      readonly client?: undefined;
+    }
+);
+
+interface Shown {
   /** Replaces words in all components; each also takes its own. */
   readonly labels?: PartialLabels;
   /** For dates and numbers, such as `de-CH`. Default: the browser's. */
@@ -23,8 +35,26 @@ export interface SynclineProviderProps {
   readonly children?: ReactNode;
 }
 
-/** Gives the components within it a client. Who made the client closes it. */
-export function SynclineProvider({ client, labels, locale, children }: SynclineProviderProps) {
+/** Gives the components within it a client: one that is given, which who made it closes, or one of its own. */
+export function SynclineProvider({ client, options, ...shown }: SynclineProviderProps) {
+  if (client !== undefined) return <Given client={client} {...shown} />;
+  if ((options as unknown) === undefined) throw new Error("a <SynclineProvider> takes a client, or the options of one to make");
+  const { url, user, name } = options;
+  return <Made key={JSON.stringify([url, user, name])} options={options} {...shown} />;
+}
+
+function Made({ options, ...shown }: Shown & { readonly options: ClientOptions }) {
+  const [own, setOwn] = useState(() => drawn(options));
+  useEffect(() => {
+    if (!own.over) return own.use();
+    // It was drawn so long ago that nobody was expected any more.
+    setOwn(drawn(options));
+    return undefined;
+  }, [own]);
+  return <Given client={own.client} {...shown} />;
+}
+
+function Given({ client, labels, locale, children }: Shown & { readonly client: Client }) {
   const value = useMemo(() => ({ client, labels: merged(labels), locale }), [client, labels, locale]);
   return <Context.Provider value={value}>{children}</Context.Provider>;
 }
@@ -38,7 +68,7 @@ function merged(own: PartialLabels | undefined): Labels {
 
 function useSurroundings(): Surroundings {
   const found = useContext(Context);
-  if (found === null) throw new Error("there is no <SynclineProvider client={…}> around this component");
+  if (found === null) throw new Error("there is no <SynclineProvider client={…} or options={…}> around this component");
   return found;
 }
 

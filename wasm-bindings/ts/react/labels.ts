@@ -18,6 +18,9 @@ export const reasons: Readonly<Record<string, string>> = {
   token_expired: "You have to sign in again.",
   rate_limited: "Too much at once. Try again in a moment.",
   no_webassembly: "This browser can’t run Syncline: it has no WebAssembly.",
+  engine_unavailable: "The engine could not be loaded. Reload the page to try again.",
+  engine_failed: "The engine has stopped. Reload the page to go on.",
+  closed: "It was closed on this page, which takes nothing on any more.",
 };
 
 /** A sentence about a code. */
@@ -53,8 +56,21 @@ export const english = {
       authenticating: "The server checks who you are.",
       connected: "Everything you do is sent at once.",
       reconnecting: "You can go on: changes are kept on this device until the server is back.",
-      failed: "The server does not let this device in.",
+      failed: "There is no connection, and it is not tried again.",
     } as Readonly<Record<ConnectionPhase, string>>,
+    /** Why it failed, by code; a code that is not here is told in its own sentence. */
+    failures: {
+      local_store: "What this device stores can’t be used. Nothing can be kept here.",
+      no_webassembly: "This browser can’t run Syncline: it has no WebAssembly, or it is switched off.",
+      engine_unavailable: "The engine could not be loaded. Reload the page to try again.",
+      engine_failed: "The engine has stopped. Reload the page to go on.",
+      unauthenticated: "The server does not let this device in: it does not accept who you are.",
+      token_expired: "The server does not let this device in: you have to sign in again.",
+      forbidden: "The server does not let this device in: you are not allowed to.",
+    } as Readonly<Record<string, string>>,
+    /** A client that was closed, instead of its phase. */
+    closed: "Closed",
+    closedHint: "Nothing is sent or received on this page any more.",
     reconnect: "Reconnect now",
     connect: "Go online",
     disconnect: "Go offline",
@@ -80,6 +96,8 @@ export const english = {
     reactions: { like: "Like", love: "Love", laugh: "Funny", wow: "Surprising", sad: "Sad" } as Readonly<Record<string, string>>,
     add: "Add a reaction",
     picker: "Choose a reaction",
+    notTaken: "It was not counted.",
+    reasons,
     count: (name: string, count: number) => (count === 1 ? `${name}, 1 person` : `${name}, ${count} people`),
   },
   comments: {
@@ -114,6 +132,8 @@ export const english = {
     announce: (author: string, body: string) => `${author} commented: ${body}`,
     announceMany: (count: number) => `${count} new comments`,
     shortcut: "Ctrl + Enter",
+    tooLong: "It is too long: a comment has at most 32 KiB.",
+    blank: "Write something that can be read.",
     reasons,
   },
   typing: {
@@ -156,6 +176,9 @@ export const english = {
   text: {
     others: (users: readonly string[]) => `${names(users, (count) => `${count} others`, "and")} also here`,
     loading: "Loading",
+    missing: "There is nothing to edit here yet.",
+    foreign: "Only its author and editors may change this.",
+    notTaken: "Your edit was not taken.",
     reasons,
   },
   refusals: {

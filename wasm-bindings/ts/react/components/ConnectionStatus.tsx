@@ -4,6 +4,7 @@ import type { ConnectionPhase, SyncStatus } from "../../types.js";
 import { useLabels, useLocale } from "../context.js";
 import { useConnectionStatus, type UsedConnection } from "../hooks/useConnectionStatus.js";
 import { useSyncStatus } from "../hooks/useSyncStatus.js";
+import { overOf } from "../over.js";
 import { reason, type Labels, type LabelsOf } from "../labels.js";
 import { Ago, Dot, Icon, Spoken, classes, type Tone } from "./parts.js";
 
@@ -36,12 +37,22 @@ interface Parts {
 
 /** Said once for each phase: the seconds that are counted down are for the eyes. */
 function Said({ connection, labels }: Parts) {
-  return <Spoken role="status">{labels.phases[connection.phase]}</Spoken>;
+  return <Spoken role="status">{phaseOf(connection, labels)}</Spoken>;
 }
 
 /** Whether there is something that a click may speed up. */
-function stuck({ phase }: UsedConnection): boolean {
-  return phase === "reconnecting" || phase === "failed" || phase === "offline";
+function stuck(connection: UsedConnection): boolean {
+  const { phase } = connection;
+  return overOf(connection) === undefined && (phase === "reconnecting" || phase === "failed" || phase === "offline");
+}
+
+function phaseOf({ phase, code }: UsedConnection, labels: Labels["connection"]): string {
+  return code === "closed" ? labels.closed : labels.phases[phase];
+}
+
+function hintOf({ phase, code, message }: UsedConnection, labels: Labels["connection"]): string {
+  if (code === "closed") return labels.closedHint;
+  return phase === "failed" ? reason(labels.failures, code, message ?? labels.hints.failed) : labels.hints[phase];
 }
 
 function Compact(parts: Parts) {
@@ -51,7 +62,7 @@ function Compact(parts: Parts) {
     <div className={classes("syncline-connection", className)} data-phase={phase} role="group" aria-label={labels.region}>
       <Said {...parts} />
       <Dot tone={phase === "connected" && sync.problem !== undefined ? "bad" : TONES[phase]} />
-      <span className="syncline-connection-phase" aria-hidden="true">{labels.phases[phase]}</span>
+      <span className="syncline-connection-phase" aria-hidden="true">{phaseOf(connection, labels)}</span>
       {retryIn !== undefined && <span className="syncline-quiet syncline-figures" aria-hidden="true">{labels.retryIn(retryIn)}</span>}
       {sync.pending > 0 && <span className="syncline-badge syncline-figures">{labels.unsent(sync.pending)}</span>}
       {stuck(connection) && (
@@ -66,23 +77,26 @@ function Compact(parts: Parts) {
 function Detailed(parts: Parts) {
   const { connection, sync, labels, className } = parts;
   const { phase, connected, trying, reconnect, connect, disconnect, code, message } = connection;
-  const problem = phase === "failed" ? { code, message } : sync.problem;
+  const over = overOf(connection) !== undefined;
+  // Beside the words for a code, what exactly went wrong.
+  const detail = phase !== "failed" ? undefined : code !== undefined && labels.failures[code] !== undefined ? message : undefined;
+  const problem = phase === "failed" || over ? undefined : sync.problem;
   return (
     <section className={classes("syncline-connection-card", className)} data-phase={phase} aria-label={labels.region}>
       <Said {...parts} />
       <header>
         <Dot tone={TONES[phase]} />
         <div>
-          <p className="syncline-connection-phase" aria-hidden="true">{labels.phases[phase]}</p>
-          <p className="syncline-quiet">{labels.hints[phase]}</p>
+          <p className="syncline-connection-phase" aria-hidden="true">{phaseOf(connection, labels)}</p>
+          <p className="syncline-quiet">{hintOf(connection, labels)}</p>
         </div>
       </header>
-      {problem !== undefined && (
-        <p className="syncline-problem"><Icon name="alert" /><span>{reason(labels.reasons, problem.code, problem.message)}</span></p>
+      {(detail || problem) && (
+        <p className="syncline-problem"><Icon name="alert" /><span>{problem === undefined ? detail : reason(labels.reasons, problem.code, problem.message)}</span></p>
       )}
       <Facts {...parts} />
       <footer>
-        {!connected && (
+        {!connected && !over && (
           <button type="button" className="syncline-button" data-primary="" onClick={phase === "idle" ? connect : reconnect}>
             <Icon name="reconnect" />{phase === "idle" ? labels.connect : labels.reconnect}
           </button>

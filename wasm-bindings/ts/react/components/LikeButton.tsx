@@ -3,7 +3,10 @@ import { useCallback, useEffect, useId, useRef, useState, type KeyboardEvent } f
 import type { Reaction } from "../../types.js";
 import { useLabels, useLocale } from "../context.js";
 import { useLikes } from "../hooks/useDocuments.js";
-import type { Labels, LabelsOf } from "../labels.js";
+import { useConnectionStatus } from "../hooks/useConnectionStatus.js";
+import { useKey } from "../identity.js";
+import { reason, type Labels, type LabelsOf } from "../labels.js";
+import { overOf, type Over } from "../over.js";
 import { Icon, classes } from "./parts.js";
 
 export interface LikeButtonProps {
@@ -23,11 +26,25 @@ export const defaultReactions: Readonly<Record<string, string>> = { love: "😍"
 
 const none: Readonly<Record<string, Reaction>> = {};
 
-export function LikeButton({ address, target = "post", reactions = defaultReactions, disabled = false, labels: own, className }: LikeButtonProps) {
+/** What is open in it belongs to the address, and is gone with it. */
+export function LikeButton(props: LikeButtonProps) {
+  return <Reactions key={useKey(props.address, props.target)} {...props} />;
+}
+
+function Reactions({ address, target = "post", reactions = defaultReactions, disabled: off = false, labels: own, className }: LikeButtonProps) {
   const labels = useLabels("likes", own);
-  const { view, handle } = useLikes(address);
+  const { view, status, handle } = useLikes(address);
+  const over = overOf(useConnectionStatus({ countdown: false }));
+  const [notTaken, setNotTaken] = useState<Over | undefined>(undefined);
   const given = view.targets[target] ?? none;
-  const toggle = useCallback((reaction: string) => { handle.toggle(target, reaction).then(undefined, () => {}); }, [handle, target]);
+  // What can't be opened takes nothing on; what can't be synced at the moment does.
+  const closed = over !== undefined || (!status.ready && status.problem !== undefined);
+  const disabled = off || closed;
+  const problem = notTaken ?? (status.ready ? undefined : status.problem);
+  const toggle = useCallback((reaction: string) => {
+    setNotTaken(undefined);
+    handle.toggle(target, reaction).then(undefined, setNotTaken);
+  }, [handle, target]);
   const shown = Object.keys(given).filter((name) => name !== "like" && (given[name]?.count ?? 0) > 0);
   return (
     <div className={classes("syncline", "syncline-likes", className)} role="group" aria-label={labels.group}>
@@ -36,6 +53,9 @@ export function LikeButton({ address, target = "post", reactions = defaultReacti
         <Toggle key={name} name={name} glyph={(reactions || defaultReactions)[name] ?? name} of={given[name]} {...{ disabled, labels, toggle }} />
       ))}
       {reactions !== false && <Picker {...{ reactions, given, disabled, labels, toggle }} />}
+      {problem !== undefined && (
+        <p className="syncline-problem" role="alert"><Icon name="alert" /><span>{notTaken && `${labels.notTaken} `}{reason(labels.reasons, problem.code, problem.message)}</span></p>
+      )}
     </div>
   );
 }

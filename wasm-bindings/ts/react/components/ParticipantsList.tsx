@@ -1,4 +1,5 @@
 /** The people in a space: who they are, whether they are active, and where they are at work. */
+import { isAt } from "../address.js";
 import { useLabels } from "../context.js";
 import { useSessionParticipants, type Participant } from "../hooks/usePresence.js";
 import { reason, type Labels, type LabelsOf } from "../labels.js";
@@ -7,7 +8,7 @@ import { Ago, Avatar, classes } from "./parts.js";
 export interface ParticipantsListProps {
   /** The space, which is entered. */
   readonly space: string;
-  /** Where people are is said of this document alone (`space/id/facet`). Default: of any. */
+  /** Where people are is said of this document alone (`space/id`, or with its facet). Default: of any. */
   readonly address?: string;
   /** `"stack"` shows faces only. Default `"list"`. */
   readonly variant?: "list" | "stack";
@@ -79,7 +80,7 @@ function Person({ one, address, labels }: FaceProps & { readonly address: string
 }
 
 function Doing({ one, address, labels }: FaceProps & { readonly address: string | undefined }) {
-  const here = (document: string | undefined) => document !== undefined && (address === undefined || address === document);
+  const here = (document: string | undefined) => document !== undefined && (address === undefined || isAt(document, address));
   // Who types elsewhere than where the caret is, types there.
   const { cursor, typingIn } = one;
   const at = here(cursor?.address) && (typingIn === undefined || typingIn === cursor?.address) ? cursor?.text : undefined;

@@ -4,8 +4,10 @@ import type { Comment } from "../../types.js";
 import { useClient, useLabels } from "../context.js";
 import { useComments } from "../hooks/useDocuments.js";
 import { useConnectionStatus } from "../hooks/useConnectionStatus.js";
-import { useTypingIndicators } from "../hooks/useTypingIndicators.js";
+import { useTypingIn } from "../hooks/useTypingIndicators.js";
+import { useKey } from "../identity.js";
 import { reason, type LabelsOf } from "../labels.js";
+import { overOf } from "../over.js";
 import { CommentItem, type CommentActions } from "./comments/CommentItem.js";
 import { Composer } from "./comments/Composer.js";
 import { NewComments } from "./comments/NewComments.js";
@@ -28,12 +30,18 @@ export interface RealTimeCommentsProps {
   readonly className?: string;
 }
 
-export function RealTimeComments({ address, likes = true, readOnly = false, mayChange, labels: own, className }: RealTimeCommentsProps) {
+/** What is written and open in it belongs to the address, and is gone with it. */
+export function RealTimeComments(props: RealTimeCommentsProps) {
+  return <Thread key={useKey(props.address)} {...props} />;
+}
+
+function Thread({ address, likes = true, readOnly = false, mayChange, labels: own, className }: RealTimeCommentsProps) {
   const labels = useLabels("comments", own);
   const client = useClient();
   const { view, status, handle } = useComments(address);
-  const { connected } = useConnectionStatus({ countdown: false });
-  const { typing, setTyping } = useTypingIndicators(handle.address);
+  const connection = useConnectionStatus({ countdown: false });
+  const over = overOf(connection);
+  const { typing, setTyping } = useTypingIn(handle.address);
   const { refused, give, retry, dismiss } = useGiven(handle);
   const edits = useMemo(() => editsOf(refused), [refused]);
   const thread = useMemo(() => shownThread(view.thread), [view.thread]);
@@ -67,18 +75,19 @@ export function RealTimeComments({ address, likes = true, readOnly = false, mayC
       {status.problem !== undefined && (
         <p className="syncline-problem"><Icon name="alert" /><span>{reason(labels.reasons, status.problem.code, status.problem.message)}</span></p>
       )}
-      {!readOnly && <Composer kind="comment" label={labels.field} labels={labels} disabled={!status.ready} setTyping={setTyping} send={send} />}
+      {over !== undefined && <p className="syncline-problem" role="alert"><Icon name="alert" /><span>{reason(labels.reasons, over.code, over.message)}</span></p>}
+      {!readOnly && <Composer kind="comment" label={labels.field} labels={labels} disabled={!status.ready} over={over !== undefined} setTyping={setTyping} send={send} />}
       {status.ready && thread.length === 0 && <p className="syncline-empty">{labels.empty}</p>}
       <ol ref={list} role="list" tabIndex={-1} aria-label={labels.region}>
         {thread.map(({ comment, to }) => (
           <CommentItem
-            key={comment.id} comment={comment} to={to} self={client.user} address={address} likes={likes} connected={connected}
+            key={comment.id} comment={comment} to={to} self={client.user} address={address} likes={likes} connected={connection.connected} over={over !== undefined}
             mayChange={!readOnly && may(comment)} mayReply={!readOnly} refusedEdit={edits.get(comment.id)}
             openAs={open?.id === comment.id ? open.as : null} actions={actions} labels={labels}
           />
         ))}
       </ol>
-      <RefusedComments refused={refused} labels={labels} retry={retry} dismiss={dismiss} />
+      <RefusedComments refused={refused} again={over === undefined} labels={labels} retry={retry} dismiss={dismiss} />
       <Typing users={typing} />
       <NewComments thread={view.thread} live={status.live} self={client.user} labels={labels} />
     </section>

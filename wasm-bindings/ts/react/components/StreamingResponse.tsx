@@ -3,6 +3,7 @@ import { useCallback, useEffect, useRef, useState, type ReactNode } from "react"
 import type { StreamView } from "../../types.js";
 import { useLabels } from "../context.js";
 import { useStreamingResponse } from "../hooks/useStreamingResponse.js";
+import { useKey } from "../identity.js";
 import { reason, type Labels, type LabelsOf } from "../labels.js";
 import { useIsomorphicLayoutEffect } from "../layout.js";
 import { Avatar, Dot, Icon, Spoken, classes } from "./parts.js";
@@ -18,7 +19,12 @@ export interface StreamingResponseProps {
   readonly className?: string;
 }
 
-export function StreamingResponse({ address, children, interruptible = true, labels: own, className }: StreamingResponseProps) {
+/** Where one reads and what was asked for belong to the stream, and are gone with it. */
+export function StreamingResponse(props: StreamingResponseProps) {
+  return <Response key={useKey(props.address)} {...props} />;
+}
+
+function Response({ address, children, interruptible = true, labels: own, className }: StreamingResponseProps) {
   const labels = useLabels("stream", own);
   const { content, view, isStreaming, isInterrupting, interrupt, resume } = useStreamingResponse(address);
   const { scroller, atEnd, toEnd, onScroll } = useFollowedEnd(content);
@@ -50,7 +56,7 @@ export function StreamingResponse({ address, children, interruptible = true, lab
         <p className="syncline-problem" role="alert">
           <Icon name="alert" />
           <span>{problem ?? reason(labels.reasons, view.code, view.message ?? labels.unreadable)}</span>
-          {unreadable && <button type="button" className="syncline-button" onClick={resume}>{labels.resume}</button>}
+          {unreadable && view.code !== "bad_address" && view.code !== "closed" && <button type="button" className="syncline-button" onClick={resume}>{labels.resume}</button>}
         </p>
       )}
     </section>

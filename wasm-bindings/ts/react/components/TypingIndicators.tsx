@@ -5,7 +5,7 @@ import type { LabelsOf } from "../labels.js";
 import { Avatar, classes } from "./parts.js";
 
 export interface TypingIndicatorsProps {
-  /** The document, `space/id/facet`. Its space is entered. */
+  /** The document, `space/id/facet`; of `space/id` the comments are meant. Its space is entered. */
   readonly address: string;
   readonly labels?: LabelsOf<"typing">;
   readonly className?: string;

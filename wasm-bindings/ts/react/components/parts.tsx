@@ -1,8 +1,8 @@
 /** Pieces that several components are put together from. */
-import { useMemo, type CSSProperties, type ReactNode } from "react";
+import { useCallback, useMemo, type CSSProperties, type ReactNode } from "react";
 import { useLocale } from "../context.js";
 import type { Store } from "../../types.js";
-import { useStore } from "../store.js";
+import { useSelected } from "../store.js";
 
 /** Class names in a row, without those that are not. */
 export function classes(...names: (string | false | undefined)[]): string {
@@ -41,12 +41,15 @@ export function Spoken({ children, ...rest }: { readonly children?: ReactNode; r
 
 const MINUTE_MS = 60_000;
 
-/** The time, to the minute: one timer for everything that shows how long ago something was. */
-const minute: Store<number> = (() => {
+/** How far behind the time that is shown may be. */
+const LOOK_MS = 10_000;
+
+/** The time: one timer for everything that shows how long ago something was. */
+const time: Store<number> = (() => {
   const listeners = new Set<() => void>();
   let now = 0;
   let timer: ReturnType<typeof setInterval> | undefined;
-  const look = () => { now = Math.floor(Date.now() / MINUTE_MS) * MINUTE_MS; };
+  const look = () => { now = Date.now(); };
   return {
     getSnapshot() {
       if (timer === undefined) look();
@@ -59,7 +62,7 @@ const minute: Store<number> = (() => {
       timer ??= setInterval(() => {
         look();
         for (const one of [...listeners]) one();
-      }, MINUTE_MS);
+      }, LOOK_MS);
       return () => {
         listeners.delete(told);
         if (listeners.size > 0) return;
@@ -77,15 +80,15 @@ const STEPS: readonly (readonly [Intl.RelativeTimeFormatUnit, number])[] = [
 /** How long ago, with the exact time behind it. After a week it is a date. */
 export function Ago({ at }: { readonly at: number }) {
   const locale = useLocale();
-  const now = useStore(minute);
+  // Drawn again only when another number of minutes is over. Before there is a time, as on a server, it is -1.
+  const minutes = useSelected(time, useCallback((now: number) => (now === 0 ? -1 : Math.max(0, Math.floor((now - at) / MINUTE_MS))), [at]));
   const formats = useMemo(() => ({
     ago: new Intl.RelativeTimeFormat(locale, { numeric: "auto", style: "short" }),
     day: new Intl.DateTimeFormat(locale, { dateStyle: "medium" }),
     exact: new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" }),
   }), [locale]);
   const date = new Date(at);
-  if (now === 0 || Number.isNaN(date.getTime())) return null;
-  const minutes = Math.max(0, Math.floor((now + MINUTE_MS - at) / MINUTE_MS));
+  if (minutes === -1 || Number.isNaN(date.getTime())) return null;
   const [unit, size] = STEPS.find(([, size]) => minutes >= size) ?? ["second", 1] as const;
   const shown = minutes > 7 * 24 * 60 ? formats.day.format(date) : formats.ago.format(unit === "second" ? 0 : -Math.floor(minutes / size), unit);
   return <time dateTime={date.toISOString()} title={formats.exact.format(date)}>{shown}</time>;

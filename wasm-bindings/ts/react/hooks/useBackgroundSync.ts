@@ -3,6 +3,7 @@ import { useCallback, useEffect, useMemo } from "react";
 import type { DocumentHandle, SyncStatus } from "../../types.js";
 import { documentAt } from "../address.js";
 import { useClient } from "../context.js";
+import { whenSynced } from "../over.js";
 import { cell, useStore } from "../store.js";
 
 export interface BackgroundOptions {
@@ -15,7 +16,10 @@ export interface UsedBackgroundSync extends SyncStatus {
   readonly kept: { readonly total: number; readonly ready: number; readonly live: number };
   /** Tries to get in contact now. */
   syncNow(): void;
-  /** Resolves when everything is in sync. */
+  /**
+   * Resolves when nothing is pending and everything is in sync; rejected when that can't come any more, with `closed` or
+   * with why the client failed.
+   */
   whenSynced(): Promise<void>;
 }
 
@@ -34,15 +38,8 @@ export function useBackgroundSync(addresses: readonly string[] = [], options?: B
     client.connect();
     if (client.connection.getSnapshot().phase !== "connected") client.reconnect();
   }, [client]);
-  const whenSynced = useCallback(() => new Promise<void>((resolve) => {
-    if (client.sync.getSnapshot().synced) return resolve();
-    const stop = client.sync.subscribe(() => {
-      if (!client.sync.getSnapshot().synced) return;
-      stop();
-      resolve();
-    });
-  }), [client]);
-  return useMemo(() => ({ ...sync, kept, syncNow, whenSynced }), [sync, kept, syncNow, whenSynced]);
+  const synced = useCallback(() => whenSynced(client), [client]);
+  return useMemo(() => ({ ...sync, kept, syncNow, whenSynced: synced }), [sync, kept, syncNow, synced]);
 }
 
 function useKept(handles: readonly DocumentHandle<unknown>[]) {

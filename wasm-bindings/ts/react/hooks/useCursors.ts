@@ -1,7 +1,7 @@
 /** Where others are in a text, and showing them where this user is. */
 import { useCallback, useEffect, useMemo } from "react";
 import type { Path, RemoteSelection, Store, TextBinding, TextField } from "../../types.js";
-import { spaceOf } from "../address.js";
+import { nameOf, spaceOf } from "../address.js";
 import { useClient } from "../context.js";
 import { useStore } from "../store.js";
 import { useEntered, type PresenceOptions } from "./usePresence.js";
@@ -34,7 +34,7 @@ export function usePlacedText(place: TextPlace) {
   const isField = "field" in place;
   return useMemo(() => {
     if (isField) {
-      const [post, field] = [client.post(address), key as TextField];
+      const [post, field] = [client.post(nameOf(address, "a post", "post")), key as TextField];
       const text: PlacedText = {
         document: post.address,
         selections: post.selections(field),
@@ -43,7 +43,7 @@ export function usePlacedText(place: TextPlace) {
       };
       return { handle: post, text };
     }
-    const [document, path] = [client.document(address), JSON.parse(key) as Path];
+    const [document, path] = [client.document(nameOf(address, "a schemaless document", "json")), JSON.parse(key) as Path];
     const text: PlacedText = {
       document: document.address,
       selections: document.selections(path),

@@ -1,6 +1,7 @@
 /** Hooks for the four kinds of documents. */
-import { useEffect, useMemo } from "react";
+import { useCallback, useEffect, useMemo } from "react";
 import type { Comments, CommentsView, DocumentHandle, DocumentStatus, Json, JsonDocument, Likes, LikesView, Post, PostView } from "../../types.js";
+import { nameOf } from "../address.js";
 import { useClient } from "../context.js";
 import { useStore } from "../store.js";
 import { arrived, suspendUntilReady } from "../suspense.js";
@@ -30,33 +31,32 @@ function useHandle<View, Handle extends DocumentHandle<View>>(handle: Handle, op
 /** A post by its address `space/id`. */
 export function usePost(address: string, options?: DocumentOptions): Used<PostView, Post> {
   const client = useClient();
-  return useHandle(useMemo(() => client.post(address), [client, address]), options);
+  return useHandle(useMemo(() => client.post(nameOf(address, "a post", "post")), [client, address]), options);
 }
 
 /** What a post's readers like, by its address `space/id`. */
 export function useLikes(address: string, options?: DocumentOptions): Used<LikesView, Likes> {
   const client = useClient();
-  return useHandle(useMemo(() => client.likes(address), [client, address]), options);
+  return useHandle(useMemo(() => client.likes(nameOf(address, "a post with likes", "post", "likes")), [client, address]), options);
 }
 
 /** A post's comments, by its address `space/id`. */
 export function useComments(address: string, options?: DocumentOptions): Used<CommentsView, Comments> {
   const client = useClient();
-  return useHandle(useMemo(() => client.comments(address), [client, address]), options);
+  return useHandle(useMemo(() => client.comments(nameOf(address, "a post with comments", "post", "comments")), [client, address]), options);
 }
 
 /** A schemaless document by its address `space/id`. What it holds is taken for a `T` unchecked. */
 export function useDocument<T extends Json = Json>(address: string, options?: DocumentOptions): Used<T, JsonDocument> {
   const client = useClient();
-  const used = useHandle(useMemo(() => client.document(address), [client, address]), options);
+  const used = useHandle(useMemo(() => client.document(nameOf(address, "a schemaless document", "json")), [client, address]), options);
   return used as Used<T, JsonDocument>;
 }
 
 /** How many of this user's steps can be undone and redone. */
 export function useUndo(handle: DocumentHandle<unknown>) {
   const { undo: undoable, redo: redoable } = useStore(handle.undoable);
-  return useMemo(
-    () => ({ undoable, redoable, undo: () => handle.undo(), redo: () => handle.redo() }),
-    [handle, undoable, redoable],
-  );
+  const undo = useCallback(() => handle.undo(), [handle]);
+  const redo = useCallback(() => handle.redo(), [handle]);
+  return useMemo(() => ({ undoable, redoable, undo, redo }), [undoable, redoable, undo, redo]);
 }

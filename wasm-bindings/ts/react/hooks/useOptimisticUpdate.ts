@@ -1,7 +1,8 @@
 /** One command of a component, from the moment it is shown to the moment it stands or is taken back. */
-import { useCallback, useEffect, useMemo, useState } from "react";
+import { useCallback, useMemo, useState } from "react";
 import type { Pending, Resolution, SynclineErrorLike } from "../../types.js";
 import { useClient } from "../context.js";
+import { useIsomorphicLayoutEffect } from "../layout.js";
 import { cell, useStore } from "../store.js";
 
 export type UpdatePhase = "idle" | "pending" | "confirmed" | "rolled_back";
@@ -31,8 +32,8 @@ const idle: Update = { phase: "idle" };
 export function useOptimisticUpdate<Args extends readonly unknown[]>(command: (...args: Args) => Pending): UsedUpdate<Args> {
   const client = useClient();
   const [run] = useState(() => newRun<Args>());
-  // After each drawing: what is run is the command of what the user sees.
-  useEffect(() => { run.command = command; });
+  // After each drawing, and before any effect runs it: what is run is the command of what the user sees.
+  useIsomorphicLayoutEffect(() => { run.command = command; });
   const update = useStore(run.update);
   const dismiss = useCallback(() => {
     const { id, phase } = run.update.getSnapshot();
@@ -45,7 +46,8 @@ export function useOptimisticUpdate<Args extends readonly unknown[]>(command: (.
     dismiss();
     run.start(args);
   }, [run, dismiss]);
-  return useMemo(() => ({ ...update, run: (...args: Args) => run.start(args), retry, dismiss }), [update, run, retry, dismiss]);
+  const start = useCallback((...args: Args) => run.start(args), [run]);
+  return useMemo(() => ({ ...update, run: start, retry, dismiss }), [update, start, retry, dismiss]);
 }
 
 function newRun<Args extends readonly unknown[]>() {

@@ -1,7 +1,7 @@
 /** What happens in a document, a space or a feed, as it happens. */
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import type { Client, Feed, Json, Store } from "../../types.js";
-import { handleAt } from "../address.js";
+import { badAddress, documentAt } from "../address.js";
 import { commentsChanges, feedChanges, jsonChanges, likesChanges, postChanges, spaceChanges, type Change } from "../changes.js";
 import { useClient } from "../context.js";
 import { cell, useStore } from "../store.js";
@@ -33,8 +33,8 @@ export function useRealtimeUpdates(source: string | Feed, listener?: (update: Re
   const [kept] = useState(() => cell<readonly RealtimeUpdate[]>([]));
   const told = useRef(listener);
   useEffect(() => { told.current = listener; });
+  const { address, follow } = useMemo(() => followed(client, source), [client, source]);
   useEffect(() => {
-    const { address, follow } = followed(client, source);
     const stop = follow((changes) => {
       const fresh = changes.map((change) => ({ change, address, at: Date.now() }));
       if (keep > 0) kept.set([...kept.getSnapshot(), ...fresh].slice(-keep));
@@ -44,7 +44,7 @@ export function useRealtimeUpdates(source: string | Feed, listener?: (update: Re
       stop();
       kept.set([]);
     };
-  }, [client, source, keep, kept]);
+  }, [address, follow, keep, kept]);
   const updates = useStore(kept);
   const clear = useCallback(() => kept.set([]), [kept]);
   return useMemo(() => ({ updates, clear }), [updates, clear]);
@@ -63,8 +63,11 @@ function followed(client: Client, source: string | Feed): Followed {
     const space = client.space(source);
     return { address: source, follow: differences(space, spaceChanges, () => space.getSnapshot().phase === "inside") };
   }
-  const handle = handleAt(client, source);
-  if (handle === undefined) throw new Error(`${source} is neither a space nor an address of a document`);
+  const parts = source.split("/");
+  if (parts.length !== 3 || parts.includes("")) {
+    throw badAddress("a space (\"town\"), a feed, or the address of a document with what of it is meant (post, likes, comments or json)", "town/hello/comments", source);
+  }
+  const handle = documentAt(client, source);
   const live = () => handle.status.getSnapshot().live;
   return { address: source, follow: differences<never>(handle as unknown as Store<never>, differ(source) as never, live, handle.status) };
 }

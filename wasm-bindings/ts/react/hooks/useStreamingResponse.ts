@@ -1,6 +1,7 @@
 /** A text that somebody, mostly a program, is writing this moment. */
 import { useCallback, useEffect, useMemo, useState } from "react";
 import type { Store, StreamReader, StreamView } from "../../types.js";
+import { nameOf } from "../address.js";
 import { useClient } from "../context.js";
 import { constant, useStore } from "../store.js";
 
@@ -23,7 +24,7 @@ const waiting: Store<StreamView> = constant<StreamView>({ phase: "waiting", text
 /** Reads a stream by its address `space/id`; `null` while there is none. */
 export function useStreamingResponse(address: string | null): UsedStream {
   const client = useClient();
-  const reader = useMemo(() => (address === null ? undefined : client.stream(address)), [client, address]);
+  const reader = useMemo(() => (address === null ? undefined : client.stream(nameOf(address, "a stream", "stream"))), [client, address]);
   const view = useStore<StreamView>(reader ?? waiting);
   const [asked, setAsked] = useState<StreamReader | undefined>(undefined);
   const interrupt = useCallback(async () => {

@@ -1,7 +1,7 @@
 /** What this device still has to send. */
 import type { RefusedCommand, SyncStatus } from "../../types.js";
 import { useCallback, useMemo } from "react";
-import { documentAt } from "../address.js";
+import { documentAt, isAt } from "../address.js";
 import { useClient } from "../context.js";
 import { useStore } from "../store.js";
 
@@ -22,16 +22,18 @@ export interface UsedRefused {
   retry(refused: RefusedCommand): Promise<void>;
 }
 
-/** What was rolled back; `address` (`space/id/facet`) leaves only one document's. */
+/** What was rolled back; `address` (`space/id`, or with its facet) leaves only one document's. */
 export function useRefused(address?: string): UsedRefused {
   const client = useClient();
   const all = useStore(client.refused);
-  const refused = useMemo(
-    () => (address === undefined ? all : all.filter((one) => one.address === address)),
-    [all, address],
+  const mine = useCallback(
+    // Of `space/id` all facets are meant.
+    (one: RefusedCommand) => address === undefined || isAt(one.address, address),
+    [address],
   );
+  const refused = useMemo(() => (address === undefined ? all : all.filter(mine)), [all, address, mine]);
   const dismiss = useCallback((id: string) => client.dismiss(id), [client]);
-  const dismissAll = useCallback(() => refused.forEach(({ id }) => client.dismiss(id)), [client, refused]);
+  const dismissAll = useCallback(() => client.refused.getSnapshot().filter(mine).forEach(({ id }) => client.dismiss(id)), [client, mine]);
   const retry = useCallback((one: RefusedCommand) => {
     const dismissed = documentAt(client, one.address).command(again(one.command)).stored.then(() => client.dismiss(one.id));
     dismissed.catch(() => {});

@@ -1,6 +1,6 @@
 /** Who types in a document, and telling others that this user does. */
 import { useCallback, useEffect, useMemo } from "react";
-import { spaceOf } from "../address.js";
+import { documentName, spaceOf } from "../address.js";
 import { useClient } from "../context.js";
 import { useStore } from "../store.js";
 import { useEntered, type PresenceOptions } from "./usePresence.js";
@@ -13,8 +13,13 @@ export interface UsedTyping {
   readonly inputProps: { onInput(): void; onBlur(): void };
 }
 
-/** `address` is a document's, `space/id/facet`. Enters its space. */
+/** `address` is a document's, `space/id/facet`; of `space/id` the comments are meant. Enters its space. */
 export function useTypingIndicators(address: string, options?: PresenceOptions): UsedTyping {
+  return useTypingIn(documentName(address, "comments"), options);
+}
+
+/** The same for a document whose address is known to name one, or told to be wrong by somebody else. */
+export function useTypingIn(address: string, options?: PresenceOptions): UsedTyping {
   const client = useClient();
   const name = spaceOf(address);
   // Before the space is left: effects end in the order in which they stand here.

@@ -25,6 +25,8 @@ interface ItemProps {
   readonly address: string;
   readonly likes: boolean;
   readonly connected: boolean;
+  /** Whether nothing is taken on any more. */
+  readonly over: boolean;
   readonly mayChange: boolean;
   readonly mayReply: boolean;
   readonly refusedEdit: RefusedCommand | undefined;
@@ -56,7 +58,7 @@ export const CommentItem = memo(function CommentItem(props: ItemProps) {
           {comment.deleted === null && openAs !== "edit" && <Actions {...props} />}
           {openAs === "reply" && (
             <Composer
-              kind="reply" label={labels.replyField(author)} labels={labels} setTyping={props.actions.setTyping}
+              kind="reply" label={labels.replyField(author)} labels={labels} over={props.over} setTyping={props.actions.setTyping}
               send={(text) => props.actions.reply(id, text)} cancel={() => props.actions.open(id, null)}
             />
           )}
@@ -77,29 +79,29 @@ function Mark({ comment, connected, labels }: ItemProps) {
   return <span className="syncline-mark" title={says}><Icon name="clock" /><span className="syncline-mark-text">{says}</span></span>;
 }
 
-function Edit({ comment, body, actions, labels }: ItemProps & { readonly body: string }) {
+function Edit({ comment, body, over, actions, labels }: ItemProps & { readonly body: string }) {
   return (
     <Composer
-      kind="edit" first={body} label={labels.editField} labels={labels} setTyping={actions.setTyping}
+      kind="edit" first={body} label={labels.editField} labels={labels} over={over} setTyping={actions.setTyping}
       send={(text) => (text === body ? actions.open(comment.id, null) : actions.edit(comment.id, text))}
       cancel={() => actions.open(comment.id, null)}
     />
   );
 }
 
-function RefusedEdit({ refusedEdit, actions, labels }: ItemProps) {
+function RefusedEdit({ refusedEdit, over, actions, labels }: ItemProps) {
   if (refusedEdit === undefined) return null;
   const { resolution } = refusedEdit;
   const words = wordsOf(refusedEdit);
   const why = resolution.type === "refused" ? reason(labels.reasons, resolution.code, resolution.message) : reason(labels.reasons, resolution.type, undefined);
   return (
     <div className="syncline-refused-edit">
-      <div role="status">
-        <p className="syncline-problem"><Icon name="alert" /><span>{words === undefined ? labels.refusedDelete : labels.refusedEdit}: {why}</span></p>
+      <div>
+        <p className="syncline-problem" role="alert"><Icon name="alert" /><span>{words === undefined ? labels.refusedDelete : labels.refusedEdit}: {why}</span></p>
         {words !== undefined && <p className="syncline-comment-body" dir="auto">{words}</p>}
       </div>
       <div className="syncline-actions">
-        <button type="button" className="syncline-link" onClick={() => actions.retry(refusedEdit)}>{labels.tryAgain}</button>
+        <button type="button" className="syncline-link" disabled={over} onClick={() => actions.retry(refusedEdit)}>{labels.tryAgain}</button>
         {words !== undefined && <Copy text={words} labels={labels} />}
         <button type="button" className="syncline-link" onClick={() => actions.dismiss(refusedEdit.id)}>{labels.dismiss}</button>
       </div>
@@ -108,7 +110,7 @@ function RefusedEdit({ refusedEdit, actions, labels }: ItemProps) {
 }
 
 function Actions(props: ItemProps) {
-  const { comment: { id }, address, likes, mayChange, mayReply, openAs, actions, labels } = props;
+  const { comment: { id }, address, likes, over, mayChange, mayReply, openAs, actions, labels } = props;
   const row = useRef<HTMLDivElement>(null);
   const before = useRef(openAs);
   useEffect(() => {
@@ -122,7 +124,7 @@ function Actions(props: ItemProps) {
     return (
       <div className="syncline-actions" role="group" aria-label={labels.deleteQuestion} onKeyDown={(event) => { if (event.key === "Escape") actions.open(id, null); }}>
         <span>{labels.deleteQuestion}</span>
-        <button type="button" className="syncline-link" data-danger="" autoFocus onClick={() => actions.delete(id)}>{labels.delete}</button>
+        <button type="button" className="syncline-link" data-danger="" autoFocus disabled={over} onClick={() => actions.delete(id)}>{labels.delete}</button>
         <button type="button" className="syncline-link" onClick={() => actions.open(id, null)}>{labels.cancel}</button>
       </div>
     );

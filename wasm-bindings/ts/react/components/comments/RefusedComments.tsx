@@ -29,24 +29,26 @@ export function editsOf(refused: readonly RefusedCommand[]): ReadonlyMap<string,
 
 interface RefusedProps {
   readonly refused: readonly RefusedCommand[];
+  /** Whether it makes sense to try again. */
+  readonly again: boolean;
   readonly labels: Labels["comments"];
   retry(refused: RefusedCommand): void;
   dismiss(id: string): void;
 }
 
-export function RefusedComments({ refused, labels, retry, dismiss }: RefusedProps) {
+export function RefusedComments({ refused, again, labels, retry, dismiss }: RefusedProps) {
   const added = refused.filter((one) => fields(one, "add") !== undefined);
   return (
-    <ul role="list" className="syncline-refused" aria-live="polite" aria-label={labels.refused} hidden={added.length === 0}>
+    <ul role="list" className="syncline-refused" aria-label={labels.refused} hidden={added.length === 0}>
       {added.map((one) => {
         const { resolution } = one;
         const why = resolution.type === "refused" ? reason(labels.reasons, resolution.code, resolution.message) : reason(labels.reasons, resolution.type, undefined);
         return (
           <li key={one.id}>
-            <p className="syncline-problem"><Icon name="alert" /><span><strong>{labels.refused}.</strong> {why}</span></p>
+            <p className="syncline-problem" role="alert"><Icon name="alert" /><span><strong>{labels.refused}.</strong> {why}</span></p>
             <p className="syncline-comment-body" dir="auto">{wordsOf(one)}</p>
             <div className="syncline-actions">
-              <button type="button" className="syncline-link" onClick={() => retry(one)}>{labels.tryAgain}</button>
+              <button type="button" className="syncline-link" disabled={!again} onClick={() => retry(one)}>{labels.tryAgain}</button>
               <Copy text={wordsOf(one) ?? ""} labels={labels} />
               <button type="button" className="syncline-link" onClick={() => dismiss(one.id)}>{labels.dismiss}</button>
             </div>
