@@ -307,6 +307,35 @@ test("a stream is read while it is written, interrupted, and committed as a comm
   await until(ada.stream("town/nothing-there"), ({ phase, code }) => phase === "failed" && code === "no_stream");
 });
 
+test("nothing is written to a stream that has ended", async () => {
+  const bot = client(server.url, "bot", { storage: "memory" });
+  const writer = await bot.createStream(post);
+  await writer.append("Hello ");
+  await writer.finish();
+  await expect(bot.createStream(post)).rejects.toMatchObject({ code: "stream_ended" });
+  await expect(bot.resumeStream(post)).rejects.toMatchObject({ code: "stream_ended" });
+  await expect(writer.append("more")).rejects.toMatchObject({ code: "stream_ended" });
+  const elsewhere = client(server.url, "bot", { storage: "memory" });
+  await expect(elsewhere.createStream(post)).rejects.toMatchObject({ code: "stream_ended" });
+  const empty = `${post}-empty`;
+  await (await bot.createStream(empty)).finish();
+  await expect(elsewhere.createStream(empty)).rejects.toMatchObject({ code: "stream_ended" });
+  expect((await until(elsewhere.stream(post), ({ phase }) => phase === "ended")).text).toBe("Hello ");
+});
+
+test("who writes a stream that another device has ended is told", async () => {
+  const [one, two] = [client(server.url, "bot", { storage: "memory" }), client(server.url, "bot", { storage: "memory" })];
+  const writer = await one.createStream(post);
+  await writer.append("Hello ");
+  await until(two.stream(post), ({ text }) => text === "Hello ");
+  await two.stream(post).interrupt();
+  await (await two.resumeStream(post)).fail("enough");
+  await until(one.stream(post), ({ phase }) => phase === "ended");
+  await expect(writer.append("more")).rejects.toMatchObject({ code: "stream_ended" });
+  await expect(writer.finish()).rejects.toMatchObject({ code: "stream_ended" });
+  await expect(one.resumeStream(post)).rejects.toMatchObject({ code: "stream_ended" });
+});
+
 test("editors that are bound to one text end with the same", async () => {
   const [ada, bob] = [client(server.url, "ada", { storage: "memory" }), client(server.url, "bob", { storage: "memory" })];
   await ada.post(post).create({ title: "t", body: "." });

@@ -174,6 +174,7 @@ export interface Client {
   feed(space: string, options?: { newest?: number }): Feed;
   /** `address` is `space/id`. */
   stream(address: string): StreamReader;
+  /** Makes a stream, or goes on with one that this user has made; rejected with `stream_ended` once it has ended. */
   createStream(address: string, options?: { askedBy?: string }): Promise<StreamWriter>;
   resumeStream(address: string): Promise<StreamWriter>;
 
@@ -434,10 +435,11 @@ export interface StreamWriter {
   readonly address: string;
   /** How long it is with everything that was appended, in bytes of UTF-8: from where on to say more after `resumeStream`. */
   readonly written: number;
-  /** Resolves when it may be gone on: waits while the reader's side or the disk is behind. */
+  /** Resolves when it may be gone on: waits while the reader's side or the disk is behind. Rejected with `stream_ended` after the end. */
   append(text: string): Promise<void>;
   /** Resolves with who asked for it to stop; never if nobody does. */
   readonly interrupted: Promise<string>;
+  /** Resolves when it is stored with all that was appended; rejected with `stream_ended` if somebody else has ended it. */
   finish(options?: { commit?: { address: string; parent?: string } }): Promise<void>;
   fail(reason: string): Promise<void>;
   /** Leaves it open: `resumeStream` goes on with it. */
