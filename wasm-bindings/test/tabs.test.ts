@@ -195,3 +195,41 @@ test("tabs that share nothing have a store and a connection each", async () => {
   await one.comments(post).add("one");
   await until(two.comments(post), ({ count }) => count === 1);
 });
+
+test("where locks are refused, as a sandboxed page's are, a tab is alone", async () => {
+  const refused = Object.assign(new Error("not for this origin"), { name: "SecurityError" });
+  for (const request of [() => Promise.reject(refused), () => { throw refused; }]) {
+    for (const shareTabs of [undefined, true, false]) {
+      Object.defineProperty(globalThis, "navigator", { value: { locks: { request } }, configurable: true, writable: true });
+      const ada = tab(shareTabs === undefined ? {} : { shareTabs });
+      await until(ada.connection, ({ phase, leads }) => phase === "connected" && leads);
+      expect(await ada.comments(post).add("alone")).toEqual({ type: "confirmed" });
+      await ada.close();
+    }
+  }
+});
+
+test("where the device's store is forbidden it is kept in memory, unless it was asked for", async () => {
+  const forbidden = () => Object.assign(new Error("not for this origin"), { name: "SecurityError" });
+  const throwing = { open: () => { throw forbidden(); } };
+  const failing = {
+    open: () => {
+      const request = { error: forbidden(), onerror: () => {} };
+      queueMicrotask(() => request.onerror());
+      return request;
+    },
+  };
+  for (const get of [() => throwing, () => failing, () => { throw forbidden(); }]) {
+    Object.defineProperty(globalThis, "indexedDB", { get, set: () => {}, configurable: true });
+    try {
+      const ada = tab();
+      expect(await ada.comments(post).add("in memory")).toEqual({ type: "confirmed" });
+      await ada.close();
+      const strict = tab({ storage: "indexeddb" });
+      await expect(strict.ready).rejects.toMatchObject({ code: "local_store" });
+      await strict.close();
+    } finally {
+      Object.defineProperty(globalThis, "indexedDB", { value: undefined, configurable: true, writable: true });
+    }
+  }
+});

@@ -5,7 +5,7 @@
 
 import { errorOf, report, SynclineError } from "./errors.js";
 import { Host } from "./host/host.js";
-import { IndexedDbStorage } from "./host/indexeddb.js";
+import { Forbidden, IndexedDbStorage } from "./host/indexeddb.js";
 import { MemoryStorage } from "./host/memory.js";
 import type { ClientPort, FromHost, HostPort } from "./host/messages.js";
 import { platform } from "./host/platform.js";
@@ -67,6 +67,11 @@ export class Connector {
         follow: (port) => this.events.attach(port, false),
         receive: (message) => this.events.receive(message),
         lead: () => this.#lead(this.#name),
+        alone: () => {
+          if (this.#over || !this.#tabs) return;
+          this.#tabs = undefined;
+          void this.#lead(this.#name);
+        },
       });
     } else if (locks && this.#kind === "indexeddb") {
       void this.#alone(locks);
@@ -128,10 +133,12 @@ export class Connector {
     for (let slot = 1; !this.#over; slot++) {
       const name = `${this.#name}#${slot}`;
       const free = await new Promise<boolean>((resolve) => {
-        void locks.request(`syncline:${name}`, { ifAvailable: true }, (lock) => {
+        const ask = async () => await locks.request(`syncline:${name}`, { ifAvailable: true }, (lock) => {
           resolve(lock !== null);
           return lock && new Promise<void>((release) => { this.#release = release; });
         });
+        // Nobody may hold one, as in a sandboxed page: it is as if there were none.
+        ask().catch(() => resolve(true));
       });
       if (free) return await this.#lead(name);
     }
@@ -142,7 +149,12 @@ export class Connector {
     if (typeof kind === "object") return kind;
     if (kind === "memory") return new MemoryStorage();
     if (!platform().hasIndexedDb) throw new SynclineError("local_store", "this platform has no IndexedDB");
-    return await IndexedDbStorage.open(`syncline:${name}`);
+    try {
+      return await IndexedDbStorage.open(`syncline:${name}`);
+    } catch (error) {
+      if (error instanceof Forbidden && this.options.storage === undefined) return new MemoryStorage();
+      throw error;
+    }
   }
 
   /** Begins to lead: never rejects. */

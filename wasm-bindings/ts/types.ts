@@ -54,7 +54,7 @@ export interface ClientOptions {
   token?: string;
   /** Asked for a token at the beginning and whenever one runs out or is refused. */
   getToken?: () => string | Promise<string>;
-  /** Default `"indexeddb"` where there is such a thing, else `"memory"`. */
+  /** Default `"indexeddb"` where there is such a thing and the page may use it, else `"memory"`. */
   storage?: "indexeddb" | "memory" | Storage;
   /** Tells clients of one origin apart that are to share nothing. Default: made of `url` and `user`. */
   name?: string;
