@@ -58,6 +58,8 @@ export class SynclineClient implements Client {
   #unlisten: (() => void) | undefined;
   #releases: (() => void)[] = [];
   #suspended = false;
+  /** No host has said yet that it heard the last `connect` or `disconnect`. */
+  #unheard = false;
   #poke: ReturnType<typeof setInterval> | undefined;
   #visible = platform().document?.visibilityState !== "hidden";
 
@@ -151,13 +153,11 @@ export class SynclineClient implements Client {
   }
 
   connect(): void {
-    this.#connector.online = true;
-    this.#link.send({ type: "online", online: true });
+    this.#online(true);
   }
 
   disconnect(): void {
-    this.#connector.online = false;
-    this.#link.send({ type: "online", online: false });
+    this.#online(false);
   }
 
   reconnect(): void {
@@ -168,7 +168,7 @@ export class SynclineClient implements Client {
     const first = this.#token === undefined;
     this.#token = token;
     this.#link.send({ type: "token", token });
-    if (first && this.#tokens && this.#connector.online) this.#link.send({ type: "online", online: true });
+    if (first && this.#tokens && this.#connector.online) this.#link.send({ type: "online", online: true, asked: false });
   }
 
   active(): void {
@@ -264,6 +264,12 @@ export class SynclineClient implements Client {
     this.#connector.start();
   }
 
+  #online(online: boolean): void {
+    this.#connector.asked = online;
+    this.#unheard = true;
+    this.#link.send({ type: "online", online, asked: true });
+  }
+
   /** Each frame is a message to another tab: only where somebody looks. */
   #wantFrames(): void {
     this.#link.send({ type: "frames", wanted: this.#events.frame.size > 0 });
@@ -285,6 +291,7 @@ export class SynclineClient implements Client {
 
   #resume(): void {
     this.#link.send({ type: "visible", visible: this.#visible });
+    if (this.#unheard) this.#link.send({ type: "online", online: this.#connector.online, asked: true });
     if (this.#events.frame.size > 0) this.#wantFrames();
     for (const space of this.#inside) space.resume();
     for (const text of this.#parts.texts.values()) text.resume();
@@ -317,6 +324,10 @@ export class SynclineClient implements Client {
         const { type: _, ...frame } = message;
         return this.#events.frame.tell(frame);
       }
+      case "online":
+        this.#connector.asked = message.online;
+        this.#unheard = false;
+        return;
       case "dropped": return this.#events.rolledBack.tell(message.refused);
     }
   }

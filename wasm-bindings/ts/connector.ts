@@ -44,16 +44,20 @@ export class Connector {
   #restarts = 0;
   #startedAt = 0;
   #over = false;
-  online: boolean;
+  /** What the app said last in any tab: to connect, or to disconnect. */
+  asked: boolean | undefined;
 
   constructor(private readonly id: string, private readonly options: ClientOptions, private readonly events: ConnectorEvents) {
     this.#name = options.name ?? `${options.url}|${options.user}`;
     this.#dialler = new Dialler(endpointOf(options.url), options.transport ?? "auto", options.webSocket ?? platform().webSocket);
-    this.online = options.online ?? true;
   }
 
   get host(): Host | undefined {
     return this.#host;
+  }
+
+  get online(): boolean {
+    return this.asked ?? this.options.online ?? true;
   }
 
   get leads(): boolean {
@@ -194,7 +198,7 @@ export class Connector {
     }, true);
     this.#tabs?.serve(new Ulids().next(), host);
     host.setNetwork(platform().network);
-    host.setOnline(this.online && this.events.mayConnect());
+    host.setOnline(this.online && this.events.mayConnect(), this.asked);
   }
 
   /** The engine failed. Everything that it was told is stored or asked of the store: another goes on from there. */

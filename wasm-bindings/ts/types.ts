@@ -180,6 +180,7 @@ export interface Client {
 
   /** A new ULID, larger than any made here before. */
   newId(): string;
+  /** This and `disconnect` count for all tabs of the client, whichever leads: the last call in any of them. */
   connect(): void;
   disconnect(): void;
   /** Tries now instead of at the next attempt. */

@@ -43,6 +43,8 @@ export class Host {
   });
   #connection: ConnectionStatus = { phase: "idle", leads: false };
   #lastDurableAt: number | undefined;
+  /** What a client was told last: to connect, or to disconnect. */
+  #asked: boolean | undefined;
 
   /** `died` is told once, if the engine ends by itself. */
   private constructor(private readonly died: (error: SynclineError) => void) {
@@ -95,7 +97,9 @@ export class Host {
     this.#core.happened((engine, now) => engine.setNetwork(now, network));
   }
 
-  setOnline(online: boolean): void {
+  /** `asked` is what the app said last, if it said anything: also to this host's next client. */
+  setOnline(online: boolean, asked?: boolean): void {
+    this.#asked ??= asked;
     this.#core.happened((engine, now) => engine.setOnline(now, online));
   }
 
@@ -116,6 +120,7 @@ export class Host {
   attach(port: ClientPort, visible: boolean): void {
     this.#clients.set(port, { port, visible, frames: false });
     this.#seen();
+    if (this.#asked !== undefined) port.receive({ type: "online", online: this.#asked });
     this.#outbox.tellUntold(port);
   }
 
@@ -181,13 +186,22 @@ export class Host {
         if (client) client.frames = message.wanted;
         return;
       }
-      case "online": return this.setOnline(message.online);
+      case "online": return this.#online(message.online, message.asked);
       case "token": return core.happened((engine, now) => engine.setToken(now, message.token));
       case "active": return core.happened((engine, now) => engine.active(now));
       case "reconnect": return core.happened((engine, now) => engine.reconnect(now));
       case "tick": return core.happened((engine, now) => engine.tick(now));
       case "bye": return this.detach(port);
     }
+  }
+
+  #online(online: boolean, asked: boolean): void {
+    if (asked) {
+      this.#asked = online;
+      this.#everyone({ type: "online", online });
+    }
+    // A client that has got a token may not know yet that another went offline.
+    this.setOnline(online && this.#asked !== false);
   }
 
   #everyone(message: FromHost): void {
