@@ -319,7 +319,7 @@ export interface Likes extends DocumentHandle<LikesView> {
   /** `target` is `post` (the default) or a comment's id; `reaction` defaults to `like`. */
   like(target?: string, reaction?: string): Pending;
   unlike(target?: string, reaction?: string): Pending;
-  /** Whichever of the two it is now. */
+  /** Whichever of the two it is not, also to what was said here and is not shown yet: twice at once ends where it began. */
   toggle(target?: string, reaction?: string): Pending;
   count(counter: "views" | "shares", by?: number): Pending;
 }
