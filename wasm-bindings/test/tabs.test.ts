@@ -106,6 +106,31 @@ test("a leader that is gone without a word is followed by the next, and every co
   leaveBob();
 });
 
+test("the last that went offline or online counts for all tabs, and for whichever leads next", async () => {
+  const leader = tab();
+  await until(leader.connection, ({ phase, leads }) => phase === "connected" && leads);
+  const follower = tab();
+  await until(follower.connection, ({ phase }) => phase === "connected");
+  leader.disconnect();
+  const late = tab();
+  await late.ready;
+  const pending = follower.comments(post).add("not yet");
+  await pending.stored;
+  await leader.close();
+  await until(follower.connection, ({ leads }) => leads);
+  const latest = tab();
+  await latest.ready;
+  await follower.close();
+  await until(late.connection, ({ leads }) => leads);
+  await until(late.comments(post), ({ thread }) => thread[0]?.pending === true);
+  expect(late.connection.getSnapshot().phase).toBe("idle");
+  latest.connect();
+  await until(late.connection, ({ phase }) => phase === "connected");
+  await late.close();
+  await until(latest.connection, ({ phase, leads }) => leads && phase === "connected");
+  await until(latest.comments(post), ({ thread }) => thread[0]?.pending === false);
+});
+
 test("a follower's editor and the leader's end with the same text, also when the leader goes in between", async () => {
   const leader = tab();
   await leader.post(post).create({ title: "t", body: "|" });
@@ -146,6 +171,48 @@ test("a stream that a follower writes goes on without gap or repetition when the
   const bob = client(server.url, "bob", { storage: "memory" });
   const { text } = await until(bob.stream(post), ({ phase }) => phase === "ended");
   expect(text).toBe(`${pieces.join("")}end`);
+});
+
+test("two toggles in quick succession end where they began, in a tab that follows, too", async () => {
+  const leader = tab();
+  await leader.ready;
+  const follower = tab();
+  await follower.ready;
+  for (const likes of [follower.likes(post), leader.likes(post)]) {
+    const release = likes.subscribe(() => {});
+    await until(likes.status, ({ live }) => live);
+    await Promise.all([likes.toggle(), likes.toggle()]);
+    await until(follower.sync, ({ synced }) => synced);
+    expect(likes.getSnapshot().targets.post?.like?.mine ?? false).toBe(false);
+    await Promise.all([likes.toggle(), likes.toggle(), likes.toggle()]);
+    await until(likes, ({ targets }) => targets.post?.like?.mine === true);
+    // What another tab did since counts.
+    const other = likes === leader.likes(post) ? follower : leader;
+    await other.likes(post).unlike();
+    await until(likes, ({ targets }) => !targets.post?.like?.mine);
+    await likes.toggle();
+    await until(likes, ({ targets }) => targets.post?.like?.mine === true);
+    await likes.unlike();
+    await until(likes, ({ targets }) => !targets.post?.like?.mine);
+    release();
+  }
+});
+
+test("a command counts as pending before the leading tab has heard of it", async () => {
+  const leader = tab();
+  await leader.ready;
+  const follower = tab();
+  await until(follower.sync, ({ synced }) => synced);
+  const release = follower.sync.subscribe(() => {});
+  const command = follower.comments(post).add("just now");
+  expect(follower.sync.getSnapshot()).toMatchObject({ synced: false, pending: 1 });
+  await command;
+  await until(follower.sync, ({ synced, pending }) => synced && pending === 0);
+  const refused = follower.comments(post).add("");
+  expect(follower.sync.getSnapshot().synced).toBe(false);
+  await expect(async () => await refused).rejects.toMatchObject({ code: "bad_command" });
+  await until(follower.sync, ({ synced, pending }) => synced && pending === 0);
+  release();
 });
 
 test("a page that is put aside gives up leading, and is a tab like others when it is back", async () => {

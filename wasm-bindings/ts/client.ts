@@ -57,6 +57,8 @@ export class SynclineClient implements Client {
   #closing: Promise<void> | undefined;
   #unlisten: (() => void) | undefined;
   #releases: (() => void)[] = [];
+  /** What the host says of all tabs' commands; it may not have heard of this tab's last ones. */
+  #told: SyncStatus = NOTHING;
   #suspended = false;
   /** No host has said yet that it heard the last `connect` or `disconnect`. */
   #unheard = false;
@@ -74,9 +76,9 @@ export class SynclineClient implements Client {
     // Who asks for it decides whether a failure is of interest.
     this.#ready.catch(() => {});
     const link = this.#link;
-    this.#parts = { link, ids: this.#ids, commands: new Commands(link, this.#ids, this.#events), texts: new Map() };
+    this.#parts = { link, ids: this.#ids, commands: new Commands(link, this.#ids, this.#events, () => this.sync.told(this.#told)), texts: new Map() };
     this.connection = link.store({ topic: ["connection"], initial: BEGINNING, reduce: (old, told) => this.#connected(old, told) });
-    this.sync = link.store({ topic: ["sync"], initial: NOTHING, reduce: parsed });
+    this.sync = link.store({ topic: ["sync"], initial: NOTHING, reduce: (old, told) => this.#synced(old, told) });
     this.refused = link.store({ topic: ["refused"], initial: NONE, reduce: parsed });
     link.handle((message) => this.#receive(message));
     link.onAttach(() => this.#resume());
@@ -302,8 +304,15 @@ export class SynclineClient implements Client {
     this.#isFailed(error);
     this.#link.end(error);
     this.connection.told({ phase: "failed", code: error.code, message: error.message, leads: false });
-    this.sync.told({ ...this.sync.getSnapshot(), synced: false, offline: true, problem: { code: error.code, message: error.message } });
+    this.sync.told({ ...this.#told, synced: false, offline: true, problem: { code: error.code, message: error.message } });
     this.#events.problem.tell({ code: error.code, message: error.message });
+  }
+
+  #synced(old: SyncStatus, told: unknown): SyncStatus {
+    this.#told = told as SyncStatus;
+    const { synced, pending } = this.#told;
+    const own = this.#parts.commands.size;
+    return parsed(old, { ...this.#told, synced: synced && own === 0, pending: Math.max(pending, own) });
   }
 
   #connected(old: ConnectionStatus, told: unknown): ConnectionStatus {

@@ -93,7 +93,7 @@ export interface SyncStatus {
   /** In contact, nothing pending, every open document caught up. */
   readonly synced: boolean;
   readonly offline: boolean;
-  /** Commands without an end, over all documents. */
+  /** Commands without an end, over all documents and tabs; this tab's count at once. */
   readonly pending: number;
   readonly oldestPendingAt?: number;
   /** When the server last confirmed a command of this device. */
