@@ -16,7 +16,7 @@ import { Link } from "./link.js";
 import { SpaceHandle } from "./space.js";
 import { Listeners, TopicStore, unref } from "./store.js";
 import { StreamHandle, Writer } from "./stream.js";
-import { Tokens } from "./tokens.js";
+import { Tokens, type Tokenless } from "./tokens.js";
 import type {
   ChangeInfo, Client, ClientEvents, ClientOptions, Comments, ConnectionStatus, Feed, JsonDocument, Likes, Post,
   RefusedCommand, Space, StreamReader, StreamWriter, SyncStatus,
@@ -59,6 +59,9 @@ export class SynclineClient implements Client {
   #releases: (() => void)[] = [];
   /** What the host says of all tabs' commands; it may not have heard of this tab's last ones. */
   #told: SyncStatus = NOTHING;
+  /** How the host says that the connection is, and what is to be said instead while there is no token to connect with. */
+  #heard: ConnectionStatus = BEGINNING;
+  #tokenless: ConnectionStatus | undefined;
   #suspended = false;
   /** No host has said yet that it heard the last `connect` or `disconnect`. */
   #unheard = false;
@@ -83,9 +86,7 @@ export class SynclineClient implements Client {
     link.handle((message) => this.#receive(message));
     link.onAttach(() => this.#resume());
     const { getToken } = options;
-    this.#tokens = getToken && new Tokens(getToken, (token) => this.setToken(token), (message) => {
-      this.#events.problem.tell({ code: "unauthenticated", message: `there is no token: ${message}` });
-    });
+    this.#tokens = getToken && new Tokens(getToken, (token) => this.setToken(token), (why) => this.#withoutToken(why));
     this.#connector = new Connector(this.#ids.next(), options, {
       attach: (port, leads) => this.#attach(port, leads),
       detach: () => link.detach(),
@@ -163,12 +164,15 @@ export class SynclineClient implements Client {
   }
 
   reconnect(): void {
+    this.#tokens?.now();
     this.#link.send({ type: "reconnect" });
   }
 
   setToken(token: string): void {
     const first = this.#token === undefined;
     this.#token = token;
+    this.#tokenless = undefined;
+    this.connection.told(this.#heard);
     this.#link.send({ type: "token", token });
     if (first && this.#tokens && this.#connector.online) this.#link.send({ type: "online", online: true, asked: false });
   }
@@ -233,6 +237,7 @@ export class SynclineClient implements Client {
     await this.#connector.stop();
     for (const release of this.#releases.splice(0)) release();
     this.#link.closed();
+    this.#tokenless = undefined;
     this.connection.told(BEGINNING);
     this.#isFailed(this.#link.over!);
   }
@@ -269,6 +274,7 @@ export class SynclineClient implements Client {
   #online(online: boolean): void {
     this.#connector.asked = online;
     this.#unheard = true;
+    this.connection.told(this.#heard);
     this.#link.send({ type: "online", online, asked: true });
   }
 
@@ -316,10 +322,24 @@ export class SynclineClient implements Client {
   }
 
   #connected(old: ConnectionStatus, told: unknown): ConnectionStatus {
-    const status = parsed(old, { ...(told as ConnectionStatus), leads: this.#link.local });
-    if (status.phase === "connected") this.#tokens?.accepted();
-    else if (status !== old && (status.code === "unauthenticated" || status.code === "token_expired")) this.#tokens?.want();
+    this.#heard = told as ConnectionStatus;
+    const { phase, code } = this.#heard;
+    const leads = this.#link.local;
+    if (phase === "idle" && code === undefined && this.#tokenless && this.#connector.online) {
+      return parsed(old, { ...this.#tokenless, leads });
+    }
+    const status = parsed(old, { ...this.#heard, leads });
+    if (phase === "connected") this.#tokens?.accepted();
+    else if (status !== old && (code === "unauthenticated" || code === "token_expired")) this.#tokens?.want();
     return status;
+  }
+
+  #withoutToken({ message: why, again }: Tokenless): void {
+    const problem = { code: "unauthenticated", message: `there is no token: ${why}` };
+    const retry = again && { attempt: again.attempt, nextAttemptAt: again.at };
+    this.#tokenless = { phase: again ? "reconnecting" : "failed", ...problem, ...retry, leads: false };
+    this.connection.told(this.#heard);
+    this.#events.problem.tell(problem);
   }
 
   #receive(message: FromHost): void {
@@ -336,7 +356,7 @@ export class SynclineClient implements Client {
       case "online":
         this.#connector.asked = message.online;
         this.#unheard = false;
-        return;
+        return this.connection.told(this.#heard);
       case "dropped": return this.#events.rolledBack.tell(message.refused);
     }
   }

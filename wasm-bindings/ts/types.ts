@@ -52,7 +52,10 @@ export interface ClientOptions {
   user: string;
   /** What proves it, where the server asks. */
   token?: string;
-  /** Asked for a token at the beginning and whenever one runs out or is refused. */
+  /**
+   * Asked for a token at the beginning and whenever one runs out or is refused. Answers it none, the connection has
+   * `failed` with `unauthenticated`; is it rejected, it is `reconnecting` with that code. Both ways it is asked again.
+   */
   getToken?: () => string | Promise<string>;
   /** Default `"indexeddb"` where there is such a thing and the page may use it, else `"memory"`. */
   storage?: "indexeddb" | "memory" | Storage;
@@ -80,7 +83,7 @@ export interface ConnectionStatus {
   readonly attempt?: number;
   /** While reconnecting: when it is made. */
   readonly nextAttemptAt?: number;
-  /** Once failed. */
+  /** Once failed, and why it is reconnecting where that is known. */
   readonly code?: string;
   readonly message?: string;
   /** How it goes to the server while connected. */
