@@ -238,7 +238,8 @@ export class SynclineClient implements Client {
     for (const release of this.#releases.splice(0)) release();
     this.#link.closed();
     this.#tokenless = undefined;
-    this.connection.told(BEGINNING);
+    const { code, message } = this.#link.over!;
+    this.connection.told({ ...BEGINNING, code, message });
     this.#isFailed(this.#link.over!);
   }
 

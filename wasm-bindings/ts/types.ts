@@ -83,7 +83,7 @@ export interface ConnectionStatus {
   readonly attempt?: number;
   /** While reconnecting: when it is made. */
   readonly nextAttemptAt?: number;
-  /** Once failed, and why it is reconnecting where that is known. */
+  /** Once failed or closed (`closed`), and why it is reconnecting where that is known. */
   readonly code?: string;
   readonly message?: string;
   /** How it goes to the server while connected. */
@@ -160,7 +160,7 @@ export interface ClientEvents {
 export interface Client {
   readonly user: string;
   readonly url: string;
-  /** Resolves once the engine runs (here or in the leading tab); rejected with `no_webassembly`, `local_store`, … */
+  /** Resolves once the engine runs (here or in the leading tab); rejected with `no_webassembly`, `engine_unavailable`, `local_store`, … */
   readonly ready: Promise<void>;
   readonly connection: Store<ConnectionStatus>;
   readonly sync: Store<SyncStatus>;
