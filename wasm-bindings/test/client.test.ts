@@ -409,6 +409,55 @@ test("without WebAssembly there is a clear message, and nothing else throws", as
   }
 });
 
+test("what is no WebAssembly is told from a platform that has none", async () => {
+  const page = () => new Response("<!doctype html>", { headers: { "content-type": "text/html" } });
+  const missing = () => new Response("", { status: 404 });
+  for (const wasm of [page(), missing(), new TextEncoder().encode("<!doctype html>"), new Uint8Array()]) {
+    const ada = client(server.url, "ada", { storage: "memory", wasm });
+    await expect(ada.ready).rejects.toMatchObject({
+      code: "engine_unavailable", message: expect.stringMatching(/not found.*optimizeDeps.*exclude.*syncline\/wasm/) as string,
+    });
+  }
+  const compile = WebAssembly.compile;
+  WebAssembly.compile = () => Promise.reject(new WebAssembly.CompileError("a policy forbids it"));
+  try {
+    const wasm = new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
+    await expect(client(server.url, "ada", { storage: "memory", wasm }).ready).rejects.toMatchObject({ code: "no_webassembly" });
+  } finally {
+    WebAssembly.compile = compile;
+  }
+});
+
+test("a client that was closed says so", async () => {
+  const ada = client(server.url, "ada", { storage: "memory" });
+  await until(ada.connection, ({ phase }) => phase === "connected");
+  await ada.close();
+  expect(ada.connection.getSnapshot()).toEqual({ phase: "idle", leads: false, code: "closed", message: "the client is closed" });
+  await expect(async () => await ada.comments(post).add("x")).rejects.toMatchObject({ code: "closed" });
+});
+
+test("names that are none have a state that says so", async () => {
+  const ada = client(server.url, "ada", { storage: "memory" });
+  const problems: string[] = [];
+  ada.on("problem", ({ code, message }) => problems.push(`${code}|${message}`));
+  const space = await until(ada.space("Bad Space"), ({ phase }) => phase === "outside");
+  expect(space).toMatchObject({ code: "bad_address", members: [], lastSeen: {}, message: expect.stringMatching(/./) as string });
+  const leave = ada.space("Bad Space").enter();
+  ada.space("Bad Space").announce("key", "value");
+  leave();
+  const feed = await until(ada.feed("Bad Space"), ({ phase }) => phase === "ended");
+  expect(feed).toMatchObject({ code: "bad_address", posts: [] });
+  const stream = await until(ada.stream("bad"), ({ phase }) => phase === "failed");
+  expect(stream).toMatchObject({ code: "bad_address", text: "" });
+  ada.stream("bad").resume();
+  await expect(ada.stream("bad").interrupt()).rejects.toMatchObject({ code: "bad_address" });
+  await expect(ada.createStream("bad")).rejects.toMatchObject({ code: "bad_address" });
+  expect(problems.length).toBeGreaterThan(0);
+  for (const problem of [...problems, space.message, feed.message, stream.message]) {
+    expect(problem).not.toMatch(/bad_address(:|.*bad_address)/);
+  }
+});
+
 test("a store that fails says so, and what it had not is refused", async () => {
   const failing = {
     read: async () => [],

@@ -390,7 +390,7 @@ export interface SpaceView {
   /** While inside. */
   readonly role?: string;
   readonly device?: number;
-  /** While outside. */
+  /** While outside; `bad_address` where the name is none. */
   readonly code?: string;
   readonly message?: string;
   readonly members: readonly Member[];

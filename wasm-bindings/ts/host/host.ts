@@ -8,11 +8,11 @@ import type { Command, ConnectionStatus, Problem, SyncStatus } from "../types.js
 import { readComments, type CommentsUpdate } from "./comments.js";
 import { Core, type CoreOptions } from "./core.js";
 import { Documents } from "./documents.js";
-import type { DocumentEvent, EngineModule, Notice } from "./engine.js";
+import type { DocumentEvent, Engine, EngineModule, Notice } from "./engine.js";
 import type { ClientPort, Ending, FromHost, Question, ToHost, Topic } from "./messages.js";
 import { Outbox } from "./outbox.js";
 import { Spaces } from "./spaces.js";
-import { Streams } from "./streams.js";
+import { Streams, type StreamUpdate } from "./streams.js";
 import { Texts } from "./texts.js";
 import { Topics, type Watch } from "./topics.js";
 
@@ -386,10 +386,32 @@ export class Host {
       }
       case "typing": return this.#core.look((engine) => engine.typing(name));
       case "selections": return this.#core.look((engine) => engine.selections(name, place));
-      case "space": return this.#core.look((engine) => engine.space(name) ?? APART);
-      case "feed": return this.#core.look((engine) => engine.feed(name));
-      case "stream": return this.#streams.read(watch.port, name);
+      case "space": return this.#core.look((engine) => engine.space(name) ?? this.#noSpace(name, "outside", { members: [], lastSeen: {} }) ?? APART);
+      case "feed": return this.#core.look((engine) => engine.feed(name) ?? this.#noSpace(name, "ended", { posts: [] }));
+      case "stream": return this.#streams.read(watch.port, name) ?? this.#noStream(name);
       case "writer": return this.#streams.writer(name);
+    }
+  }
+
+  /** What is shown of a space whose name is none; `undefined` where it is one. */
+  #noSpace(name: string, phase: string, rest: object): string | undefined {
+    const why = this.#refusal((engine) => engine.typing(`${name}/rules/json`));
+    return why && JSON.stringify({ phase, ...why, ...rest });
+  }
+
+  #noStream(address: string): StreamUpdate | undefined {
+    const failed = this.#refusal((engine) => engine.streamComment(address, 0));
+    return failed && { restarted: true, text: "", state: JSON.stringify({ failed }) };
+  }
+
+  /** Why the engine does not take a name. */
+  #refusal(look: (engine: Engine) => unknown): { code: string; message: string } | undefined {
+    try {
+      this.#core.look(look);
+      return undefined;
+    } catch (error) {
+      const { code, message } = errorOf(error, "bad_address");
+      return { code, message };
     }
   }
 
