@@ -354,6 +354,19 @@ test("editors that are bound to one text end with the same", async () => {
   right.close();
 });
 
+test("what is typed before a text is read is refused at once, and not lost in silence", async () => {
+  const ada = client(server.url, "ada", { storage: "memory" });
+  const [early, nowhere] = [ada.post(post).text("body"), ada.document(post).text(["none"])];
+  expect(() => early.splice(0, 0, "x")).toThrow(expect.objectContaining({ code: "bad_command" }));
+  await ada.post(post).create({ title: "t", body: "." });
+  early.splice(0, 0, "x");
+  await until(ada.post(post), ({ body }) => body === "x.");
+  await ada.document(post).ready;
+  expect(() => nowhere.splice(0, 0, "x")).toThrow(expect.objectContaining({ code: "bad_command" }));
+  early.close();
+  nowhere.close();
+});
+
 test("what is typed without leave is taken back, and says why", async () => {
   const [ada, eve] = [client(server.url, "ada", { storage: "memory" }), client(server.url, "eve", { storage: "memory" })];
   await ada.post(post).create({ title: "t", body: "mine" });

@@ -276,7 +276,10 @@ export interface TextBinding {
    * this client did.
    */
   onSplices(listener: (splices: readonly Splice[], turned: boolean) => void): () => void;
-  /** This user's edit, which begins and ends between characters (`bad_command`). Many in a row become few changes. */
+  /**
+   * This user's edit, which begins and ends between characters (`bad_command`), of a document that is `ready`
+   * (`bad_command` before). Many in a row become few changes.
+   */
   splice(index: number, deleted: number, inserted: string): void;
   /** Ends what is gathered: when the editor loses the focus. */
   flush(): void;
