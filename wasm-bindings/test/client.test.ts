@@ -307,6 +307,35 @@ test("a stream is read while it is written, interrupted, and committed as a comm
   await until(ada.stream("town/nothing-there"), ({ phase, code }) => phase === "failed" && code === "no_stream");
 });
 
+test("nothing is written to a stream that has ended", async () => {
+  const bot = client(server.url, "bot", { storage: "memory" });
+  const writer = await bot.createStream(post);
+  await writer.append("Hello ");
+  await writer.finish();
+  await expect(bot.createStream(post)).rejects.toMatchObject({ code: "stream_ended" });
+  await expect(bot.resumeStream(post)).rejects.toMatchObject({ code: "stream_ended" });
+  await expect(writer.append("more")).rejects.toMatchObject({ code: "stream_ended" });
+  const elsewhere = client(server.url, "bot", { storage: "memory" });
+  await expect(elsewhere.createStream(post)).rejects.toMatchObject({ code: "stream_ended" });
+  const empty = `${post}-empty`;
+  await (await bot.createStream(empty)).finish();
+  await expect(elsewhere.createStream(empty)).rejects.toMatchObject({ code: "stream_ended" });
+  expect((await until(elsewhere.stream(post), ({ phase }) => phase === "ended")).text).toBe("Hello ");
+});
+
+test("who writes a stream that another device has ended is told", async () => {
+  const [one, two] = [client(server.url, "bot", { storage: "memory" }), client(server.url, "bot", { storage: "memory" })];
+  const writer = await one.createStream(post);
+  await writer.append("Hello ");
+  await until(two.stream(post), ({ text }) => text === "Hello ");
+  await two.stream(post).interrupt();
+  await (await two.resumeStream(post)).fail("enough");
+  await until(one.stream(post), ({ phase }) => phase === "ended");
+  await expect(writer.append("more")).rejects.toMatchObject({ code: "stream_ended" });
+  await expect(writer.finish()).rejects.toMatchObject({ code: "stream_ended" });
+  await expect(one.resumeStream(post)).rejects.toMatchObject({ code: "stream_ended" });
+});
+
 test("editors that are bound to one text end with the same", async () => {
   const [ada, bob] = [client(server.url, "ada", { storage: "memory" }), client(server.url, "bob", { storage: "memory" })];
   await ada.post(post).create({ title: "t", body: "." });
@@ -323,6 +352,19 @@ test("editors that are bound to one text end with the same", async () => {
   left.close();
   await eventually(() => right.text === "", "an empty text");
   right.close();
+});
+
+test("what is typed before a text is read is refused at once, and not lost in silence", async () => {
+  const ada = client(server.url, "ada", { storage: "memory" });
+  const [early, nowhere] = [ada.post(post).text("body"), ada.document(post).text(["none"])];
+  expect(() => early.splice(0, 0, "x")).toThrow(expect.objectContaining({ code: "bad_command" }));
+  await ada.post(post).create({ title: "t", body: "." });
+  early.splice(0, 0, "x");
+  await until(ada.post(post), ({ body }) => body === "x.");
+  await ada.document(post).ready;
+  expect(() => nowhere.splice(0, 0, "x")).toThrow(expect.objectContaining({ code: "bad_command" }));
+  early.close();
+  nowhere.close();
 });
 
 test("what is typed without leave is taken back, and says why", async () => {
@@ -377,6 +419,55 @@ test("without WebAssembly there is a clear message, and nothing else throws", as
     await ada.close();
   } finally {
     globalThis.WebAssembly = whole;
+  }
+});
+
+test("what is no WebAssembly is told from a platform that has none", async () => {
+  const page = () => new Response("<!doctype html>", { headers: { "content-type": "text/html" } });
+  const missing = () => new Response("", { status: 404 });
+  for (const wasm of [page(), missing(), new TextEncoder().encode("<!doctype html>"), new Uint8Array()]) {
+    const ada = client(server.url, "ada", { storage: "memory", wasm });
+    await expect(ada.ready).rejects.toMatchObject({
+      code: "engine_unavailable", message: expect.stringMatching(/not found.*optimizeDeps.*exclude.*syncline\/wasm/) as string,
+    });
+  }
+  const compile = WebAssembly.compile;
+  WebAssembly.compile = () => Promise.reject(new WebAssembly.CompileError("a policy forbids it"));
+  try {
+    const wasm = new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
+    await expect(client(server.url, "ada", { storage: "memory", wasm }).ready).rejects.toMatchObject({ code: "no_webassembly" });
+  } finally {
+    WebAssembly.compile = compile;
+  }
+});
+
+test("a client that was closed says so", async () => {
+  const ada = client(server.url, "ada", { storage: "memory" });
+  await until(ada.connection, ({ phase }) => phase === "connected");
+  await ada.close();
+  expect(ada.connection.getSnapshot()).toEqual({ phase: "idle", leads: false, code: "closed", message: "the client is closed" });
+  await expect(async () => await ada.comments(post).add("x")).rejects.toMatchObject({ code: "closed" });
+});
+
+test("names that are none have a state that says so", async () => {
+  const ada = client(server.url, "ada", { storage: "memory" });
+  const problems: string[] = [];
+  ada.on("problem", ({ code, message }) => problems.push(`${code}|${message}`));
+  const space = await until(ada.space("Bad Space"), ({ phase }) => phase === "outside");
+  expect(space).toMatchObject({ code: "bad_address", members: [], lastSeen: {}, message: expect.stringMatching(/./) as string });
+  const leave = ada.space("Bad Space").enter();
+  ada.space("Bad Space").announce("key", "value");
+  leave();
+  const feed = await until(ada.feed("Bad Space"), ({ phase }) => phase === "ended");
+  expect(feed).toMatchObject({ code: "bad_address", posts: [] });
+  const stream = await until(ada.stream("bad"), ({ phase }) => phase === "failed");
+  expect(stream).toMatchObject({ code: "bad_address", text: "" });
+  ada.stream("bad").resume();
+  await expect(ada.stream("bad").interrupt()).rejects.toMatchObject({ code: "bad_address" });
+  await expect(ada.createStream("bad")).rejects.toMatchObject({ code: "bad_address" });
+  expect(problems.length).toBeGreaterThan(0);
+  for (const problem of [...problems, space.message, feed.message, stream.message]) {
+    expect(problem).not.toMatch(/bad_address(:|.*bad_address)/);
   }
 });
 

@@ -106,6 +106,31 @@ test("a leader that is gone without a word is followed by the next, and every co
   leaveBob();
 });
 
+test("the last that went offline or online counts for all tabs, and for whichever leads next", async () => {
+  const leader = tab();
+  await until(leader.connection, ({ phase, leads }) => phase === "connected" && leads);
+  const follower = tab();
+  await until(follower.connection, ({ phase }) => phase === "connected");
+  leader.disconnect();
+  const late = tab();
+  await late.ready;
+  const pending = follower.comments(post).add("not yet");
+  await pending.stored;
+  await leader.close();
+  await until(follower.connection, ({ leads }) => leads);
+  const latest = tab();
+  await latest.ready;
+  await follower.close();
+  await until(late.connection, ({ leads }) => leads);
+  await until(late.comments(post), ({ thread }) => thread[0]?.pending === true);
+  expect(late.connection.getSnapshot().phase).toBe("idle");
+  latest.connect();
+  await until(late.connection, ({ phase }) => phase === "connected");
+  await late.close();
+  await until(latest.connection, ({ phase, leads }) => leads && phase === "connected");
+  await until(latest.comments(post), ({ thread }) => thread[0]?.pending === false);
+});
+
 test("a follower's editor and the leader's end with the same text, also when the leader goes in between", async () => {
   const leader = tab();
   await leader.post(post).create({ title: "t", body: "|" });
@@ -146,6 +171,48 @@ test("a stream that a follower writes goes on without gap or repetition when the
   const bob = client(server.url, "bob", { storage: "memory" });
   const { text } = await until(bob.stream(post), ({ phase }) => phase === "ended");
   expect(text).toBe(`${pieces.join("")}end`);
+});
+
+test("two toggles in quick succession end where they began, in a tab that follows, too", async () => {
+  const leader = tab();
+  await leader.ready;
+  const follower = tab();
+  await follower.ready;
+  for (const likes of [follower.likes(post), leader.likes(post)]) {
+    const release = likes.subscribe(() => {});
+    await until(likes.status, ({ live }) => live);
+    await Promise.all([likes.toggle(), likes.toggle()]);
+    await until(follower.sync, ({ synced }) => synced);
+    expect(likes.getSnapshot().targets.post?.like?.mine ?? false).toBe(false);
+    await Promise.all([likes.toggle(), likes.toggle(), likes.toggle()]);
+    await until(likes, ({ targets }) => targets.post?.like?.mine === true);
+    // What another tab did since counts.
+    const other = likes === leader.likes(post) ? follower : leader;
+    await other.likes(post).unlike();
+    await until(likes, ({ targets }) => !targets.post?.like?.mine);
+    await likes.toggle();
+    await until(likes, ({ targets }) => targets.post?.like?.mine === true);
+    await likes.unlike();
+    await until(likes, ({ targets }) => !targets.post?.like?.mine);
+    release();
+  }
+});
+
+test("a command counts as pending before the leading tab has heard of it", async () => {
+  const leader = tab();
+  await leader.ready;
+  const follower = tab();
+  await until(follower.sync, ({ synced }) => synced);
+  const release = follower.sync.subscribe(() => {});
+  const command = follower.comments(post).add("just now");
+  expect(follower.sync.getSnapshot()).toMatchObject({ synced: false, pending: 1 });
+  await command;
+  await until(follower.sync, ({ synced, pending }) => synced && pending === 0);
+  const refused = follower.comments(post).add("");
+  expect(follower.sync.getSnapshot().synced).toBe(false);
+  await expect(async () => await refused).rejects.toMatchObject({ code: "bad_command" });
+  await until(follower.sync, ({ synced, pending }) => synced && pending === 0);
+  release();
 });
 
 test("a page that is put aside gives up leading, and is a tab like others when it is back", async () => {
@@ -194,4 +261,42 @@ test("tabs that share nothing have a store and a connection each", async () => {
   await until(two.connection, ({ phase, leads }) => phase === "connected" && leads);
   await one.comments(post).add("one");
   await until(two.comments(post), ({ count }) => count === 1);
+});
+
+test("where locks are refused, as a sandboxed page's are, a tab is alone", async () => {
+  const refused = Object.assign(new Error("not for this origin"), { name: "SecurityError" });
+  for (const request of [() => Promise.reject(refused), () => { throw refused; }]) {
+    for (const shareTabs of [undefined, true, false]) {
+      Object.defineProperty(globalThis, "navigator", { value: { locks: { request } }, configurable: true, writable: true });
+      const ada = tab(shareTabs === undefined ? {} : { shareTabs });
+      await until(ada.connection, ({ phase, leads }) => phase === "connected" && leads);
+      expect(await ada.comments(post).add("alone")).toEqual({ type: "confirmed" });
+      await ada.close();
+    }
+  }
+});
+
+test("where the device's store is forbidden it is kept in memory, unless it was asked for", async () => {
+  const forbidden = () => Object.assign(new Error("not for this origin"), { name: "SecurityError" });
+  const throwing = { open: () => { throw forbidden(); } };
+  const failing = {
+    open: () => {
+      const request = { error: forbidden(), onerror: () => {} };
+      queueMicrotask(() => request.onerror());
+      return request;
+    },
+  };
+  for (const get of [() => throwing, () => failing, () => { throw forbidden(); }]) {
+    Object.defineProperty(globalThis, "indexedDB", { get, set: () => {}, configurable: true });
+    try {
+      const ada = tab();
+      expect(await ada.comments(post).add("in memory")).toEqual({ type: "confirmed" });
+      await ada.close();
+      const strict = tab({ storage: "indexeddb" });
+      await expect(strict.ready).rejects.toMatchObject({ code: "local_store" });
+      await strict.close();
+    } finally {
+      Object.defineProperty(globalThis, "indexedDB", { value: undefined, configurable: true, writable: true });
+    }
+  }
 });

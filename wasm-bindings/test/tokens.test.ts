@@ -53,3 +53,39 @@ test("without a token it says so, and goes on when there is one", async () => {
   ada.setToken(token("ada", 3600));
   expect(await pending).toEqual({ type: "confirmed" });
 });
+
+test("an app that has no token to give is told so by the connection, and is asked again", async () => {
+  for (const none of [undefined, "", null]) {
+    let given: unknown = none;
+    const ada = client(server.url, "ada", { storage: "memory", getToken: () => given as string });
+    const pending = ada.comments("town/tokens").add("without");
+    const { message } = await until(ada.connection, ({ phase, code }) => phase === "failed" && code === "unauthenticated");
+    expect(message).toContain("getToken");
+    given = token("ada", 3600);
+    ada.reconnect();
+    expect(await pending).toEqual({ type: "confirmed" });
+    expect(ada.connection.getSnapshot()).not.toHaveProperty("code");
+    await ada.close();
+  }
+});
+
+test("where no token can be had for now, the connection says when it is tried again", async () => {
+  let fails = true;
+  const ada = client(server.url, "ada", {
+    storage: "memory",
+    getToken: () => fails ? Promise.reject(new Error("no network")) : token("ada", 3600),
+  });
+  const problems: string[] = [];
+  ada.on("problem", ({ message }) => problems.push(message));
+  const pending = ada.comments("town/tokens").add("in the end");
+  const status = await until(ada.connection, ({ phase, code }) => phase === "reconnecting" && code === "unauthenticated");
+  expect(status).toMatchObject({ message: expect.stringContaining("no network") as string, attempt: 1 });
+  expect(status.nextAttemptAt).toBeGreaterThan(Date.now() - 1_000);
+  expect(problems).toEqual([status.message]);
+  ada.disconnect();
+  await until(ada.connection, ({ phase, code }) => phase === "idle" && code === undefined);
+  ada.connect();
+  fails = false;
+  ada.reconnect();
+  expect(await pending).toEqual({ type: "confirmed" });
+});

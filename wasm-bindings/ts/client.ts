@@ -16,7 +16,7 @@ import { Link } from "./link.js";
 import { SpaceHandle } from "./space.js";
 import { Listeners, TopicStore, unref } from "./store.js";
 import { StreamHandle, Writer } from "./stream.js";
-import { Tokens } from "./tokens.js";
+import { Tokens, type Tokenless } from "./tokens.js";
 import type {
   ChangeInfo, Client, ClientEvents, ClientOptions, Comments, ConnectionStatus, Feed, JsonDocument, Likes, Post,
   RefusedCommand, Space, StreamReader, StreamWriter, SyncStatus,
@@ -57,7 +57,14 @@ export class SynclineClient implements Client {
   #closing: Promise<void> | undefined;
   #unlisten: (() => void) | undefined;
   #releases: (() => void)[] = [];
+  /** What the host says of all tabs' commands; it may not have heard of this tab's last ones. */
+  #told: SyncStatus = NOTHING;
+  /** How the host says that the connection is, and what is to be said instead while there is no token to connect with. */
+  #heard: ConnectionStatus = BEGINNING;
+  #tokenless: ConnectionStatus | undefined;
   #suspended = false;
+  /** No host has said yet that it heard the last `connect` or `disconnect`. */
+  #unheard = false;
   #poke: ReturnType<typeof setInterval> | undefined;
   #visible = platform().document?.visibilityState !== "hidden";
 
@@ -72,16 +79,14 @@ export class SynclineClient implements Client {
     // Who asks for it decides whether a failure is of interest.
     this.#ready.catch(() => {});
     const link = this.#link;
-    this.#parts = { link, ids: this.#ids, commands: new Commands(link, this.#ids, this.#events), texts: new Map() };
+    this.#parts = { link, ids: this.#ids, commands: new Commands(link, this.#ids, this.#events, () => this.sync.told(this.#told)), texts: new Map() };
     this.connection = link.store({ topic: ["connection"], initial: BEGINNING, reduce: (old, told) => this.#connected(old, told) });
-    this.sync = link.store({ topic: ["sync"], initial: NOTHING, reduce: parsed });
+    this.sync = link.store({ topic: ["sync"], initial: NOTHING, reduce: (old, told) => this.#synced(old, told) });
     this.refused = link.store({ topic: ["refused"], initial: NONE, reduce: parsed });
     link.handle((message) => this.#receive(message));
     link.onAttach(() => this.#resume());
     const { getToken } = options;
-    this.#tokens = getToken && new Tokens(getToken, (token) => this.setToken(token), (message) => {
-      this.#events.problem.tell({ code: "unauthenticated", message: `there is no token: ${message}` });
-    });
+    this.#tokens = getToken && new Tokens(getToken, (token) => this.setToken(token), (why) => this.#withoutToken(why));
     this.#connector = new Connector(this.#ids.next(), options, {
       attach: (port, leads) => this.#attach(port, leads),
       detach: () => link.detach(),
@@ -151,24 +156,25 @@ export class SynclineClient implements Client {
   }
 
   connect(): void {
-    this.#connector.online = true;
-    this.#link.send({ type: "online", online: true });
+    this.#online(true);
   }
 
   disconnect(): void {
-    this.#connector.online = false;
-    this.#link.send({ type: "online", online: false });
+    this.#online(false);
   }
 
   reconnect(): void {
+    this.#tokens?.now();
     this.#link.send({ type: "reconnect" });
   }
 
   setToken(token: string): void {
     const first = this.#token === undefined;
     this.#token = token;
+    this.#tokenless = undefined;
+    this.connection.told(this.#heard);
     this.#link.send({ type: "token", token });
-    if (first && this.#tokens && this.#connector.online) this.#link.send({ type: "online", online: true });
+    if (first && this.#tokens && this.#connector.online) this.#link.send({ type: "online", online: true, asked: false });
   }
 
   active(): void {
@@ -231,7 +237,9 @@ export class SynclineClient implements Client {
     await this.#connector.stop();
     for (const release of this.#releases.splice(0)) release();
     this.#link.closed();
-    this.connection.told(BEGINNING);
+    this.#tokenless = undefined;
+    const { code, message } = this.#link.over!;
+    this.connection.told({ ...BEGINNING, code, message });
     this.#isFailed(this.#link.over!);
   }
 
@@ -264,6 +272,13 @@ export class SynclineClient implements Client {
     this.#connector.start();
   }
 
+  #online(online: boolean): void {
+    this.#connector.asked = online;
+    this.#unheard = true;
+    this.connection.told(this.#heard);
+    this.#link.send({ type: "online", online, asked: true });
+  }
+
   /** Each frame is a message to another tab: only where somebody looks. */
   #wantFrames(): void {
     this.#link.send({ type: "frames", wanted: this.#events.frame.size > 0 });
@@ -285,6 +300,7 @@ export class SynclineClient implements Client {
 
   #resume(): void {
     this.#link.send({ type: "visible", visible: this.#visible });
+    if (this.#unheard) this.#link.send({ type: "online", online: this.#connector.online, asked: true });
     if (this.#events.frame.size > 0) this.#wantFrames();
     for (const space of this.#inside) space.resume();
     for (const text of this.#parts.texts.values()) text.resume();
@@ -295,15 +311,36 @@ export class SynclineClient implements Client {
     this.#isFailed(error);
     this.#link.end(error);
     this.connection.told({ phase: "failed", code: error.code, message: error.message, leads: false });
-    this.sync.told({ ...this.sync.getSnapshot(), synced: false, offline: true, problem: { code: error.code, message: error.message } });
+    this.sync.told({ ...this.#told, synced: false, offline: true, problem: { code: error.code, message: error.message } });
     this.#events.problem.tell({ code: error.code, message: error.message });
   }
 
+  #synced(old: SyncStatus, told: unknown): SyncStatus {
+    this.#told = told as SyncStatus;
+    const { synced, pending } = this.#told;
+    const own = this.#parts.commands.size;
+    return parsed(old, { ...this.#told, synced: synced && own === 0, pending: Math.max(pending, own) });
+  }
+
   #connected(old: ConnectionStatus, told: unknown): ConnectionStatus {
-    const status = parsed(old, { ...(told as ConnectionStatus), leads: this.#link.local });
-    if (status.phase === "connected") this.#tokens?.accepted();
-    else if (status !== old && (status.code === "unauthenticated" || status.code === "token_expired")) this.#tokens?.want();
+    this.#heard = told as ConnectionStatus;
+    const { phase, code } = this.#heard;
+    const leads = this.#link.local;
+    if (phase === "idle" && code === undefined && this.#tokenless && this.#connector.online) {
+      return parsed(old, { ...this.#tokenless, leads });
+    }
+    const status = parsed(old, { ...this.#heard, leads });
+    if (phase === "connected") this.#tokens?.accepted();
+    else if (status !== old && (code === "unauthenticated" || code === "token_expired")) this.#tokens?.want();
     return status;
+  }
+
+  #withoutToken({ message: why, again }: Tokenless): void {
+    const problem = { code: "unauthenticated", message: `there is no token: ${why}` };
+    const retry = again && { attempt: again.attempt, nextAttemptAt: again.at };
+    this.#tokenless = { phase: again ? "reconnecting" : "failed", ...problem, ...retry, leads: false };
+    this.connection.told(this.#heard);
+    this.#events.problem.tell(problem);
   }
 
   #receive(message: FromHost): void {
@@ -317,6 +354,10 @@ export class SynclineClient implements Client {
         const { type: _, ...frame } = message;
         return this.#events.frame.tell(frame);
       }
+      case "online":
+        this.#connector.asked = message.online;
+        this.#unheard = false;
+        return this.connection.told(this.#heard);
       case "dropped": return this.#events.rolledBack.tell(message.refused);
     }
   }

@@ -63,7 +63,11 @@ export class Commands {
   readonly #untold = new Map<string, Ending>();
   readonly #releases = new Map<string, () => void>();
 
-  constructor(private readonly link: Link, private readonly ids: Ulids, private readonly events: Events) {
+  /** `counted` is called when there are more or fewer of them. */
+  constructor(
+    private readonly link: Link, private readonly ids: Ulids, private readonly events: Events,
+    private readonly counted: () => void,
+  ) {
     link.handle((message) => this.#receive(message));
     link.onAttach(() => this.#resume());
   }
@@ -83,6 +87,7 @@ export class Commands {
     const { id } = underway;
     this.#underway.set(id, underway);
     this.#releases.set(id, hold());
+    this.counted();
     this.link.send({ type: "execute", id, address, command: underway.command, how });
     return underway;
   }
@@ -147,7 +152,7 @@ export class Commands {
   }
 
   #forget(id: string): void {
-    this.#underway.delete(id);
+    if (this.#underway.delete(id)) this.counted();
     this.#release(id);
   }
 

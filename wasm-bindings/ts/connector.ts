@@ -5,7 +5,7 @@
 
 import { errorOf, report, SynclineError } from "./errors.js";
 import { Host } from "./host/host.js";
-import { IndexedDbStorage } from "./host/indexeddb.js";
+import { Forbidden, IndexedDbStorage } from "./host/indexeddb.js";
 import { MemoryStorage } from "./host/memory.js";
 import type { ClientPort, FromHost, HostPort } from "./host/messages.js";
 import { platform } from "./host/platform.js";
@@ -44,16 +44,20 @@ export class Connector {
   #restarts = 0;
   #startedAt = 0;
   #over = false;
-  online: boolean;
+  /** What the app said last in any tab: to connect, or to disconnect. */
+  asked: boolean | undefined;
 
   constructor(private readonly id: string, private readonly options: ClientOptions, private readonly events: ConnectorEvents) {
     this.#name = options.name ?? `${options.url}|${options.user}`;
     this.#dialler = new Dialler(endpointOf(options.url), options.transport ?? "auto", options.webSocket ?? platform().webSocket);
-    this.online = options.online ?? true;
   }
 
   get host(): Host | undefined {
     return this.#host;
+  }
+
+  get online(): boolean {
+    return this.asked ?? this.options.online ?? true;
   }
 
   get leads(): boolean {
@@ -67,6 +71,11 @@ export class Connector {
         follow: (port) => this.events.attach(port, false),
         receive: (message) => this.events.receive(message),
         lead: () => this.#lead(this.#name),
+        alone: () => {
+          if (this.#over || !this.#tabs) return;
+          this.#tabs = undefined;
+          void this.#lead(this.#name);
+        },
       });
     } else if (locks && this.#kind === "indexeddb") {
       void this.#alone(locks);
@@ -128,10 +137,12 @@ export class Connector {
     for (let slot = 1; !this.#over; slot++) {
       const name = `${this.#name}#${slot}`;
       const free = await new Promise<boolean>((resolve) => {
-        void locks.request(`syncline:${name}`, { ifAvailable: true }, (lock) => {
+        const ask = async () => await locks.request(`syncline:${name}`, { ifAvailable: true }, (lock) => {
           resolve(lock !== null);
           return lock && new Promise<void>((release) => { this.#release = release; });
         });
+        // Nobody may hold one, as in a sandboxed page: it is as if there were none.
+        ask().catch(() => resolve(true));
       });
       if (free) return await this.#lead(name);
     }
@@ -142,7 +153,12 @@ export class Connector {
     if (typeof kind === "object") return kind;
     if (kind === "memory") return new MemoryStorage();
     if (!platform().hasIndexedDb) throw new SynclineError("local_store", "this platform has no IndexedDB");
-    return await IndexedDbStorage.open(`syncline:${name}`);
+    try {
+      return await IndexedDbStorage.open(`syncline:${name}`);
+    } catch (error) {
+      if (error instanceof Forbidden && this.options.storage === undefined) return new MemoryStorage();
+      throw error;
+    }
   }
 
   /** Begins to lead: never rejects. */
@@ -182,7 +198,7 @@ export class Connector {
     }, true);
     this.#tabs?.serve(new Ulids().next(), host);
     host.setNetwork(platform().network);
-    host.setOnline(this.online && this.events.mayConnect());
+    host.setOnline(this.online && this.events.mayConnect(), this.asked);
   }
 
   /** The engine failed. Everything that it was told is stored or asked of the store: another goes on from there. */

@@ -72,8 +72,7 @@ export class Link {
   detach(): void {
     this.#port = undefined;
     for (const [number, { question, reject }] of [...this.#asked]) {
-      // Everything else can be asked twice.
-      if (question.ask !== "append") continue;
+      if (!isOnce(question)) continue;
       this.#asked.delete(number);
       reject(detached());
     }
@@ -121,8 +120,7 @@ export class Link {
 
   ask(question: Question): Promise<unknown> {
     if (this.#over) return Promise.reject(this.#over);
-    // What was appended is not asked for again of another host, which may have it.
-    if (question.ask === "append" && !this.#port) return Promise.reject(detached());
+    if (isOnce(question) && !this.#port) return Promise.reject(detached());
     return new Promise((resolve, reject) => {
       const number = ++this.#questions;
       this.#asked.set(number, { question, resolve, reject });
@@ -188,6 +186,14 @@ export class Link {
   closed(): void {
     this.end(closed());
   }
+}
+
+/**
+ * What was appended is not asked for again of another host, which may have it; nor the end, before which it comes.
+ * Everything else can be asked twice.
+ */
+function isOnce({ ask }: Question): boolean {
+  return ask === "append" || ask === "end";
 }
 
 function detached(): SynclineError {

@@ -106,6 +106,10 @@ export class Writer implements StreamWriter {
     writers: Set<Writer>,
   ): Promise<Writer> {
     const state = await link.ask({ ask: "write", address, create, askedBy }) as WriterState;
+    if (state.status?.outcome) {
+      if (![...writers].some((writer) => writer.address === address)) link.send({ type: "leave_writing", address });
+      throw new SynclineError("stream_ended", "the stream has ended");
+    }
     const writer: Writer = new Writer(link, address, state.origin!, open, () => writers.delete(writer));
     writer.#from = state.durable;
     writer.#handed = state.written;
@@ -205,8 +209,20 @@ export class Writer implements StreamWriter {
   }
 
   async #end(outcome: Record<string, unknown>): Promise<void> {
-    await this.link.ask({ ask: "end", address: this.address, outcome: JSON.stringify(outcome) });
-    this.leave();
+    for (;;) {
+      // Another host has only what was on the server's disk.
+      await this.#hand(this.written);
+      const round = this.#round;
+      try {
+        await this.link.ask({ ask: "end", address: this.address, outcome: JSON.stringify(outcome) });
+        return this.leave();
+      } catch (error) {
+        const { code } = errorOf(error, "");
+        if (code === "stream_ended") this.leave();
+        if (code !== "detached") throw error;
+        if (round === this.#round) await new Promise<void>((go) => this.#waiting.push(go));
+      }
+    }
   }
 
   /** One thing after the other. */

@@ -28,6 +28,8 @@ export class SharedText {
   /** The host's text at `version`, without what is on its way to it. */
   #base = "";
   #version: number | undefined;
+  /** Whether the host has said how the text is, to `none` that there is none. */
+  #read: "never" | "none" | "once" = "never";
   /** Edits that became versions and may not be on disk: another host might not know them. */
   #kept: Kept[] = [];
   /** Edits on their way, each on top of the one before. */
@@ -66,6 +68,11 @@ export class SharedText {
   }
 
   splice(from: Binding, index: number, deleted: number, typed: string): void {
+    // A host in this tab answers at once; in another it may have, and what is typed meanwhile is kept.
+    const unread = this.#read === "none" || (this.#read === "never" && (this.link.local || !this.link.attached));
+    if (unread && !this.link.over) {
+      throw new SynclineError("bad_command", "the text is not read yet, or is not there: wait for the document's `ready`");
+    }
     // What is no character has no place in a text: the engine puts this one for it, of the same length.
     const inserted = typed.replace(HALVES, "\ufffd");
     const splice = { index, deleted, inserted };
@@ -180,6 +187,7 @@ export class SharedText {
 
   /** How the host's text is: the first time, after a change of hosts, or because the two lost each other. */
   #told({ text, version, known }: Extract<FromHost, { type: "text" }>): void {
+    if (this.#read !== "once") this.#read = text === null ? "none" : "once";
     if (text === null) return;
     if (known !== "edited") {
       const has = new Set(known);

@@ -52,9 +52,12 @@ export interface ClientOptions {
   user: string;
   /** What proves it, where the server asks. */
   token?: string;
-  /** Asked for a token at the beginning and whenever one runs out or is refused. */
+  /**
+   * Asked for a token at the beginning and whenever one runs out or is refused. Answers it none, the connection has
+   * `failed` with `unauthenticated`; is it rejected, it is `reconnecting` with that code. Both ways it is asked again.
+   */
   getToken?: () => string | Promise<string>;
-  /** Default `"indexeddb"` where there is such a thing, else `"memory"`. */
+  /** Default `"indexeddb"` where there is such a thing and the page may use it, else `"memory"`. */
   storage?: "indexeddb" | "memory" | Storage;
   /** Tells clients of one origin apart that are to share nothing. Default: made of `url` and `user`. */
   name?: string;
@@ -80,7 +83,7 @@ export interface ConnectionStatus {
   readonly attempt?: number;
   /** While reconnecting: when it is made. */
   readonly nextAttemptAt?: number;
-  /** Once failed. */
+  /** Once failed or closed (`closed`), and why it is reconnecting where that is known. */
   readonly code?: string;
   readonly message?: string;
   /** How it goes to the server while connected. */
@@ -93,7 +96,7 @@ export interface SyncStatus {
   /** In contact, nothing pending, every open document caught up. */
   readonly synced: boolean;
   readonly offline: boolean;
-  /** Commands without an end, over all documents. */
+  /** Commands without an end, over all documents and tabs; this tab's count at once. */
   readonly pending: number;
   readonly oldestPendingAt?: number;
   /** When the server last confirmed a command of this device. */
@@ -157,7 +160,7 @@ export interface ClientEvents {
 export interface Client {
   readonly user: string;
   readonly url: string;
-  /** Resolves once the engine runs (here or in the leading tab); rejected with `no_webassembly`, `local_store`, … */
+  /** Resolves once the engine runs (here or in the leading tab); rejected with `no_webassembly`, `engine_unavailable`, `local_store`, … */
   readonly ready: Promise<void>;
   readonly connection: Store<ConnectionStatus>;
   readonly sync: Store<SyncStatus>;
@@ -174,11 +177,13 @@ export interface Client {
   feed(space: string, options?: { newest?: number }): Feed;
   /** `address` is `space/id`. */
   stream(address: string): StreamReader;
+  /** Makes a stream, or goes on with one that this user has made; rejected with `stream_ended` once it has ended. */
   createStream(address: string, options?: { askedBy?: string }): Promise<StreamWriter>;
   resumeStream(address: string): Promise<StreamWriter>;
 
   /** A new ULID, larger than any made here before. */
   newId(): string;
+  /** This and `disconnect` count for all tabs of the client, whichever leads: the last call in any of them. */
   connect(): void;
   disconnect(): void;
   /** Tries now instead of at the next attempt. */
@@ -271,7 +276,10 @@ export interface TextBinding {
    * this client did.
    */
   onSplices(listener: (splices: readonly Splice[], turned: boolean) => void): () => void;
-  /** This user's edit, which begins and ends between characters (`bad_command`). Many in a row become few changes. */
+  /**
+   * This user's edit, which begins and ends between characters (`bad_command`), of a document that is `ready`
+   * (`bad_command` before). Many in a row become few changes.
+   */
   splice(index: number, deleted: number, inserted: string): void;
   /** Ends what is gathered: when the editor loses the focus. */
   flush(): void;
@@ -317,7 +325,7 @@ export interface Likes extends DocumentHandle<LikesView> {
   /** `target` is `post` (the default) or a comment's id; `reaction` defaults to `like`. */
   like(target?: string, reaction?: string): Pending;
   unlike(target?: string, reaction?: string): Pending;
-  /** Whichever of the two it is now. */
+  /** Whichever of the two it is not, also to what was said here and is not shown yet: twice at once ends where it began. */
   toggle(target?: string, reaction?: string): Pending;
   count(counter: "views" | "shares", by?: number): Pending;
 }
@@ -385,7 +393,7 @@ export interface SpaceView {
   /** While inside. */
   readonly role?: string;
   readonly device?: number;
-  /** While outside. */
+  /** While outside; `bad_address` where the name is none. */
   readonly code?: string;
   readonly message?: string;
   readonly members: readonly Member[];
@@ -434,10 +442,11 @@ export interface StreamWriter {
   readonly address: string;
   /** How long it is with everything that was appended, in bytes of UTF-8: from where on to say more after `resumeStream`. */
   readonly written: number;
-  /** Resolves when it may be gone on: waits while the reader's side or the disk is behind. */
+  /** Resolves when it may be gone on: waits while the reader's side or the disk is behind. Rejected with `stream_ended` after the end. */
   append(text: string): Promise<void>;
   /** Resolves with who asked for it to stop; never if nobody does. */
   readonly interrupted: Promise<string>;
+  /** Resolves when it is stored with all that was appended; rejected with `stream_ended` if somebody else has ended it. */
   finish(options?: { commit?: { address: string; parent?: string } }): Promise<void>;
   fail(reason: string): Promise<void>;
   /** Leaves it open: `resumeStream` goes on with it. */

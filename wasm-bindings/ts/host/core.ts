@@ -100,7 +100,9 @@ export class Core {
     try {
       this.input(call);
     } catch (error) {
-      if (this.#engine) this.events.notice({ type: "problem", code: errorOf(error, "engine_failed").code, message: messageOf(error) });
+      if (!this.#engine) return;
+      const { code, message } = errorOf(error, "engine_failed");
+      this.events.notice({ type: "problem", code, message });
     }
   }
 

@@ -8,11 +8,11 @@ import type { Command, ConnectionStatus, Problem, SyncStatus } from "../types.js
 import { readComments, type CommentsUpdate } from "./comments.js";
 import { Core, type CoreOptions } from "./core.js";
 import { Documents } from "./documents.js";
-import type { DocumentEvent, EngineModule, Notice } from "./engine.js";
+import type { DocumentEvent, Engine, EngineModule, Notice } from "./engine.js";
 import type { ClientPort, Ending, FromHost, Question, ToHost, Topic } from "./messages.js";
 import { Outbox } from "./outbox.js";
 import { Spaces } from "./spaces.js";
-import { Streams } from "./streams.js";
+import { Streams, type StreamUpdate } from "./streams.js";
 import { Texts } from "./texts.js";
 import { Topics, type Watch } from "./topics.js";
 
@@ -43,6 +43,8 @@ export class Host {
   });
   #connection: ConnectionStatus = { phase: "idle", leads: false };
   #lastDurableAt: number | undefined;
+  /** What a client was told last: to connect, or to disconnect. */
+  #asked: boolean | undefined;
 
   /** `died` is told once, if the engine ends by itself. */
   private constructor(private readonly died: (error: SynclineError) => void) {
@@ -95,7 +97,9 @@ export class Host {
     this.#core.happened((engine, now) => engine.setNetwork(now, network));
   }
 
-  setOnline(online: boolean): void {
+  /** `asked` is what the app said last, if it said anything: also to this host's next client. */
+  setOnline(online: boolean, asked?: boolean): void {
+    this.#asked ??= asked;
     this.#core.happened((engine, now) => engine.setOnline(now, online));
   }
 
@@ -116,6 +120,7 @@ export class Host {
   attach(port: ClientPort, visible: boolean): void {
     this.#clients.set(port, { port, visible, frames: false });
     this.#seen();
+    if (this.#asked !== undefined) port.receive({ type: "online", online: this.#asked });
     this.#outbox.tellUntold(port);
   }
 
@@ -181,13 +186,22 @@ export class Host {
         if (client) client.frames = message.wanted;
         return;
       }
-      case "online": return this.setOnline(message.online);
+      case "online": return this.#online(message.online, message.asked);
       case "token": return core.happened((engine, now) => engine.setToken(now, message.token));
       case "active": return core.happened((engine, now) => engine.active(now));
       case "reconnect": return core.happened((engine, now) => engine.reconnect(now));
       case "tick": return core.happened((engine, now) => engine.tick(now));
       case "bye": return this.detach(port);
     }
+  }
+
+  #online(online: boolean, asked: boolean): void {
+    if (asked) {
+      this.#asked = online;
+      this.#everyone({ type: "online", online });
+    }
+    // A client that has got a token may not know yet that another went offline.
+    this.setOnline(online && this.#asked !== false);
   }
 
   #everyone(message: FromHost): void {
@@ -372,10 +386,32 @@ export class Host {
       }
       case "typing": return this.#core.look((engine) => engine.typing(name));
       case "selections": return this.#core.look((engine) => engine.selections(name, place));
-      case "space": return this.#core.look((engine) => engine.space(name) ?? APART);
-      case "feed": return this.#core.look((engine) => engine.feed(name));
-      case "stream": return this.#streams.read(watch.port, name);
+      case "space": return this.#core.look((engine) => engine.space(name) ?? this.#noSpace(name, "outside", { members: [], lastSeen: {} }) ?? APART);
+      case "feed": return this.#core.look((engine) => engine.feed(name) ?? this.#noSpace(name, "ended", { posts: [] }));
+      case "stream": return this.#streams.read(watch.port, name) ?? this.#noStream(name);
       case "writer": return this.#streams.writer(name);
+    }
+  }
+
+  /** What is shown of a space whose name is none; `undefined` where it is one. */
+  #noSpace(name: string, phase: string, rest: object): string | undefined {
+    const why = this.#refusal((engine) => engine.typing(`${name}/rules/json`));
+    return why && JSON.stringify({ phase, ...why, ...rest });
+  }
+
+  #noStream(address: string): StreamUpdate | undefined {
+    const failed = this.#refusal((engine) => engine.streamComment(address, 0));
+    return failed && { restarted: true, text: "", state: JSON.stringify({ failed }) };
+  }
+
+  /** Why the engine does not take a name. */
+  #refusal(look: (engine: Engine) => unknown): { code: string; message: string } | undefined {
+    try {
+      this.#core.look(look);
+      return undefined;
+    } catch (error) {
+      const { code, message } = errorOf(error, "bad_address");
+      return { code, message };
     }
   }
 

@@ -13,6 +13,9 @@ interface Waiting {
   readonly reject: (error: SynclineError) => void;
 }
 
+/** The page may not have a store on this device, whatever is tried. */
+export class Forbidden extends SynclineError {}
+
 export class IndexedDbStorage implements Storage {
   #waiting: Waiting[] = [];
   #writing = 0;
@@ -27,16 +30,17 @@ export class IndexedDbStorage implements Storage {
 
   static open(name: string): Promise<IndexedDbStorage> {
     return new Promise((resolve, reject) => {
-      const fail = (why: string) => reject(failure(`the device's store can't be opened: ${why}`));
+      const fail = (why: unknown, Failure = SynclineError) =>
+        reject(new Failure("local_store", `the device's store can't be opened: ${messageOf(why)}`));
       let request: IDBOpenDBRequest;
       try {
         request = indexedDB.open(name, 1);
       } catch (error) {
-        return fail(messageOf(error));
+        return fail(error, Forbidden);
       }
       request.onupgradeneeded = () => request.result.createObjectStore(ENTRIES);
       request.onblocked = () => fail("another tab holds an older version of it");
-      request.onerror = () => fail(messageOf(request.error));
+      request.onerror = () => fail(request.error, request.error?.name === "SecurityError" ? Forbidden : SynclineError);
       request.onsuccess = () => resolve(new IndexedDbStorage(request.result));
     });
   }

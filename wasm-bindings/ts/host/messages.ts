@@ -70,7 +70,8 @@ export type ToHost =
   | { type: "leave_writing"; address: string }
   | { type: "question"; number: number; question: Question }
   | { type: "visible"; visible: boolean }
-  | { type: "online"; online: boolean }
+  /** The app connects or disconnects; `asked` if it said so in so many words, which then counts for all clients. */
+  | { type: "online"; online: boolean; asked: boolean }
   /** Whether to be told of each frame. */
   | { type: "frames"; wanted: boolean }
   | { type: "token"; token: string }
@@ -97,6 +98,8 @@ export type FromHost =
   | { type: "answer"; number: number; value?: unknown; code?: string; message?: string }
   | { type: "problem"; problem: Problem }
   | { type: "token_wanted" }
+  /** One of the clients was told to connect or to disconnect. */
+  | { type: "online"; online: boolean }
   | { type: "frame"; direction: "in" | "out"; bytes: number; at: number }
   /** The host can't go on; another will. */
   | { type: "ended"; code: string; message: string };

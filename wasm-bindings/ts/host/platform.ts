@@ -13,13 +13,22 @@ export interface Platform {
   readonly network: boolean;
 }
 
+/** Where something is forbidden, as in a sandboxed page, looking at it may throw: then it is not there. */
+function allowed<T>(look: () => T): T | undefined {
+  try {
+    return look();
+  } catch {
+    return undefined;
+  }
+}
+
 export function platform(): Platform {
   const { navigator } = globalThis as { navigator?: Navigator };
   return {
     document: typeof document === "undefined" ? undefined : document,
     window: typeof window === "undefined" ? undefined : window,
-    locks: navigator?.locks,
-    hasIndexedDb: typeof indexedDB !== "undefined" && indexedDB !== null,
+    locks: allowed(() => navigator?.locks),
+    hasIndexedDb: allowed(() => typeof indexedDB !== "undefined" && indexedDB !== null) ?? false,
     hasChannels: typeof BroadcastChannel !== "undefined",
     webSocket: typeof WebSocket === "undefined" ? undefined : WebSocket,
     network: navigator?.onLine !== false,

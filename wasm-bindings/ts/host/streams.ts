@@ -106,10 +106,28 @@ export class Streams {
     // Asked again: by the same writer, or by one that goes on in another tab.
     if (this.writer(address) === undefined) this.core().input((engine, now) => engine.writeStream(now, address, create, askedBy));
     this.#writers.set(address, port);
-    return await this.#until(() => {
+    const opened = await this.#until(() => {
       const state = this.#writer(address);
       return state.origin ? state : undefined;
     });
+    await this.#standing(address, opened.durable);
+    return this.#writer(address);
+  }
+
+  /** Waits until it is known how a stream stands: that it is open does not say whether it has ended. */
+  async #standing(address: string, from: number): Promise<void> {
+    const reader = this.core().input((engine, now) => engine.readStream(now, address, from));
+    try {
+      await this.#until(() => {
+        if (this.#writer(address).status?.outcome) return true;
+        const state = this.core().look((engine) => engine.streamReader(reader));
+        if (state === undefined) return true;
+        const { status, failed } = JSON.parse(state) as Pick<WriterState, "status" | "failed">;
+        return status !== null || failed !== null ? true : undefined;
+      });
+    } finally {
+      this.core().happened((engine, now) => engine.leaveReading(now, reader));
+    }
   }
 
   /** How many bytes were taken; waits while none can be. */
@@ -124,7 +142,15 @@ export class Streams {
       // The server has ended it already.
       if (!(error instanceof Error) || !error.message.startsWith("stream_ended")) throw error;
     }
-    return await this.#until(() => this.#writer(address).status?.outcome ?? undefined);
+    const state = await this.#until(() => {
+      const state = this.#writer(address);
+      return state.status?.outcome ? state : undefined;
+    });
+    const { type } = state.status!.outcome!;
+    if (state.durable < state.written || type !== (JSON.parse(outcome) as { type: string }).type) {
+      throw new SynclineError("stream_ended", `the stream was ended elsewhere, as ${type}`);
+    }
+    return type;
   }
 
   async interrupt(address: string): Promise<void> {

@@ -23,6 +23,8 @@ export interface TabEvents {
   receive(message: FromHost): void;
   /** This tab leads from here on, until the promise ends. */
   lead(): Promise<void>;
+  /** The platform has locks and lets nobody hold one, as in a sandboxed page: there are no other tabs to this one. */
+  alone(): void;
 }
 
 export class Tabs {
@@ -45,8 +47,8 @@ export class Tabs {
     this.#channel = new BroadcastChannel(`syncline:${name}`);
     this.#channel.onmessage = ({ data }) => this.#hear(data as Note);
     // As long as this is held, this client is there.
-    void locks.request(this.#lockOf(id), { signal: this.#leaving.signal }, () => this.#gone()).catch(() => {});
-    void locks.request(`syncline:${name}`, { signal: this.#leaving.signal }, () => this.#lead()).catch(() => {});
+    void this.#lock(this.#lockOf(id), () => this.#gone());
+    void this.#lock(`syncline:${name}`, () => this.#lead());
     this.#say({ kind: "hello", from: id });
   }
 
@@ -75,6 +77,22 @@ export class Tabs {
     this.#channel.close();
     this.#leaving.abort();
     this.#abdicate?.();
+  }
+
+  async #lock(name: string, granted: () => Promise<void>): Promise<void> {
+    let wasGranted = false;
+    try {
+      await this.locks.request(name, { signal: this.#leaving.signal }, () => {
+        wasGranted = true;
+        return granted();
+      });
+    } catch {
+      // It leaves, or the lock was taken away.
+      if (wasGranted || this.#over) return;
+      this.crash();
+      // Not before whoever made this has it.
+      queueMicrotask(() => this.events.alone());
+    }
   }
 
   #gone(): Promise<void> {
