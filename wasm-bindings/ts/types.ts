@@ -124,7 +124,7 @@ export type Resolution =
   | { readonly type: "refused"; readonly code: string; readonly message: string };
 
 /**
- * A command on its way. The view shows it before this is there. As a promise it tells how the command ended
+ * A command on its way. The view shows it before this is there; in a tab that does not lead, a moment later. As a promise it tells how the command ended
  * and is rejected with a {@link SynclineErrorLike} if it was not taken on at all; nobody has to wait for it.
  */
 export interface Pending extends PromiseLike<Resolution> {
