@@ -244,6 +244,20 @@ impl Client {
         None
     }
 
+    /// Takes in how commands ended by what the store says, as an app does when it begins again.
+    /// Answers those of which no earlier life was told: their notice died with the process.
+    pub(crate) fn hear_stored(&mut self) -> Vec<(Ulid, Resolution)> {
+        let stored = self.session.endings().map(|ending| (ending.id, ending.resolution.clone()));
+        let stored: Vec<_> = stored.collect();
+        let told = &self.endings;
+        let news = stored.iter().filter(|(id, _)| !told.contains_key(id)).cloned().collect();
+        for (id, resolution) in stored {
+            self.owed.remove(&id);
+            self.ended(id, resolution);
+        }
+        news
+    }
+
     fn ended(&mut self, id: Ulid, resolution: Resolution) {
         let life = self.life;
         let endings = self.endings.entry(id).or_default();

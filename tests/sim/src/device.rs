@@ -95,6 +95,14 @@ impl World {
     }
 
     fn note_ending(&mut self, number: usize, id: Ulid, resolution: &Resolution) {
+        self.count_ending(number, id, resolution);
+        // Somebody may wait for it to end a stream.
+        let writings = self.clients[number].app.writings.keys().cloned();
+        let writings: Vec<_> = writings.collect();
+        self.clients[number].app.stream_news.extend(writings);
+    }
+
+    fn count_ending(&mut self, number: usize, id: Ulid, resolution: &Resolution) {
         let how = match resolution {
             Resolution::Confirmed => "confirmed".to_owned(),
             Resolution::NoEffect => "no_effect".to_owned(),
@@ -102,10 +110,6 @@ impl World {
             Resolution::Refused { code, .. } => format!("refused:{code}"),
         };
         self.say(number, &format!("hears how {id} ended: {how}"));
-        // Somebody may wait for it to end a stream.
-        let writings = self.clients[number].app.writings.keys().cloned();
-        let writings: Vec<_> = writings.collect();
-        self.clients[number].app.stream_news.extend(writings);
         *self.report.endings.entry(how).or_default() += 1;
     }
 
@@ -122,6 +126,9 @@ impl World {
         let token = self.fresh_token(client);
         self.clients[client].start(token);
         self.say(client, "starts");
+        for (id, resolution) in self.clients[client].hear_stored() {
+            self.count_ending(client, id, &resolution);
+        }
         for address in self.clients[client].documents.clone() {
             self.tell_client(client, Input::Open { address, write: false });
         }
