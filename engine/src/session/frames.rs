@@ -5,7 +5,7 @@ use std::time::Duration;
 use automerge::Change;
 
 use super::layout;
-use super::open::{Body, Sync};
+use super::open::{Body, OpenDocument, Sync};
 use super::{Notice, Session};
 use crate::clock::Timestamp;
 use crate::codes::Code;
@@ -520,10 +520,18 @@ impl Session {
         else {
             return;
         };
-        if replica.is_lapsed() || replica.cursor().is_none_or(|cursor| cursor.seq < lease.after) {
+        let cursor = replica.cursor();
+        if replica.is_lapsed() || cursor.is_none_or(|cursor| cursor.seq < lease.after) {
             return;
         }
         document.granted = None;
+        if cursor.is_some_and(|cursor| cursor.seq == 0) {
+            // Of an empty log nothing else is stored, and who has written there must be able to say in
+            // which epoch, should that end before the log brings anything.
+            self.store_base(address);
+        }
+        let document = self.documents.get_mut(address);
+        let Some(replica) = document.and_then(OpenDocument::replica_mut) else { return };
         match replica.adopt(lease) {
             Ok(outcome) => self.absorb(address, outcome, false),
             Err(ReplicaError::Lease) => self.out_of_step(now, "the lease does not fit the log"),

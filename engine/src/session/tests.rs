@@ -8,7 +8,7 @@ use crate::document::{Command, LikesCommand, PostCommand, Target, TextField};
 use crate::ids::{Facet, Tip, Ulid};
 use crate::wire::frame::{
     Ack, Compared, Goodbye, LeaseEnded, Leased, Pong, Reject, Resume, SettledAs, Subscribed,
-    Welcome, WireLease,
+    Welcome, WireCursor, WireLease,
 };
 use crate::wire::{CloseCode, ServerFrame};
 
@@ -291,6 +291,30 @@ fn work_without_a_lease_asks_for_one_and_goes_out_under_it() {
     assert_eq!(bench.pushes(), [], "what was written down again is to be stored first");
     bench.store_all();
     assert_eq!(bench.pushes(), [(1, 1)]);
+}
+
+#[test]
+fn who_has_written_in_an_empty_log_knows_its_epoch_after_a_crash_ep2() {
+    // A command made under the lease, and one from before it.
+    for early in [false, true] {
+        let mut bench = Bench::live(!early);
+        bench.session.execute(bench.now, Ulid::new(bench.now, 1), &address(), like(1)).unwrap();
+        bench.drain();
+        bench.store_all();
+        if early {
+            bench.server_says(Leased { handle: 1, lease: lease(3, 1) });
+            bench.store_all();
+        }
+        assert_eq!(bench.pushes(), [(1, 1)]);
+        let mut bench = bench.die();
+        bench.meet(true);
+        let asked = bench.sent.iter().find_map(|frame| {
+            let ClientFrame::Subscribe(subscribe) = frame else { return None };
+            Some(subscribe.cursor)
+        });
+        let begin = WireCursor { epoch: [8; 16], seq: 0, tip: Tip::EMPTY.0 };
+        assert_eq!(asked, Some(Some(begin)));
+    }
 }
 
 #[test]
