@@ -22,8 +22,7 @@ mod undo;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use automerge::{
-    Automerge, AutomergeError, Change, LoadOptions, ObjId, PatchLog, PatchLogMismatch, ReadDoc,
-    TextEncoding,
+    Automerge, AutomergeError, Change, LoadOptions, ObjId, PatchLogMismatch, ReadDoc, TextEncoding,
 };
 
 use self::epoch::{actor_of, begins_epoch};
@@ -32,7 +31,7 @@ use self::undo::History;
 pub use self::undo::{UNDO_MAX, UndoError};
 use crate::clock::Timestamp;
 use crate::codes::Code;
-use crate::document::{Command, Event, View, genesis};
+use crate::document::{Command, Event, View, genesis, take_in};
 use crate::ids::{ActorId, Address, ChangeHash, Cursor, Lease, Ulid};
 use crate::wire::frame::Proof;
 
@@ -379,24 +378,24 @@ impl Replica {
         cursor: Cursor,
     ) -> Result<Outcome, ReplicaError> {
         let mut outcome = self.look_at_first(&changes).unwrap_or_default();
-        let mut log = PatchLog::active();
         // A change is costly to copy; mostly its name and deps are all that is needed afterwards.
         let names: Vec<_> =
             changes.iter().map(|change| (change.hash(), change.deps().to_vec())).collect();
         let may_clash = self.received.is_some() || self.unsettled() > 0;
         let copies = (may_clash || self.apart.is_some()).then(|| changes.clone());
-        if let Err(error) = self.doc.apply_changes_log_patches(changes, &mut log) {
-            let Some(changes) = copies.clone() else {
-                return Err(error.into());
-            };
-            outcome.join(self.make_room()?);
-            log = PatchLog::active();
-            self.doc.apply_changes_log_patches(changes, &mut log)?;
-        }
+        let patches = match take_in(&mut self.doc, changes) {
+            Ok(patches) => patches,
+            Err(error) => {
+                let Some(changes) = copies.clone() else {
+                    return Err(error.into());
+                };
+                outcome.join(self.make_room()?);
+                take_in(&mut self.doc, changes)?
+            }
+        };
         if !self.doc.get_missing_deps(&[]).is_empty() {
             return Err(ReplicaError::Gap);
         }
-        let patches = self.doc.make_patches(&mut log);
         let events = self.view.patch(&self.doc, &patches);
         self.history.others(&events, self.doc.text_encoding());
         outcome.events.extend(events);

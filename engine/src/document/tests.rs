@@ -1,7 +1,7 @@
 //! What several replicas do to one document: genesis apart, merges in any order, views kept by
 //! patches against views read anew.
 
-use automerge::{ActorId as Actor, Automerge, Change, PatchLog, TextEncoding};
+use automerge::{ActorId as Actor, Automerge, Change, Patch, PatchLog, TextEncoding};
 
 use super::*;
 use crate::clock::Timestamp;
@@ -55,15 +55,18 @@ impl Copy {
     /// Takes in what another copy has and this one does not, in one call.
     fn pull(&mut self, other: &Self) -> Vec<Event> {
         let changes = self.doc.get_changes_added(&other.doc);
-        let mut log = PatchLog::active();
-        self.doc.apply_changes_log_patches(changes, &mut log).unwrap();
-        self.follow(&mut log)
+        let patches = take_in(&mut self.doc, changes).unwrap();
+        self.show(&patches)
     }
 
     fn follow(&mut self, log: &mut PatchLog) -> Vec<Event> {
         let patches = self.doc.make_patches(log);
+        self.show(&patches)
+    }
+
+    fn show(&mut self, patches: &[Patch]) -> Vec<Event> {
         let before = self.view.clone();
-        let events = self.view.patch(&self.doc, &patches);
+        let events = self.view.patch(&self.doc, patches);
         let fresh = View::read(self.facet, &self.doc);
         assert_eq!(self.view, fresh, "after {patches:#?}");
         if events.is_empty() {

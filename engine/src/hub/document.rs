@@ -73,6 +73,8 @@ pub(super) struct Follower {
     pub(super) progress: Progress,
     /// Whether what it pushes is passed over until it has a new lease.
     pub(super) dropping: bool,
+    /// Its resume is to start over once the log is durable up to here.
+    pub(super) starts_over: Option<u64>,
     /// What it was told that it may do.
     pub(super) may: Capabilities,
     /// What it has handed back so far of what the server has lost.
@@ -80,6 +82,16 @@ pub(super) struct Follower {
 }
 
 impl Follower {
+    pub(super) const fn new(
+        session: SessionKey,
+        outbox: OutboxId,
+        progress: Progress,
+        may: Capabilities,
+    ) -> Self {
+        let (dropping, starts_over, restoring) = (false, None, None);
+        Self { session, outbox, progress, dropping, starts_over, may, restoring }
+    }
+
     /// Whether it is being brought to the end of an epoch before the present one.
     pub(super) fn is_behind(&self, sealed: &[Sealed]) -> bool {
         match self.progress {

@@ -108,6 +108,9 @@ impl Hub {
         if live.stalled.contains(&slot) {
             return Step::Nothing;
         }
+        if let Some(barrier) = follower.starts_over {
+            return if barrier > live.durable.seq { Step::Nothing } else { Step::Restart };
+        }
         if let Progress::Snapshot { cursor, bytes, offset } = follower.progress {
             let sealed = live.sealed.iter().any(|sealed| sealed.end == cursor);
             if offset < bytes {

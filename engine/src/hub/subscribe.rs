@@ -183,14 +183,13 @@ impl Hub {
         if let Some((resume, progress, sealed)) = live.resume_sealed(opening.cursor) {
             // Nothing that it has can be taken in before it has come to the present epoch.
             let follower =
-                Follower { session, outbox, progress, dropping: true, may, restoring: None };
+                Follower { dropping: true, ..Follower::new(session, outbox, progress, may) };
             live.followers.insert(slot, follower);
             self.say_subscribed(handle, slot, resume, false, Some(sealed));
             return self.have_news(handle, slot);
         }
         let (resume, progress) = live.resume(opening.cursor);
-        let follower =
-            Follower { session, outbox, progress, dropping: false, may, restoring: None };
+        let follower = Follower::new(session, outbox, progress, may);
         live.followers.insert(slot, follower);
         let mut lease_kept = false;
         if let Some(held) = live.leases.of_mut(session) {
@@ -208,15 +207,24 @@ impl Hub {
     }
 
     /// Starts a follower's resume over where what it was being sent is gone. Its base changes by
-    /// that, so its lease ends and what it pushes meanwhile is passed over.
+    /// that, so its lease ends and what it pushes meanwhile is passed over. What it pushed before is
+    /// waited for, as with a `Subscribe`: it is written anew if it is not said to be settled.
     pub(super) fn restart(&mut self, handle: Handle, slot: Slot) {
         let Some(live) = self.documents.live_mut(handle) else { return };
+        let (durable, assigned) = (live.durable.seq, live.assigned.seq);
         let (resume, progress) = live.resume(None);
         let Some(follower) = live.followers.get_mut(&slot) else { return };
-        follower.progress = progress;
         follower.dropping = true;
+        let waits = *follower.starts_over.get_or_insert(assigned) > durable;
+        if !waits {
+            follower.starts_over = None;
+            follower.progress = progress;
+        }
         let session = follower.session;
         self.end_lease(handle, session);
+        if waits {
+            return;
+        }
         self.say_subscribed(handle, slot, resume, false, None);
     }
 

@@ -373,3 +373,30 @@ fn a_saved_command_reads_back_and_bad_names_do_not() {
     let bad = r#"{"likes":{"unlike":{"target":"post","reaction":"like","user":"a/b"}}}"#;
     assert!(serde_json::from_str::<Command>(bad).is_err());
 }
+
+/// The value that is shown goes, and another comes from somebody who knew none of the three that stand
+/// there: what is shown then is neither new nor gone, and automerge's patches do not tell it.
+#[test]
+fn what_comes_to_light_under_a_key_is_shown_though_a_lower_value_came_along() {
+    let put = |key: &str, value: i64| {
+        Command::Json(JsonCommand::Put { path: path(&[key]), value: value.into() })
+    };
+    let mut copies: Vec<Copy> = (1..=5).map(|slot| Copy::new(Facet::Json, slot, POINTS)).collect();
+    let mut reader = copies.remove(4);
+    // Who did more before writes the higher value.
+    for (before, copy) in copies.iter_mut().take(3).enumerate() {
+        for n in 0..before {
+            copy.run(&put(&format!("other{n}"), 0)).unwrap();
+        }
+        copy.run(&put("key", before as i64)).unwrap();
+        reader.pull(copy);
+    }
+    assert_eq!(reader.json().at(&path(&["key"])), Some(2.into()));
+    let [_, _, highest, late] = &mut copies[..] else { unreachable!() };
+    highest.run(&Command::Json(JsonCommand::Delete { path: path(&["key"]) })).unwrap();
+    late.run(&put("key", 9)).unwrap();
+    late.pull(highest);
+    let events = reader.pull(late);
+    assert_eq!(reader.json().at(&path(&["key"])), Some(1.into()));
+    assert_eq!(events, [Event::JsonChanged { path: path(&["key"]) }]);
+}

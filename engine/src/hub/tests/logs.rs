@@ -213,6 +213,38 @@ fn a_snapshot_that_is_replaced_while_it_is_streamed_starts_over() {
 }
 
 #[test]
+fn a_resume_that_starts_over_says_what_became_of_the_pushes_before_ak3() {
+    let config = Config { outstanding_bytes_max: 1, ring_bytes_max: 0, ..small() };
+    let mut world = World::with(config, 1);
+    let mut ada = Client::join(&mut world, 1, true);
+    let mut bob = Client::join(&mut world, 2, true);
+    bob.news();
+    world.stuck.push(bob.connection);
+    for _ in 0..33 {
+        ada.edit(&mut world, 1);
+    }
+    assert_eq!(world.compactions, 1);
+    world.hold_commits = true;
+    bob.edit(&mut world, 2);
+    world.stuck.clear();
+    world.drain(bob.connection);
+    bob.listen(&mut world);
+    assert!(bob.news().is_empty(), "it is not known yet");
+    bob.edit(&mut world, 1);
+    ada.edit(&mut world, 1);
+    world.release_commit();
+    bob.listen(&mut world);
+    let begun = bob.subscribed();
+    assert!(matches!(begun.resume, Resume::Snapshot { cursor, .. } if cursor.seq == 20));
+    assert_eq!((begun.settled, begun.lease), (2, None), "its base changed, so its lease ended");
+    world.finish_commit();
+    bob.listen(&mut world);
+    assert_eq!((bob.acked, bob.seq()), (2, 36), "what came after that was passed over");
+    ada.listen(&mut world);
+    assert_eq!(hashes(&mut bob.doc), hashes(&mut ada.doc));
+}
+
+#[test]
 fn a_reader_whose_records_vanish_during_a_compaction_waits_for_its_end() {
     let mut world = World::with(Config { ring_bytes_max: 0, ..small() }, 1);
     let mut ada = Client::join(&mut world, 1, true);
