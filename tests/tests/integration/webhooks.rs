@@ -285,7 +285,7 @@ async fn what_logs_drop_while_the_receiver_is_away_is_kept_for_it() {
     let is_last = |event: &Value| event["changes"][0]["body"] == "the end";
     let events = receiver.took(|events| events.iter().any(is_last)).await;
     let told = seqs(&events, "town/square/comments");
-    assert!(told.len() >= 30 + 6 + 1, "what was written before the epoch ended, and after it");
+    assert!(told.len() > 30 + 6, "what was written before the epoch ended, and after it");
     let expected: Vec<u64> = (1..=told.len()).map(|seq| seq as u64).collect();
     assert_eq!(told, expected);
     assert!(kinds(&events).iter().all(|kind| *kind == "comments.added"), "{:?}", kinds(&events));
